@@ -49,7 +49,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// Returns the minimum of each.
+    /// Returns the elementwise minimum.
     fn least(self, other: Cost) -> Cost {
         Cost {
             wall: self.wall.min(other.wall),
@@ -87,7 +87,7 @@ fn main() {
     let threads = option("--threads").unwrap_or_else(|| "1,2".to_owned());
     let threads: Vec<usize> = threads.split(',').map(|n| n.parse().unwrap()).collect();
     let (python, only) = (option("--python"), option("--only"));
-    let wanted = |work: &str| only.as_ref().is_none_or(|only| only == work);
+    let selected = |work: &str| only.as_ref().is_none_or(|only| only == work);
     heqis_train::nets::memory::keep_freed();
     let mut costs = Costs::default();
     for _ in 0..number("--rounds", 4) {
@@ -98,7 +98,7 @@ fn main() {
                 .unwrap();
             pool.install(|| {
                 networks(steps, &mut |work, step: &mut dyn FnMut()| {
-                    if !wanted(work) {
+                    if !selected(work) {
                         return;
                     }
                     (0..WARM_UP).for_each(|_| step());
@@ -113,7 +113,7 @@ fn main() {
                     costs.add(work, "here", threads, Cost { wall, cpu });
                 });
             });
-            let shape = match wanted("epoch") {
+            let shape = match selected("epoch") {
                 true => adversarial_epochs(threads, epochs, &mut costs),
                 false => [BATCH, FEATURES],
             };
@@ -125,7 +125,7 @@ fn main() {
     table(&costs, &threads);
 }
 
-/// Passes on the name and the step of each network.
+/// Calls `each` with the name and the step of each network.
 fn networks(steps: usize, each: &mut dyn FnMut(&str, &mut dyn FnMut())) {
     if steps == 0 {
         return;
@@ -139,8 +139,8 @@ fn networks(steps: usize, each: &mut dyn FnMut(&str, &mut dyn FnMut())) {
     ] {
         let generator = GeneratorConfig::new(kind, ROWS, FEATURES).init(&device, 1);
         let loss = |generator: &Generator| {
-            let answer = generator.forward(x.clone());
-            answer.value.square().mean() + answer.logits.square().mean()
+            let output = generator.forward(x.clone());
+            output.value.square().mean() + output.logits.square().mean()
         };
         each(name, &mut stepper(generator.unwrap(), loss));
     }
@@ -287,7 +287,7 @@ fn table(costs: &Costs, threads: &[usize]) {
 /// CPU milliseconds of all threads so far (Linux; elsewhere 0).
 fn cpu_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in brackets: state is field 3, user and system time are fields 14 and 15, in hundredths of seconds.
+    // After the name in parentheses: state is field 3, user and system time are fields 14 and 15, in hundredths of seconds.
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let ticks: f64 = fields
         .split_whitespace()

@@ -1,4 +1,4 @@
-//! The crate's one error type.
+//! The crate's error type.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,23 +8,23 @@ use heqis_data::{DataError, Rule};
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
 
-/// Why nothing can be trained, measured or exported, each message naming the place, the rule and the value met.
+/// An error of training, measuring or exporting. Each message names the place, the rule and the value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
     /// A file, a table or a data set could not be read or written.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The market half refused the data; its message names file, place, rule and value.
+    /// `heqis-quant` refused the data.
     #[error(transparent)]
     Quant(#[from] QuantError),
     /// A bundle breaks a rule of its files or of its role.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A model could not be computed or written.
+    /// A model could not be run or written.
     #[error(transparent)]
     Infer(#[from] InferError),
-    /// A setting, a forecast, a network or a state of a training breaks a rule.
+    /// A setting, a forecast, a network or a training state breaks a rule.
     #[error(transparent)]
     Rule(#[from] Rule),
 }
@@ -34,13 +34,13 @@ impl TrainError {
         Rule::new(place, rule).into()
     }
 
-    /// A regression that has no solution.
+    /// Returns the error of a regression without a solution.
     #[must_use]
     pub fn singular(what: &str) -> Self {
         Self::rule(what, "the normal equations are singular")
     }
 
-    /// A setting, a file or a state of a training that breaks a rule.
+    /// Returns the error of a setting, a file or a training state that breaks a rule.
     #[must_use]
     pub fn training(place: impl Display, rule: impl Into<String>) -> Self {
         Self::rule(format_args!("training, {place}"), rule)

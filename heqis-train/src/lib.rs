@@ -1,11 +1,11 @@
-//! Models: fitted on data sets, measured, and exported as bundles. The only crate that knows burn.
+//! Models: trained on data sets, compared with baselines, and exported as bundles. The only crate that depends on burn.
 //!
 //! - [`linear`]: PCA, ridge and logistic regression.
-//! - [`mod@baseline`]: the two linear models with their figures, their ONNX graphs and their bundles.
+//! - [`mod@baseline`]: the two linear models with their metrics, ONNX graphs and bundles.
 //! - [`nets`]: generators, discriminators and encoders.
 //! - [`mod@train`]: a data set → trained networks in a run directory.
-//! - [`baselines`]: what any model must beat, and one measure for all.
-//! - [`export`]: a run directory → bundles with golden windows, figures and model cards.
+//! - [`baselines`]: models that any other must beat, and the metrics shared by all.
+//! - [`export`]: a run directory → bundles with golden windows, metrics and model cards.
 //!
 //! Data sets and samples enter from `heqis-data`; run directories and bundles leave. The same data gives the same bytes.
 //!

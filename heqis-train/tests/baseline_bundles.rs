@@ -1,4 +1,4 @@
-//! What the baseline command promises about its bundles.
+//! The bundles of the baselines.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ fn data() -> PathBuf {
     project().join("data/ashare/002032.SZ.csv")
 }
 
-/// The samples and the fit, made once for all tests of this file.
+/// The samples and the fit, computed once for all tests of this file.
 fn fitted() -> &'static (Prepared, Baseline) {
     static FITTED: OnceLock<(Prepared, Baseline)> = OnceLock::new();
     FITTED.get_or_init(|| {
@@ -64,10 +64,10 @@ fn two_runs_give_the_same_bytes() {
     assert_same(&files(first.path()), &files(second.path()));
 }
 
-/// The fit uses operations that IEEE 754 fixes to the last bit, so this holds across machines as far as the features
-/// do; where a feature needs a logarithm, the system's own may differ in its last bit.
+/// The fit uses operations that IEEE 754 defines to the last bit, so it is the same on every machine that gives the same features; a
+/// feature with a logarithm may differ in its last bit, since the C library computes it.
 #[test]
-fn the_committed_bundles_are_what_the_committed_data_gives() {
+fn the_committed_bundles_are_those_of_the_committed_data() {
     let fresh = tempfile::tempdir().unwrap();
     let (prepared, baseline) = fitted();
     heqis_train::baseline::bundles::write(fresh.path(), prepared, baseline).unwrap();
@@ -83,9 +83,9 @@ fn the_committed_bundles_load_and_pass_their_self_test_on_the_cpu() {
     }
 }
 
-/// The figures are computed in `f64` by the lab: this is what makes them figures of the shipped models.
+/// The metrics are computed in `f64`; this test shows that they hold for the shipped models.
 #[test]
-fn the_shipped_models_say_what_the_lab_measured_on_every_sample() {
+fn the_shipped_models_give_the_predictions_of_the_fit_on_every_sample() {
     let (prepared, baseline) = fitted();
     let features = prepared.feature_names().len();
     let engine = |name: &str| {
@@ -94,7 +94,7 @@ fn the_shipped_models_say_what_the_lab_measured_on_every_sample() {
     };
     let (mut factors_engine, mut direction_engine) =
         (engine("baseline-factors"), engine("baseline-direction"));
-    let (mut factors, mut answers) = (vec![Vec::new()], vec![Vec::new(), Vec::new()]);
+    let (mut factors, mut outputs) = (vec![Vec::new()], vec![Vec::new(), Vec::new()]);
     for sample in &prepared.samples {
         let shape = [1, WINDOW_BARS, features];
         factors_engine
@@ -103,7 +103,7 @@ fn the_shipped_models_say_what_the_lab_measured_on_every_sample() {
         let last_row = &sample.window[sample.window.len() - features..];
         let input: Vec<f32> = factors[0].iter().chain(last_row).copied().collect();
         direction_engine
-            .run(&[TensorView::f32(&[1, input.len()], &input)], &mut answers)
+            .run(&[TensorView::f32(&[1, input.len()], &input)], &mut outputs)
             .unwrap();
 
         let expected = baseline.predict(sample, features);
@@ -114,9 +114,9 @@ fn the_shipped_models_say_what_the_lab_measured_on_every_sample() {
                 sample.date
             );
         }
-        let error = (expected.predicted_return - f64::from(answers[0][0])).abs();
+        let error = (expected.predicted_return - f64::from(outputs[0][0])).abs();
         assert!(error <= 1e-5, "{}: {error:e}", sample.date);
-        for (expected, got) in expected.probabilities.iter().zip(&answers[1]) {
+        for (expected, got) in expected.probabilities.iter().zip(&outputs[1]) {
             assert!(
                 (expected - f64::from(*got)).abs() <= 1e-5,
                 "{}: {expected} {got}",
@@ -127,7 +127,7 @@ fn the_shipped_models_say_what_the_lab_measured_on_every_sample() {
 }
 
 #[test]
-fn the_training_span_ends_before_the_others_begin_and_is_all_that_was_fitted() {
+fn only_the_training_span_was_fitted_and_it_ends_before_the_others_begin() {
     let (prepared, _) = fitted();
     let spans = &prepared.spans;
     let date = |index: usize| prepared.samples[index].date;
@@ -136,21 +136,21 @@ fn the_training_span_ends_before_the_others_begin_and_is_all_that_was_fitted() {
     assert!(date(spans.validation.end - 1) < date(spans.test.start));
 }
 
-/// Later data may not reach into the fit: with every bar after the training span changed, scaler and factors stay.
+/// Later data must not influence the fit: with every bar after the training span changed, scaler and factors are the same.
 #[test]
-fn what_comes_after_the_training_span_leaves_scaler_and_factors_as_they_are() {
+fn bars_after_the_training_span_do_not_change_scaler_and_factors() {
     let (prepared, baseline) = fitted();
     let text = fs::read_to_string(data()).unwrap();
-    let last_seen = prepared.scaler.span().to.to_string().replace('-', "");
+    let last_day = prepared.scaler.span().to.to_string().replace('-', "");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let after: Vec<usize> = (1..lines.len())
-        .filter(|&i| lines[i].split(',').next().unwrap() > last_seen.as_str())
+        .filter(|&i| lines[i].split(',').next().unwrap() > last_day.as_str())
         .collect();
     assert!(
         after.len() > 500,
-        "a good part of the file must lie after the training span"
+        "many bars must lie after the training span"
     );
-    // The volumes of later days are doubled: a lawful change that every volume feature sees.
+    // Volumes of later days are doubled or halved: a valid change that every volume feature depends on.
     for i in after {
         let mut cells: Vec<String> = lines[i].split(',').map(str::to_owned).collect();
         let volume: f64 = cells[6].parse().unwrap();
@@ -166,15 +166,15 @@ fn what_comes_after_the_training_span_leaves_scaler_and_factors_as_they_are() {
     assert_eq!(Baseline::fit_factors(&other), baseline.pca);
 }
 
-/// Published daily direction accuracy lies between 56 and 59 per cent: much more would be a leak.
+/// Published daily direction accuracy lies between 56 and 59 per cent; a much higher one would indicate a leak.
 #[test]
-fn the_accuracy_is_not_too_good_to_be_true() {
+fn the_accuracy_does_not_indicate_a_leak() {
     let (prepared, baseline) = fitted();
     for span in [&prepared.spans.validation, &prepared.spans.test] {
-        let figures = baseline.measure(prepared, span.clone());
-        assert!(figures.sign_accuracy.share < 0.6, "{figures:?}");
-        assert!(figures.samples >= 300, "{figures:?}");
-        let total: f64 = figures.base_rates.values().sum();
+        let metrics = baseline.measure(prepared, span.clone());
+        assert!(metrics.sign_accuracy.share < 0.6, "{metrics:?}");
+        assert!(metrics.samples >= 300, "{metrics:?}");
+        let total: f64 = metrics.base_rates.values().sum();
         assert!((total - 1.0).abs() < 1e-12);
     }
 }
@@ -199,7 +199,7 @@ fn classes_agree_with_the_returns_and_the_flat_band() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_holds_too_little_is_refused_in_words() {
+fn a_missing_or_short_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("002032.SZ.csv");
     let message = heqis_train::baseline(&missing, dir.path())

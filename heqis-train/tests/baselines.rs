@@ -1,5 +1,5 @@
-//! The baselines agree with scikit-learn and scipy, know no more than the training span, and look the same to every
-//! reader of their table.
+//! The baselines agree with scikit-learn and scipy, depend only on the training span, and have the same metrics in every format
+//! of their table.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use heqis_train::linear::logistic::Logistic;
 use heqis_train::linear::ridge::Ridge;
 use serde_json::Value;
 
-/// Figures and fits that `tests/fixtures/baselines/make.py` computed with the versions that the file names.
+/// Metrics and fits computed by `tests/fixtures/baselines/make.py` with the versions that the file records.
 fn golden() -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/baselines/golden.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -49,7 +49,7 @@ fn truth_of(value: &Value) -> Truth {
 }
 
 #[test]
-fn every_figure_is_that_of_scikit_learn_and_scipy() {
+fn every_metric_is_that_of_scikit_learn_and_scipy() {
     let golden = golden();
     let truth = truth_of(&golden["truth"]);
     let odds = rows(&golden["forecast"]["probabilities"]);
@@ -57,8 +57,8 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
         returns: Some(numbers(&golden["forecast"]["returns"])),
         probabilities: Some(odds.iter().map(|p| [p[0], p[1], p[2]]).collect()),
     };
-    let figures = Metrics::of(&forecast, &truth).unwrap();
-    let (returns, classes) = (figures.returns.unwrap(), figures.classes.unwrap());
+    let metrics = Metrics::of(&forecast, &truth).unwrap();
+    let (returns, classes) = (metrics.returns.unwrap(), metrics.classes.unwrap());
     let expected = &golden["figures"];
     for (got, name) in [
         (returns.mse, "mse"),
@@ -88,7 +88,7 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
     share(classes.accuracy, &expected["class"]);
     let sections = |got: CrossSections, expected: &Value| {
         assert_eq!(got.times as u64, expected["days"].as_u64().unwrap());
-        // One day says the same of every item; the last has too few items to count at all.
+        // One day has a constant forecast; the last has too few items.
         assert_eq!((got.times, got.undefined_times), (18, 1));
         near(got.mean, &expected["mean"], 1e-12);
         near(got.deviation, &expected["deviation"], 1e-12);
@@ -99,7 +99,7 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
 }
 
 #[test]
-fn fitted_baselines_answer_as_those_of_scikit_learn() {
+fn fitted_baselines_predict_as_those_of_scikit_learn() {
     let golden = golden();
     let fits = &golden["fits"];
     let (inputs, fresh) = (rows(&fits["rows"]), rows(&fits["fresh"]));
@@ -136,13 +136,13 @@ fn fitted_baselines_answer_as_those_of_scikit_learn() {
     let logistic = Logistic::fit(&inputs, &labels, 3, penalty).unwrap();
     for (row, expected) in fresh.iter().zip(rows(&fits["logistic"]["answers"])) {
         for (got, expected) in logistic.predict(row).iter().zip(expected) {
-            // scikit-learn stops at a tolerance of its own.
+            // scikit-learn stops at its own tolerance.
             assert!((got - expected).abs() < 1e-5, "{got} {expected}");
         }
     }
 }
 
-/// A series whose next return is the first input's sign, eight times out of ten, and whose second input is noise.
+/// A series whose next return has the first input's sign eight times out of ten, and whose second input is noise.
 fn planted(from: usize, count: usize) -> Examples {
     let (mut inputs, mut truth) = (Vec::new(), Truth::default());
     for i in from..from + count {
@@ -178,7 +178,7 @@ fn comparison() -> Comparison {
 }
 
 #[test]
-fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
+fn a_planted_signal_is_found_by_models_that_learn_and_not_by_naive_ones() {
     let table = comparison().run().unwrap();
     let direction = |model: &str| {
         let entry = table.get(model, "test").unwrap();
@@ -204,7 +204,7 @@ fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
         entry.metrics.classes.as_ref().unwrap().accuracy.share
     };
     assert!(class("logistic regression") > 0.75 && class("training majority") < 0.65);
-    // Six baselines over three spans, and one symbol is no cross-section.
+    // Six baselines over three spans; one symbol is not a cross-section.
     assert_eq!(table.entries().len(), 18);
     let ic = |entry: &Entry| {
         entry
@@ -217,8 +217,8 @@ fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
 }
 
 #[test]
-fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
-    let honest = comparison();
+fn the_test_span_does_not_change_metrics_of_the_validation_span() {
+    let original = comparison();
     let mut other = comparison();
     let test = &mut other.test.as_mut().unwrap().rows;
     test.inputs
@@ -227,8 +227,8 @@ fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
         .for_each(|input| *input = 5.0 - *input);
     test.truth.returns.iter_mut().for_each(|value| *value = 0.3);
     test.truth.classes.iter_mut().for_each(|class| *class = 1);
-    let (honest, other) = (honest.run().unwrap(), other.run().unwrap());
-    for (a, b) in honest.entries().iter().zip(other.entries()) {
+    let (original, other) = (original.run().unwrap(), other.run().unwrap());
+    for (a, b) in original.entries().iter().zip(other.entries()) {
         assert_eq!((&a.model, &a.span), (&b.model, &b.span));
         assert_eq!(
             a.metrics == b.metrics,
@@ -241,7 +241,7 @@ fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
 }
 
 #[test]
-fn a_span_without_items_or_with_others_than_its_inputs_is_refused() {
+fn a_span_without_items_or_with_missing_inputs_is_refused() {
     let mut comparison = comparison();
     comparison.validation.clear();
     let refused = comparison.run().unwrap_err().to_string();
@@ -256,7 +256,7 @@ fn a_span_without_items_or_with_others_than_its_inputs_is_refused() {
 }
 
 #[test]
-fn the_table_says_the_same_in_every_form() {
+fn the_table_has_the_same_metrics_in_every_format() {
     let mut table = comparison().run().unwrap();
     let test = &comparison().test.unwrap().rows.truth;
     let forecast = Forecast {
@@ -318,7 +318,7 @@ fn the_table_says_the_same_in_every_form() {
 }
 
 #[test]
-fn naive_answers_are_those_of_the_training_span() {
+fn naive_predictions_are_those_of_the_training_span() {
     assert_eq!(naive::last_value(2).returns, Some(vec![0.0, 0.0]));
     assert_eq!(naive::mean(&[0.5, 0.25], 1).returns, Some(vec![0.375]));
     let majority = naive::majority(&[0, 2, 2, 1], 2).probabilities;

@@ -1,4 +1,4 @@
-//! Samples see what was known on their day and nothing else, and a span is told nothing of the spans behind it.
+//! Samples contain only data known on their day, and no span depends on data of the spans after it.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -43,31 +43,31 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 #[test]
-fn no_bar_is_seen_from_both_sides_of_a_cut() {
+fn no_bar_belongs_to_samples_on_both_sides_of_a_cut() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 1, coin), closes(330, 2, coin)]);
     let corpus = load(&set, "");
-    let first_seen = |s: &Sample| {
+    let first_date = |s: &Sample| {
         let series = &corpus.series[s.series as usize];
         series.dates[s.row as usize + 1 - LOOK_BACK.bars()]
     };
-    let told = |s: &Sample| corpus.series[s.series as usize].label_dates[s.row as usize];
-    for [before, behind] in [
+    let label_date = |s: &Sample| corpus.series[s.series as usize].label_dates[s.row as usize];
+    for [before, after] in [
         [Split::Training, Split::Validation],
         [Split::Validation, Split::Test],
     ] {
-        let last_told = corpus.samples(before).iter().map(told).max().unwrap();
-        let first = corpus.samples(behind).iter().map(first_seen).min().unwrap();
-        assert!(last_told < first, "{last_told} {first}");
+        let last_label = corpus.samples(before).iter().map(label_date).max().unwrap();
+        let first = corpus.samples(after).iter().map(first_date).min().unwrap();
+        assert!(last_label < first, "{last_label} {first}");
     }
-    // An embargo moves the start of the spans behind, and a purge the end of those before.
+    // An embargo moves the start of later spans, and a purge the end of earlier ones.
     let further = load(&set, "embargo_days = 7\npurge_bars = 20");
     let days = |corpus: &Corpus| [corpus.days.training.to, corpus.days.validation.from];
     assert!(days(&further)[0] < days(&corpus)[0] && days(&further)[1] > days(&corpus)[1]);
 }
 
 #[test]
-fn the_future_changes_nothing_of_the_past() {
+fn later_bars_do_not_change_earlier_samples() {
     let root = tempfile::tempdir().unwrap();
     let one = closes(400, 1, coin);
     let mut other = one.clone();
@@ -84,7 +84,7 @@ fn the_future_changes_nothing_of_the_past() {
     assert_eq!(one.target_scale, other.target_scale);
     let samples = one.samples(Split::Training);
     assert_eq!(samples, other.samples(Split::Training));
-    let seen = |corpus: &Corpus| {
+    let training = |corpus: &Corpus| {
         let batch = corpus.batch(samples, &Device::flex());
         [
             values(batch.windows),
@@ -92,12 +92,12 @@ fn the_future_changes_nothing_of_the_past() {
             values(batch.history),
         ]
     };
-    assert_eq!(seen(one), seen(other));
-    let later = |corpus: &Corpus| {
+    assert_eq!(training(one), training(other));
+    let test = |corpus: &Corpus| {
         let batch = corpus.batch(corpus.samples(Split::Test), &Device::flex());
         values(batch.target)
     };
-    assert_ne!(later(one), later(other));
+    assert_ne!(test(one), test(other));
 }
 
 #[test]
@@ -116,16 +116,16 @@ fn a_window_ends_in_its_row_and_a_series_in_its_candidate() {
     let batch = corpus.batch(&[sample], &Device::flex());
 
     let mut scaled = vec![0.0; 3];
-    let mut wanted = Vec::new();
+    let mut expected = Vec::new();
     for row in at - 3..=at {
         corpus
             .scaler
             .transform_into(rows.features(row).unwrap(), &mut scaled)
             .unwrap();
-        wanted.extend_from_slice(&scaled);
+        expected.extend_from_slice(&scaled);
     }
-    assert_eq!(values(batch.window(4, 3)), wanted);
-    let first_two: Vec<f32> = wanted
+    assert_eq!(values(batch.window(4, 3)), expected);
+    let first_two: Vec<f32> = expected
         .chunks(3)
         .flat_map(|row| &row[..2])
         .copied()
@@ -137,8 +137,8 @@ fn a_window_ends_in_its_row_and_a_series_in_its_candidate() {
     let candidate = Tensor::<2>::from_floats([[7.0]], &Device::flex());
     let class = Tensor::<2>::from_floats([[0.25, 0.25, 0.5]], &Device::flex());
     let (series, classes) = batch.series(4, candidate, class);
-    let wanted = [target(at - 3), target(at - 2), target(at - 1), 7.0];
-    assert_eq!(values(series), wanted);
+    let expected = [target(at - 3), target(at - 2), target(at - 1), 7.0];
+    assert_eq!(values(series), expected);
     let classes = values(classes);
     assert_eq!(classes[9..], [0.25, 0.25, 0.5]);
     for (row, cell) in (at - 3..at).zip(classes.chunks(3)) {
@@ -148,13 +148,13 @@ fn a_window_ends_in_its_row_and_a_series_in_its_candidate() {
 }
 
 #[test]
-fn factors_become_columns_behind_the_features() {
+fn factors_become_columns_after_the_features() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(300, 4, coin)]);
     let mut corpus = load(&set, "");
     let sample = corpus.samples(Split::Training)[0];
     let before = values(corpus.batch(&[sample], &Device::flex()).windows);
-    // As factors, the first and the last feature of the encoder's window of three rows.
+    // The factors are the first and the last feature of the encoder's window of three rows.
     corpus
         .append_factors(2, &Device::flex(), |windows| {
             Ok(values(windows)
@@ -219,7 +219,7 @@ fn series_are_chosen_by_name_list_and_sector() {
 }
 
 #[test]
-fn a_stride_thins_the_training_span_alone() {
+fn a_stride_thins_only_the_training_span() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(300, 4, coin)]);
     let (every, third) = (load(&set, ""), load(&set, "stride = 3"));
@@ -235,7 +235,7 @@ fn a_stride_thins_the_training_span_alone() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_by_name() {
+fn invalid_settings_are_refused_by_name() {
     let refuse = |text: &str| {
         let text = format!("{text}\n[data]\nset = \"x\"\n");
         let parsed = TrainConfig::parse(Path::new("test.toml"), &text);
@@ -246,14 +246,14 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     assert!(refuse("[plateau]\nfactor = 1.0").contains("plateau.factor"));
     assert!(refuse("[schedule]\nfine_tune_epochs = 6").contains("at most 5"));
     assert!(refuse("[optimiser]\nlearning_rate = nan").contains("learning_rate"));
-    let twice = "[[generators]]\nname = \"g\"\nkind = \"gru\"\nwindow_bars = 4\n".repeat(2);
-    assert!(refuse(&twice).contains("two"));
+    let duplicates = "[[generators]]\nname = \"g\"\nkind = \"gru\"\nwindow_bars = 4\n".repeat(2);
+    assert!(refuse(&duplicates).contains("unique"));
     let heads = "[[generators]]\nname = \"g\"\nkind = \"transformer\"\nwindow_bars = 4\nheads = 7";
     assert!(refuse(heads).contains("heads"));
 }
 
 #[test]
-fn the_committed_settings_are_good() {
+fn the_committed_settings_are_valid() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../training");
     let mut found = 0;
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -263,9 +263,9 @@ fn the_committed_settings_are_good() {
     assert!(found >= 4, "{found} files");
 }
 
-/// A purge is a look-back in bars: of minutes it costs a few of a day, and an embargo in days is what costs days.
+/// A purge is counted in bars, so it removes only a few minutes of a minute series; an embargo removes days.
 #[test]
-fn a_purge_leaves_out_bars_of_each_series_and_no_days_of_minutes() {
+fn a_purge_removes_bars_of_each_series_and_not_days_of_minutes() {
     let root = tempfile::tempdir().unwrap();
     let mut table = String::from("datetime,open,high,low,close,volume\n");
     for day in 2..12 {
@@ -299,7 +299,7 @@ fn a_purge_leaves_out_bars_of_each_series_and_no_days_of_minutes() {
     let purge = LOOK_BACK.bars();
     assert_eq!(training.1 + purge + 1, cut(whole.days.validation.from));
     assert_eq!(validation.1 + purge + 1, cut(whole.days.test.from));
-    // The last day of a span is only cut short.
+    // The last day of a span is only shortened.
     assert_eq!(whole.days.training.to, training.0);
     assert_eq!(training.0.days() + 1, whole.days.validation.from.days());
     assert!(whole.samples(Split::Validation).len() > 100);

@@ -1,5 +1,5 @@
-//! The same training on a GPU, with a build that has one: `cargo test -p heqis-train --features wgpu --test gpu`. A software
-//! Vulkan (Mesa's lavapipe) is GPU enough.
+//! The same training on a GPU, with a build that supports one: `cargo test -p heqis-train --features wgpu --test gpu`. A software
+//! Vulkan (Mesa's lavapipe) is sufficient.
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use market::{closes, prepared};
 use rand_chacha::rand_core::Rng;
 use trainings::small;
 
-/// Keeps what every epoch tells.
+/// Collects the points of every epoch.
 #[derive(Default)]
 struct Curves(Vec<Point>);
 
@@ -31,9 +31,9 @@ impl ProgressObserver for Curves {
     }
 }
 
-/// Weights, order and noise are the same numbers of the host; only sums are added in another order.
+/// Weights, order and noise are the same random numbers of the host; only the order of summation differs.
 #[test]
-fn a_training_on_a_gpu_goes_the_way_of_the_one_on_the_processor() {
+fn losses_on_a_gpu_are_those_on_the_cpu() {
     let root = tempfile::tempdir().unwrap();
     let series = [closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))];
     let set = prepared(root.path(), &series);
@@ -57,7 +57,7 @@ fn a_training_on_a_gpu_goes_the_way_of_the_one_on_the_processor() {
     };
     let (cpu, gpu) = (run(DeviceKind::Cpu), run(DeviceKind::Gpu));
     assert_eq!(cpu.len(), gpu.len());
-    let mut furthest = 0.0f64;
+    let mut largest = 0.0f64;
     for (cpu, gpu) in cpu.iter().zip(&gpu) {
         assert_eq!(
             (&cpu.network, &cpu.phase, cpu.epoch),
@@ -68,10 +68,10 @@ fn a_training_on_a_gpu_goes_the_way_of_the_one_on_the_processor() {
             (cpu.validation_loss, gpu.validation_loss),
         ] {
             if let (Some(cpu), Some(gpu)) = (cpu, gpu) {
-                furthest = furthest.max((cpu - gpu).abs() / cpu.abs().max(1e-3));
+                largest = largest.max((cpu - gpu).abs() / cpu.abs().max(1e-3));
             }
         }
     }
-    println!("largest relative difference of a loss: {furthest:.2e}");
-    assert!(furthest < 1e-3, "{furthest:e}");
+    println!("largest relative difference of a loss: {largest:.2e}");
+    assert!(largest < 1e-3, "{largest:e}");
 }

@@ -1,4 +1,4 @@
-//! Trainings repeat bit for bit, learn what can be learned, and learn nothing where there is nothing.
+//! Trainings are reproducible bit for bit, learn a planted signal, and learn nothing from a random walk.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -25,7 +25,7 @@ use market::{closes, files, options, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
-/// The settings of a training of seconds.
+/// Returns the settings of a training that takes seconds.
 fn settings(set: &Path, more: &str) -> TrainConfig {
     let text = format!(
         r#"
@@ -65,8 +65,8 @@ fn settings(set: &Path, more: &str) -> TrainConfig {
     TrainConfig::parse(Path::new("test.toml"), &text).unwrap()
 }
 
-/// Everything of a run but the times of its events.
-fn lasting(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// Returns the files of a run, without the times of its events.
+fn reproducible_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = files(run);
     all.retain(|(path, _)| !path.ends_with("progress.jsonl"));
     all
@@ -77,7 +77,7 @@ fn coin(rng: &mut ChaCha8Rng, _: [bool; 2]) -> bool {
 }
 
 #[test]
-fn another_seed_gives_other_weights_and_other_settings_cannot_go_on() {
+fn another_seed_gives_other_weights_and_a_run_with_other_settings_cannot_be_continued() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let config = settings(&set, "");
@@ -91,7 +91,7 @@ fn another_seed_gives_other_weights_and_other_settings_cannot_go_on() {
     let digest = |manifest: &RunManifest| manifest.metrics["g1"].weights_sha256.clone();
     assert_ne!(digest(&first), digest(&second));
 
-    // A finished run that is resumed has nothing to do; a checkpoint that was changed is refused.
+    // Resuming a finished run does nothing; a changed checkpoint is refused.
     config.seed = 11;
     assert_eq!(train(&config, &one, true, &mut NoProgress).unwrap(), first);
     let checkpoints = one.join("checkpoints");
@@ -108,7 +108,7 @@ fn another_seed_gives_other_weights_and_other_settings_cannot_go_on() {
 }
 
 #[test]
-fn a_run_directory_gives_back_what_was_trained() {
+fn a_run_directory_contains_the_trained_networks() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let out = root.path().join("run");
@@ -117,53 +117,55 @@ fn a_run_directory_gives_back_what_was_trained() {
     assert_eq!(run.manifest, manifest);
     let corpus = run.corpus().unwrap();
     for generator in run.generators(SavedWeights::Best).unwrap() {
-        let said = generator.predict(&corpus, Split::Validation).unwrap();
-        let score = Score::of(&said, corpus.target_scale);
-        let told = &manifest.metrics[&generator.name];
-        assert_eq!(score.mse, told.validation_mse);
-        assert_eq!(score.cross_entropy, told.validation_cross_entropy);
-        let best = told.best.loss.unwrap();
+        let predictions = generator.predict(&corpus, Split::Validation).unwrap();
+        let score = Score::of(&predictions, corpus.target_scale);
+        let metrics = &manifest.metrics[&generator.name];
+        assert_eq!(score.mse, metrics.validation_mse);
+        assert_eq!(score.cross_entropy, metrics.validation_cross_entropy);
+        let best = metrics.best.loss.unwrap();
         assert!((score.mse + score.cross_entropy - best).abs() < 1e-12);
     }
     assert_eq!(run.generators(SavedWeights::Pretrained).unwrap().len(), 2);
 }
 
-/// The value of one column in the rows of `curves.csv` that a test asks for.
-fn losses(run: &Path, wanted: impl Fn(&str, usize) -> bool, network: &str) -> Vec<(usize, f64)> {
+/// Returns the epochs and validation losses of a network in the selected rows of `curves.csv`.
+fn losses(run: &Path, selected: impl Fn(&str, usize) -> bool, network: &str) -> Vec<(usize, f64)> {
     let mut reader = csv::Reader::from_path(run.join("curves.csv")).unwrap();
     reader
         .deserialize::<Point>()
         .map(Result::unwrap)
-        .filter(|point| point.network == network && wanted(&point.phase, point.epoch))
+        .filter(|point| point.network == network && selected(&point.phase, point.epoch))
         .map(|point| (point.epoch, point.validation_loss.unwrap()))
         .collect()
 }
 
 #[test]
-fn what_is_kept_is_the_best_of_all_epochs_and_fine_tuning_never_harms() {
+fn the_best_weights_of_all_epochs_are_kept_and_fine_tuning_never_increases_the_loss() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let out = root.path().join("run");
     let manifest = train(&settings(&set, ""), &out, false, &mut NoProgress).unwrap();
     let mut tuned = 0;
-    for (name, figures) in &manifest.metrics {
-        let played = losses(&out, |phase, _| phase == "game", name);
-        let judged = played.iter().map(|(epoch, after_game)| {
-            let of = |wanted: &str| losses(&out, |phase, e| phase == wanted && e == *epoch, name);
-            let taught = of("distil").last().map_or(*after_game, |(_, loss)| *loss);
+    for (name, metrics) in &manifest.metrics {
+        let adversarial = losses(&out, |phase, _| phase == "game", name);
+        let best = adversarial.iter().map(|(epoch, loss)| {
+            let of = |name_of_phase: &str| {
+                losses(&out, |phase, e| phase == name_of_phase && e == *epoch, name)
+            };
+            let distilled = of("distil").last().map_or(*loss, |(_, loss)| *loss);
             tuned += of("fine_tune").len();
             of("fine_tune")
                 .iter()
-                .fold(taught, |best, (_, loss)| best.min(*loss))
+                .fold(distilled, |best, (_, loss)| best.min(*loss))
         });
-        let least = judged.fold(f64::INFINITY, f64::min);
-        assert_eq!(figures.best.loss, Some(least), "{name}");
+        let least = best.fold(f64::INFINITY, f64::min);
+        assert_eq!(metrics.best.loss, Some(least), "{name}");
     }
-    assert_eq!(tuned, 4, "two passes behind each of two lessons");
+    assert_eq!(tuned, 4, "two passes after each of two distillations");
 }
 
 #[test]
-fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
+fn an_mpd_contains_the_encoder_trained_before_it() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let mut config = settings(&set, "");
@@ -183,13 +185,13 @@ fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
     };
     let encoder = run.encoder().unwrap().unwrap();
     assert_eq!(collect(&mpd.encoder).unwrap(), collect(&encoder).unwrap());
-    // It sees the features alone, and the encoder is not as it was drawn.
+    // It reads only the features, and the encoder has improved.
     assert_eq!(generators[0].config.features, 3);
     let losses = losses(&out, |phase, _| phase == "encoder", "encoder");
     assert!(losses[losses.len() - 1].1 < losses[0].1);
 }
 
-/// Prepares the real bars in the directory that the committed settings name, below `root`.
+/// Prepares the real bars in the directory of the committed settings, below `root`.
 fn real(root: &Path) -> PathBuf {
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare/002032.SZ.csv");
     let set = root.join("target/data/002032.SZ");
@@ -201,9 +203,9 @@ fn real(root: &Path) -> PathBuf {
     set
 }
 
-/// A discriminator that learned nothing would stay at a half; one that sees through everything would leave nothing to play.
+/// A discriminator that learns nothing stays at a half; one that recognises every candidate leaves the generators no gradient.
 #[test]
-fn discriminators_of_real_bars_come_to_know_more_than_chance_and_never_all() {
+fn discriminators_of_real_bars_become_better_than_chance_and_never_perfect() {
     let root = tempfile::tempdir().unwrap();
     let mut config = settings(&real(root.path()), "");
     config.encoder = EncoderSpec::None;
@@ -228,7 +230,7 @@ fn discriminators_of_real_bars_come_to_know_more_than_chance_and_never_all() {
     }
 }
 
-/// Every other kind of generator, small, each alone; the MPD holds an encoder that was trained before.
+/// Returns every other kind of generator, small, with pre-training only; the MPD contains a trained encoder.
 fn other_generators(set: &Path) -> TrainConfig {
     use GeneratorKind::{Dct, DeepTransformer, Gru, Lstm, Mpd, Rnn, Tcn};
     let mut config = settings(set, "threads = 0");
@@ -261,7 +263,7 @@ fn other_generators(set: &Path) -> TrainConfig {
     config
 }
 
-/// The three default generators with shorter windows, alone and then in the game.
+/// Returns the three default generators with shorter windows, with pre-training and adversarial training.
 fn default_generators(set: &Path) -> TrainConfig {
     let mut config = settings(set, "");
     config.encoder = Default::default();
@@ -285,8 +287,8 @@ fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Proportion)> {
         .unwrap()
         .iter()
         .map(|generator| {
-            let said = generator.predict(&corpus, Split::Test).unwrap();
-            let score = Score::of(&said, corpus.target_scale);
+            let predictions = generator.predict(&corpus, Split::Test).unwrap();
+            let score = Score::of(&predictions, corpus.target_scale);
             (generator.name.clone(), score.direction)
         })
         .collect()
@@ -302,7 +304,7 @@ fn every_kind_of_generator_learns_a_planted_signal() {
         assert!(share.share >= 0.75, "{name}: {share:?}");
         assert!(
             share.wilson_high < 0.9,
-            "{name} knows more than there is: {share:?}"
+            "{name} is better than the signal allows: {share:?}"
         );
     }
 }
@@ -317,7 +319,7 @@ fn no_kind_of_generator_learns_anything_from_a_random_walk() {
     }
 }
 
-/// The shares of signs that the three default generators, trained in the game, and all other kinds tell rightly.
+/// Returns the proportions of correctly predicted signs of the three default generators and of all other kinds.
 fn all_directions(set: &Path, root: &Path) -> Vec<(String, Proportion)> {
     let (default, other) = (default_generators(set), other_generators(set));
     let kinds = default.generators.iter().chain(&other.generators);
@@ -331,9 +333,9 @@ fn all_directions(set: &Path, root: &Path) -> Vec<(String, Proportion)> {
     all
 }
 
-/// Networks learn side by side, each on one thread.
+/// Networks are trained in parallel, each on one thread.
 #[test]
-fn the_number_of_threads_changes_nothing_but_the_time() {
+fn the_number_of_threads_does_not_change_the_result() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let run = |threads: usize| {
@@ -341,8 +343,8 @@ fn the_number_of_threads_changes_nothing_but_the_time() {
         config.threads = threads;
         let dir = root.path().join(threads.to_string());
         train(&config, &dir, false, &mut NoProgress).unwrap();
-        // What `run.json` says of the threads is all that may differ.
-        let mut all = lasting(&dir);
+        // Only the number of threads in `run.json` may differ.
+        let mut all = reproducible_files(&dir);
         all.retain(|(path, _)| !path.ends_with("run.json"));
         (RunManifest::read(&dir).unwrap(), all)
     };
@@ -354,7 +356,7 @@ fn the_number_of_threads_changes_nothing_but_the_time() {
     }
     one.config.threads = 2;
     assert_eq!(one, two);
-    // A run goes on with any number of them.
+    // A run can be continued with any number of threads.
     let dir = root.path().join("1");
     assert_eq!(
         train(&two.config, &dir, true, &mut NoProgress).unwrap(),
@@ -362,9 +364,9 @@ fn the_number_of_threads_changes_nothing_but_the_time() {
     );
 }
 
-/// Losses that are no numbers end a training, with the place; what was learnt before stays.
+/// Non-finite losses end a training with an error; the earlier epochs are kept.
 #[test]
-fn a_training_that_diverges_is_a_failure_with_its_place() {
+fn a_training_that_diverges_fails_with_its_place() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let mut config = settings(&set, "");
@@ -382,7 +384,7 @@ fn a_training_that_diverges_is_a_failure_with_its_place() {
 
 #[cfg(not(feature = "wgpu"))]
 #[test]
-fn a_gpu_is_refused_by_a_build_that_has_none() {
+fn a_gpu_is_refused_by_a_build_without_support() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(
         root.path(),

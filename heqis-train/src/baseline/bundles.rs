@@ -1,4 +1,4 @@
-//! From a fitted baseline to two bundles: models, golden windows, figures, cards.
+//! The two bundles of a fitted baseline: models, golden windows, metrics and model cards.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::baseline::Baseline;
 use crate::error::TrainError;
 use heqis_bundle::{Provenance, Role, joined_names};
 
-/// The command that the manifests name.
+/// The command that is recorded in the manifests.
 const CREATED_BY: &str = "heqis-lab baseline";
-/// Golden windows per bundle, spread evenly over the test span.
+/// Golden windows per bundle, evenly spaced over the test span.
 const GOLDEN_WINDOWS: usize = 4;
 /// Largest difference between `f32` on a CPU and the golden outputs, which are computed in `f64`. Factors have unit
 /// variance and sum hundreds of products; returns and probabilities sum a few dozen.
@@ -132,7 +132,7 @@ fn direction_parts(report: &Report<'_>) -> Result<BundleParts, TrainError> {
     })
 }
 
-/// Returns what both bundles share; model, task, card and feature names are still to be filled.
+/// Returns the parts common to both bundles, without model, task, card and feature names.
 fn common_parts(
     report: &Report<'_>,
     name: &str,
@@ -166,7 +166,7 @@ fn common_parts(
     }
 }
 
-/// Builds golden windows from the samples at evenly spread places of the test span, its first and last among them.
+/// Builds golden windows from evenly spaced samples of the test span, including its first and last.
 fn golden(
     report: &Report<'_>,
     tolerance: f32,
@@ -214,7 +214,7 @@ pub(crate) fn rounded(value: Value) -> Value {
             None => Value::Number(number),
         },
         Value::Array(values) => Value::Array(values.into_iter().map(rounded).collect()),
-        // Sorted here, because whether a JSON table sorts its keys depends on what other crates of a build ask of it.
+        // Sorted here, because whether a JSON table sorts its keys depends on the Cargo features that other crates enable.
         Value::Object(table) => {
             let sorted: BTreeMap<String, Value> = table.into_iter().collect();
             Value::Object(

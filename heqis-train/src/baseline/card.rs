@@ -1,4 +1,4 @@
-//! Model cards: what each bundle is, what it measured, and what it cannot do, in words made from the same figures.
+//! Model cards: description, metrics and limits of each bundle. Their text is part of shipped bundles: it stays byte for byte.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ pub(crate) fn direction(report: &Report<'_>) -> String {
          {trials} settings were compared on the validation span (penalties {ridge} and {logistic} were chosen); the \
          test span was measured once, afterwards. Intervals are 95 % Wilson intervals.\n\n\
          | figure | validation | test |\n|---|---|---|\n{table}\n\
-         {verdict}\n\
+         {conclusion}\n\
          ## What it cannot do\n\n\
          It is a yardstick and a working example, not advice and not a strategy. It knows one instrument, daily bars, \
          and no costs, limits or suspensions; the intervals take days as \
@@ -73,7 +73,7 @@ pub(crate) fn direction(report: &Report<'_>) -> String {
         ridge = choice.ridge_penalty,
         logistic = choice.logistic_penalty,
         table = table(&report.validation, &report.test),
-        verdict = verdict(&report.test),
+        conclusion = conclusion(&report.test),
     )
 }
 
@@ -113,7 +113,7 @@ fn data(report: &Report<'_>) -> String {
     )
 }
 
-/// Says what the cleaner met.
+/// Returns in words what the cleaner rejected and marked.
 fn notes(prepared: &Prepared) -> String {
     let list = |counts: &BTreeMap<String, usize>| match counts.is_empty() {
         true => "none".to_owned(),
@@ -131,7 +131,7 @@ fn notes(prepared: &Prepared) -> String {
     )
 }
 
-/// Shows one figure of a span.
+/// Formats one metric of a span.
 type Cell = fn(&SpanMetrics) -> String;
 
 fn table(validation: &SpanMetrics, test: &SpanMetrics) -> String {
@@ -189,8 +189,8 @@ fn table(validation: &SpanMetrics, test: &SpanMetrics) -> String {
         .collect()
 }
 
-/// Says in words whether the test figures beat the naive answers.
-fn verdict(test: &SpanMetrics) -> String {
+/// Returns in words whether the test metrics beat the naive predictions.
+fn conclusion(test: &SpanMetrics) -> String {
     let difference = &test.ridge_minus_zero_return;
     let errors = place(difference.low > 0.0, difference.high < 0.0);
     let signs = against(
@@ -216,7 +216,7 @@ fn against(accuracy: &Proportion, naive: f64, words: &str) -> String {
     )
 }
 
-/// Says where a figure lies, given whether its whole interval is above or below what it is compared with.
+/// Returns where a metric lies, given whether its whole interval is above or below the value of the comparison.
 fn place(above: bool, below: bool) -> &'static str {
     match (above, below) {
         (true, _) => "above",

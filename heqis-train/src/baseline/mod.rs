@@ -1,6 +1,6 @@
-//! The two baselines: fitted on the training span, chosen on the validation span, measured once on the test span.
+//! The two linear baselines: fitted on the training span, tuned on the validation span, measured once on the test span.
 //!
-//! - Here: the fit and its figures. [`onnx`]: the models as graphs. [`bundles`]: the two bundle directories.
+//! - Here: the fit and its metrics. [`onnx`]: the models as graphs. [`bundles`]: the two bundle directories.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub struct Baseline {
     pub ridge: Ridge,
     /// The class probabilities.
     pub logistic: Logistic,
-    /// How settings were chosen.
+    /// The chosen settings.
     pub choice: Choice,
 }
 
@@ -64,7 +64,7 @@ pub struct Choice {
     pub trials: usize,
 }
 
-/// What the baselines say about one sample.
+/// The baselines' prediction for one sample.
 #[derive(Clone, Debug)]
 pub struct Prediction {
     /// Latent factors.
@@ -78,7 +78,7 @@ pub struct Prediction {
 }
 
 impl Baseline {
-    /// Fits the factors alone.
+    /// Fits only the factors.
     pub fn fit_factors(prepared: &Prepared) -> Pca {
         let training = &prepared.samples[prepared.spans.training.clone()];
         let windows: Vec<Vec<f64>> = training
@@ -155,8 +155,8 @@ impl Baseline {
         })
     }
 
-    /// Computes both models for one sample in `f64`, with the shipped weights and with factors rounded to `f32` as
-    /// they are on the wire.
+    /// Computes both models for one sample in `f64`, with the shipped weights and with factors rounded to `f32`, as they are sent
+    /// over the wire.
     pub fn predict(&self, sample: &Sample, feature_count: usize) -> Prediction {
         let (factors, features) = features(&self.pca, sample, feature_count);
         Prediction {
@@ -241,7 +241,7 @@ impl Baseline {
         }
     }
 
-    /// Returns the share of the windows' variance around the training mean that the factors carry on one span.
+    /// Returns the fraction of the windows' variance around the training mean that the factors explain on one span.
     pub(crate) fn captured_variance(&self, prepared: &Prepared, span: Range<usize>) -> f64 {
         let (mut captured, mut total) = (0.0, 0.0);
         for sample in &prepared.samples[span] {
@@ -260,7 +260,7 @@ impl Baseline {
     }
 }
 
-/// Figures of the direction model on one span, each beside the naive answer that it must beat.
+/// Metrics of the direction model on one span, each with that of the naive prediction that it must beat.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpanMetrics {
     /// Number of samples.
@@ -275,11 +275,11 @@ pub struct SpanMetrics {
     pub predicted_return_range: [f64; 2],
     /// Error of predicting the training span's mean return.
     pub training_mean_return: ReturnError,
-    /// Share of moves whose sign the predicted return has, over samples with a move.
+    /// Proportion of samples with the predicted sign, over those with a non-zero return.
     pub sign_accuracy: Proportion,
     /// The same for always predicting a rise.
     pub always_up_sign_accuracy: Proportion,
-    /// Share of samples whose most likely class came.
+    /// Proportion of samples whose most likely class is the actual one.
     pub class_accuracy: Proportion,
     /// The training span's most frequent class.
     pub majority_class: &'static str,
@@ -289,11 +289,11 @@ pub struct SpanMetrics {
     pub base_rates: BTreeMap<&'static str, f64>,
     /// Brier score of the probabilities.
     pub brier: f64,
-    /// Brier score of always giving the training span's base rates.
+    /// Brier score of always predicting the training span's base rates.
     pub brier_of_training_base_rates: f64,
 }
 
-/// Fits once per penalty and keeps the fit with the lowest score, the smaller penalty of equals.
+/// Fits once per penalty and returns the fit with the lowest score; of equal scores, that with the smaller penalty.
 fn choose<M>(fit: impl Fn(f64) -> Option<(M, f64)>) -> Option<(M, f64)> {
     let mut best: Option<(M, f64, f64)> = None;
     for penalty in PENALTIES {

@@ -1,8 +1,8 @@
 //! Gradient-boosted regression trees: exact greedy splits on squared error (Friedman, Annals of Statistics 29, 2001).
 //!
-//! Each tree is fitted to what the trees before it left over, and a share of its answer is added. A node is split where the
-//! squared error falls most, over all inputs and all midpoints between neighbouring values; equal gains go to the first
-//! input and the least midpoint, so the same data give the same trees.
+//! Each tree is fitted to the residuals of the trees before it, and its prediction is added after shrinkage by the learning rate.
+//! A node is split where the squared error decreases most, over all inputs and all midpoints between neighbouring values; of equal
+//! gains the first input and the least midpoint is taken, so the same data give the same trees.
 
 use serde::Serialize;
 
@@ -13,11 +13,11 @@ use crate::error::TrainError;
 pub struct BoostingOptions {
     /// Number of trees.
     pub trees: usize,
-    /// Splits from the root to a leaf, at most.
+    /// Maximum number of splits from the root to a leaf.
     pub depth: usize,
-    /// Share of each tree's answer that is added.
+    /// Shrinkage: the factor of each tree's prediction.
     pub learning_rate: f64,
-    /// Fewest items in a leaf.
+    /// Minimum number of items in a leaf.
     pub least_leaf: usize,
 }
 
@@ -35,33 +35,33 @@ enum Node {
     Leaf(f64),
     Split {
         input: usize,
-        /// Values up to and including it go to the first branch.
+        /// Values up to and including it belong to the first branch.
         threshold: f64,
         branches: Box<[Node; 2]>,
     },
 }
 
 impl Node {
-    fn answer(&self, row: &[f64]) -> f64 {
+    fn predict(&self, row: &[f64]) -> f64 {
         match self {
             Node::Leaf(value) => *value,
             Node::Split {
                 input,
                 threshold,
                 branches,
-            } => branches[usize::from(row[*input] > *threshold)].answer(row),
+            } => branches[usize::from(row[*input] > *threshold)].predict(row),
         }
     }
 }
 
 impl Boosting {
-    /// Fits trees to the deviations from the mean, without subsampling, so that nothing is drawn by chance.
+    /// Fits trees to the deviations from the mean, without subsampling, so that the fit is deterministic.
     ///
     /// `rows` is `[items][inputs]`.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when there is no item, the lengths differ, a value is not finite, or an option is zero.
+    /// [`TrainError::Rule`] when there are no items, the lengths differ, a value is not finite, or an option is zero.
     pub fn fit(
         rows: &[Vec<f64>],
         targets: &[f64],
@@ -85,11 +85,14 @@ impl Boosting {
         if let Some(value) = targets.iter().find(|value| !value.is_finite()) {
             return refuse(format!("every target must be finite, got {value}"));
         }
-        let sound = options.learning_rate.is_finite() && options.learning_rate > 0.0;
-        if options.trees == 0 || options.depth == 0 || options.least_leaf == 0 || !sound {
-            return refuse(format!("options must be above zero, got {options:?}"));
+        let is_valid_rate = options.learning_rate.is_finite() && options.learning_rate > 0.0;
+        if options.trees == 0 || options.depth == 0 || options.least_leaf == 0 || !is_valid_rate {
+            return refuse(format!(
+                "trees, depth, learning_rate and least_leaf must be above zero, got {}, {}, {} and {}",
+                options.trees, options.depth, options.learning_rate, options.least_leaf
+            ));
         }
-        // The items in the order of each input: sorted once, and divided with the nodes.
+        // The items sorted by each input: sorted once, and partitioned with the nodes.
         let orders: Vec<Vec<usize>> = (0..inputs)
             .map(|input| {
                 let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -98,18 +101,18 @@ impl Boosting {
             })
             .collect();
         let mean = targets.iter().sum::<f64>() / targets.len() as f64;
-        let mut left_over: Vec<f64> = targets.iter().map(|target| target - mean).collect();
+        let mut residuals: Vec<f64> = targets.iter().map(|target| target - mean).collect();
         let items: Vec<usize> = (0..rows.len()).collect();
         let mut trees = Vec::with_capacity(options.trees);
         for _ in 0..options.trees {
-            let growth = TreeBuilder {
+            let builder = TreeBuilder {
                 rows,
-                targets: &left_over,
+                targets: &residuals,
                 least_leaf: options.least_leaf,
             };
-            let tree = growth.node(&items, &orders, options.depth);
-            for (row, target) in rows.iter().zip(&mut left_over) {
-                *target -= options.learning_rate * tree.answer(row);
+            let tree = builder.node(&items, &orders, options.depth);
+            for (row, target) in rows.iter().zip(&mut residuals) {
+                *target -= options.learning_rate * tree.predict(row);
             }
             trees.push(tree);
         }
@@ -121,21 +124,21 @@ impl Boosting {
         })
     }
 
-    /// Returns the answer for each row.
+    /// Returns the prediction for each row.
     ///
     /// # Errors
     ///
     /// [`TrainError::Rule`] when a row has another width than those of the fit, or holds a value that is not finite.
     pub fn predict(&self, rows: &[Vec<f64>]) -> Result<Vec<f64>, TrainError> {
         check(rows, self.inputs)?;
-        let answer = |row: &Vec<f64>| {
+        let predict = |row: &Vec<f64>| {
             let trees = self
                 .trees
                 .iter()
-                .map(|tree| self.learning_rate * tree.answer(row));
-            trees.fold(self.mean, |sum, answer| sum + answer)
+                .map(|tree| self.learning_rate * tree.predict(row));
+            trees.fold(self.mean, |sum, value| sum + value)
         };
-        Ok(rows.iter().map(answer).collect())
+        Ok(rows.iter().map(predict).collect())
     }
 }
 
@@ -153,7 +156,7 @@ fn check(rows: &[Vec<f64>], inputs: usize) -> Result<(), TrainError> {
     ))
 }
 
-/// What the nodes of one tree have in common.
+/// The data common to the nodes of one tree.
 struct TreeBuilder<'a> {
     rows: &'a [Vec<f64>],
     targets: &'a [f64],
@@ -161,7 +164,7 @@ struct TreeBuilder<'a> {
 }
 
 impl TreeBuilder<'_> {
-    /// Grows a node over `items`, which `orders` holds sorted by each input.
+    /// Builds a node over `items`; `orders` are the same items sorted by each input.
     fn node(&self, items: &[usize], orders: &[Vec<usize>], depth: usize) -> Node {
         let sum: f64 = items.iter().map(|&item| self.targets[item]).sum();
         let leaf = Node::Leaf(sum / items.len() as f64);
@@ -184,11 +187,11 @@ impl TreeBuilder<'_> {
         }
     }
 
-    /// Returns input and threshold of the best split, or `None` when none lowers the squared error.
+    /// Returns input and threshold of the best split, or `None` if no split decreases the squared error.
     fn split(&self, orders: &[Vec<usize>], sum: f64) -> Option<(usize, f64)> {
         let mut best: Option<(usize, f64)> = None;
         let count = orders.first()?.len() as f64;
-        // The squared error of a leaf is a constant less sum²/count, so this is what a split has to rise above.
+        // The squared error of a leaf is a constant minus sum²/count, so a split must exceed this value.
         let mut best_score = sum * sum / count;
         for (input, order) in orders.iter().enumerate() {
             let mut first = 0.0;
@@ -203,7 +206,7 @@ impl TreeBuilder<'_> {
                 let score = first * first / left as f64 + second * second / right as f64;
                 if score > best_score {
                     best_score = score;
-                    // Between neighbouring numbers there is none, and the midpoint may be the upper one.
+                    // Of adjacent floating-point numbers the midpoint may round to the upper one.
                     let middle = value / 2.0 + next / 2.0;
                     best = Some((input, if middle < next { middle } else { value }));
                 }
@@ -225,7 +228,7 @@ mod tests {
         least_leaf: 2,
     };
 
-    /// A step in the first input whose sign depends on the second: no line can follow it, and no sum of single steps.
+    /// A step in the first input whose sign depends on the second: neither linear nor a sum of functions of one input.
     fn steps() -> (Vec<Vec<f64>>, Vec<f64>) {
         (0..200)
             .map(|i| {
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_of_one_split_is_the_hand_worked_one() {
+    fn a_tree_of_one_split_matches_the_one_computed_by_hand() {
         // Means 1 and 4 on either side of 2.5; any other split of these leaves more squared error.
         let rows: Vec<Vec<f64>> = [1.0, 2.0, 3.0, 4.0].map(|x| vec![x]).to_vec();
         let options = BoostingOptions {
@@ -249,7 +252,7 @@ mod tests {
         let tree = Boosting::fit(&rows, &[0.5, 1.5, 4.25, 3.75], options).unwrap();
         let near = vec![vec![2.5], vec![2.5000001], vec![-9.0]];
         assert_eq!(tree.predict(&near).unwrap(), [1.0, 4.0, 1.0]);
-        // With three items a leaf there is no split of four.
+        // Four items cannot be split with three in each leaf.
         let options = BoostingOptions {
             least_leaf: 3,
             ..options
@@ -259,13 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn what_no_line_can_follow_is_learnt() {
+    fn an_interaction_of_inputs_is_learnt() {
         let (rows, targets) = steps();
         let worst = |depth: usize| {
             let options = BoostingOptions { depth, ..OPTIONS };
             let boosting = Boosting::fit(&rows, &targets, options).unwrap();
-            let answers = boosting.predict(&rows).unwrap();
-            let errors = answers.iter().zip(&targets).map(|(a, t)| (a - t).abs());
+            let predictions = boosting.predict(&rows).unwrap();
+            let errors = predictions.iter().zip(&targets).map(|(a, t)| (a - t).abs());
             errors.fold(0.0, f64::max)
         };
         assert!(
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_fitted_is_refused() {
+    fn invalid_data_and_options_are_refused() {
         let (mut rows, targets) = steps();
         let zero = BoostingOptions {
             trees: 0,
@@ -299,10 +302,10 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_target_is_answered_with_itself() {
+    fn a_constant_target_is_predicted_exactly() {
         let (rows, _) = steps();
         let boosting = Boosting::fit(&rows, &vec![0.25; rows.len()], OPTIONS).unwrap();
-        let answers = boosting.predict(&rows).unwrap();
-        assert!(answers.iter().all(|answer| *answer == 0.25));
+        let predictions = boosting.predict(&rows).unwrap();
+        assert!(predictions.iter().all(|value| *value == 0.25));
     }
 }

@@ -1,4 +1,4 @@
-//! The baselines of one data set: fitted on training, chosen on validation, measured everywhere.
+//! The baselines of one data set: fitted on the training span, tuned on the validation span, measured on every span.
 
 use heqis_data::metrics::{ReturnError, brier};
 use heqis_data::samples::CLASSES;
@@ -13,7 +13,8 @@ use crate::error::TrainError;
 use crate::linear::logistic::Logistic;
 use crate::linear::ridge::Ridge;
 
-/// Trees tried, each a few seconds at most on a daily series: shallow and slow ones, which suit weak signals.
+/// Options of the trees that are tried: shallow trees with small learning rates, which suit weak signals. Each fit of a daily
+/// series takes a few seconds at most.
 pub(crate) const BOOSTING: [BoostingOptions; 6] = [
     trees(25, 2, 0.05),
     trees(100, 2, 0.05),
@@ -32,12 +33,12 @@ const fn trees(trees: usize, depth: usize, learning_rate: f64) -> BoostingOption
     }
 }
 
-/// Items with their inputs.
+/// Items with inputs and actual outcomes.
 #[derive(Clone, Debug)]
 pub struct Examples {
-    /// One row of inputs an item: what a model may look at.
+    /// The inputs of a model, one row for each item.
     pub inputs: Vec<Vec<f64>>,
-    /// What came.
+    /// The actual outcomes.
     pub truth: Truth,
 }
 
@@ -53,22 +54,22 @@ pub struct EvaluationSpan {
 /// A data set in its spans.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// What is fitted on.
+    /// The span that models are fitted on.
     pub training: Examples,
-    /// What settings are chosen on, in one fold or more.
+    /// The span that settings are chosen on, in one or more folds.
     pub validation: Vec<EvaluationSpan>,
-    /// What is measured once, when everything is chosen.
+    /// The span that is measured once, after all choices.
     pub test: Option<EvaluationSpan>,
 }
 
-/// Answers the items of a span.
-type Answer = dyn Fn(&Examples) -> Result<Forecast, TrainError>;
+/// Forecasts the items of a span.
+type Predictor = dyn Fn(&Examples) -> Result<Forecast, TrainError>;
 
-/// A fitted baseline: its name, how many settings were compared for it, and how it answers.
+/// A fitted baseline: its name, the number of settings compared for it, and its predictions.
 struct Fitted {
     name: &'static str,
     trials: usize,
-    answer: Box<Answer>,
+    predict: Box<Predictor>,
 }
 
 impl Comparison {
@@ -79,13 +80,12 @@ impl Comparison {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when a span is empty or breaks a rule, [`TrainError::Rule`] when a regression has no
-    /// solution.
+    /// [`TrainError::Rule`] when a span is empty or breaks a rule, or a regression has no solution.
     pub fn run(&self) -> Result<ComparisonTable, TrainError> {
         let mut table = ComparisonTable::default();
         for fitted in self.fit()? {
             for span in self.validation.iter().chain(&self.test) {
-                let forecast = (fitted.answer)(&span.rows)?;
+                let forecast = (fitted.predict)(&span.rows)?;
                 table.push(Entry {
                     model: fitted.name.to_owned(),
                     span: span.name.clone(),
@@ -123,28 +123,28 @@ impl Comparison {
         let ridge = least(PENALTIES.iter().map(|&penalty| {
             let ridge = Ridge::fit(&training.inputs, &training.truth.returns, penalty)
                 .ok_or(TrainError::singular("ridge regression"))?;
-            let said: Vec<f64> = chosen_on
+            let predicted: Vec<f64> = chosen_on
                 .inputs
                 .iter()
                 .map(|row| ridge.predict(row))
                 .collect();
-            Ok((ridge, error(&said)))
+            Ok((ridge, error(&predicted)))
         }))?;
         let logistic = least(PENALTIES.iter().map(|&penalty| {
             let (inputs, classes) = (&training.inputs, &training.truth.classes);
             let logistic = Logistic::fit(inputs, classes, CLASSES.len(), penalty)
                 .ok_or(TrainError::singular("logistic regression"))?;
-            let said: Vec<Vec<f64>> = chosen_on
+            let probabilities: Vec<Vec<f64>> = chosen_on
                 .inputs
                 .iter()
                 .map(|row| logistic.predict(row))
                 .collect();
-            Ok((logistic, brier(&said, &chosen_on.truth.classes)))
+            Ok((logistic, brier(&probabilities, &chosen_on.truth.classes)))
         }))?;
         let boosting = least(BOOSTING.iter().map(|&options| {
             let trees = Boosting::fit(&training.inputs, &training.truth.returns, options)?;
-            let said = trees.predict(&chosen_on.inputs)?;
-            Ok((trees, error(&said)))
+            let predicted = trees.predict(&chosen_on.inputs)?;
+            Ok((trees, error(&predicted)))
         }))?;
 
         let (returns, classes) = (
@@ -162,20 +162,20 @@ impl Comparison {
                 Ok(naive::majority(&classes, rows.truth.len()))
             }),
             fitted("ridge", PENALTIES.len(), move |rows| {
-                let said = rows.inputs.iter().map(|row| ridge.predict(row)).collect();
+                let predicted = rows.inputs.iter().map(|row| ridge.predict(row)).collect();
                 Ok(Forecast {
-                    returns: Some(said),
+                    returns: Some(predicted),
                     probabilities: None,
                 })
             }),
             fitted("logistic regression", PENALTIES.len(), move |rows| {
-                let said = rows.inputs.iter().map(|row| {
+                let probabilities = rows.inputs.iter().map(|row| {
                     let p = logistic.predict(row);
                     [p[0], p[1], p[2]]
                 });
                 Ok(Forecast {
                     returns: None,
-                    probabilities: Some(said.collect()),
+                    probabilities: Some(probabilities.collect()),
                 })
             }),
             fitted("gradient boosting", BOOSTING.len(), move |rows| {
@@ -191,12 +191,12 @@ impl Comparison {
 fn fitted(
     name: &'static str,
     trials: usize,
-    answer: impl Fn(&Examples) -> Result<Forecast, TrainError> + 'static,
+    predict: impl Fn(&Examples) -> Result<Forecast, TrainError> + 'static,
 ) -> Fitted {
     Fitted {
         name,
         trials,
-        answer: Box::new(answer),
+        predict: Box::new(predict),
     }
 }
 
@@ -211,6 +211,6 @@ fn least<M>(
             best = Some((model, score));
         }
     }
-    let none = || TrainError::rule("baselines", "no setting to choose from".to_owned());
-    best.map(|(model, _)| model).ok_or_else(none)
+    let empty = || TrainError::rule("baselines", "no settings to choose from".to_owned());
+    best.map(|(model, _)| model).ok_or_else(empty)
 }

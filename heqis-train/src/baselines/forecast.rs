@@ -1,19 +1,19 @@
-//! What came, and what was said of it beforehand.
+//! Actual outcomes and predictions as plain arrays.
 
 use crate::error::TrainError;
 
-/// What came: one item a window, all of one span, in one order that the forecasts share.
+/// The actual outcomes: one item for each window of a span, in the order of the forecasts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Truth {
     /// Time of the window's last bar, ns since 1970-01-01 UTC: the items of one time are a cross-section.
     pub times_ns: Vec<i64>,
     /// Trading day of that bar, days since 1970-01-01: the items of one day are a cluster of every interval.
     pub days: Vec<i32>,
-    /// Close of that bar, CNY: the price that a return starts from.
+    /// Close of that bar, CNY: the base price of the return.
     pub closes: Vec<f64>,
     /// Return over the horizon in plain units.
     pub returns: Vec<f64>,
-    /// Class that came: 0 down, 1 flat, 2 up.
+    /// Actual class: 0 down, 1 flat, 2 up.
     pub classes: Vec<usize>,
 }
 
@@ -23,7 +23,7 @@ impl Truth {
         self.returns.len()
     }
 
-    /// Returns whether there is nothing.
+    /// Returns whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.returns.is_empty()
     }
@@ -37,7 +37,7 @@ impl Truth {
         self.classes.extend_from_slice(&other.classes);
     }
 
-    /// Checks that the columns are of one length and hold what they may.
+    /// Checks that the columns have equal lengths and valid values.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Truth {
     }
 }
 
-/// What a model says of every item. A model may have an opinion on the return, on the class, or on both.
+/// The predictions of a model for every item: of the return, of the class, or of both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Forecast {
     /// Return over the horizon in plain units.
@@ -93,11 +93,11 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Returns the mean of several forecasts, each opinion over those that have it: the plain ensemble.
+    /// Returns the mean of several forecasts, each quantity over those that predict it: the plain ensemble.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when there is none, or they are of different lengths.
+    /// [`TrainError::Rule`] when `forecasts` is empty, or their lengths differ.
     pub fn mean(forecasts: &[Forecast]) -> Result<Forecast, TrainError> {
         let returns: Vec<&Vec<f64>> = forecasts.iter().flat_map(|f| &f.returns).collect();
         let classes: Vec<&Vec<[f64; 3]>> =
@@ -105,7 +105,7 @@ impl Forecast {
         let lengths = returns.iter().map(|column| column.len());
         let mut lengths = lengths.chain(classes.iter().map(|column| column.len()));
         let Some(count) = lengths.next() else {
-            let rule = "an ensemble needs one forecast or more".to_owned();
+            let rule = "an ensemble needs at least one forecast".to_owned();
             return Err(TrainError::rule("baselines", rule));
         };
         if let Some(other) = lengths.find(|length| *length != count) {
@@ -133,14 +133,14 @@ impl Forecast {
         })
     }
 
-    /// Checks that the forecast has one finite opinion for each of `count` items, and probabilities within 0 to 1.
+    /// Checks that the forecast has a finite prediction for each of `count` items, and probabilities from 0 to 1.
     ///
     /// # Errors
     ///
     /// [`TrainError::Rule`] with the item and the value.
     pub fn check(&self, count: usize) -> Result<(), TrainError> {
         if self.returns.is_none() && self.probabilities.is_none() {
-            let rule = "a forecast must say something of returns or of classes".to_owned();
+            let rule = "a forecast must predict returns or classes".to_owned();
             return Err(TrainError::rule("baselines", rule));
         }
         let lengths = [
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ensemble_is_the_mean_of_those_that_have_an_opinion() {
+    fn an_ensemble_is_the_mean_of_the_forecasts_that_predict_a_quantity() {
         let both = Forecast {
             returns: Some(vec![0.25, -0.5]),
             probabilities: Some(vec![[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_measured_is_refused_with_its_place() {
+    fn invalid_columns_are_refused_with_their_place() {
         let truth = Truth {
             times_ns: vec![1, 1],
             days: vec![1, 1],

@@ -1,4 +1,4 @@
-//! One measure for every model.
+//! The metrics that every model is compared by.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use serde::Serialize;
 use super::forecast::{Forecast, Truth};
 use crate::error::TrainError;
 
-/// Figures of one forecast over one span.
+/// Metrics of one forecast over one span.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Metrics {
     /// Number of items.
     pub items: usize,
-    /// What was said of the return.
+    /// Metrics of the return, if predicted.
     pub returns: Option<ReturnMetrics>,
-    /// What was said of the class.
+    /// Metrics of the class, if predicted.
     pub classes: Option<ClassMetrics>,
 }
 
-/// Figures of predicted returns.
+/// Metrics of predicted returns.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReturnMetrics {
     /// Mean squared error of the return.
@@ -31,25 +31,24 @@ pub struct ReturnMetrics {
     pub rmse: f64,
     /// Mean absolute error of the return.
     pub mae: f64,
-    /// Mean absolute error of the predicted price as a share of the price that came.
+    /// Mean absolute error of the predicted price, relative to the actual price.
     pub mape_price: f64,
-    /// Squared errors minus those of the last value, which predicts no change; below zero, the forecast is the better.
+    /// Squared errors minus those of the last value, which predicts no change; below zero, the forecast is better.
     pub minus_last_value: MeanInterval,
-    /// Share of moves whose sign was predicted; a prediction of exactly zero is a miss. `None` for a forecast that is
-    /// zero everywhere, which has no opinion.
+    /// Proportion of moves whose sign was predicted; a prediction of exactly zero is a miss. `None` for a forecast that is zero
+    /// everywhere and so predicts no sign.
     pub direction: Option<Proportion>,
-    /// Information coefficient: Pearson's correlation over the items of a timestamp, of which there must be
-    /// [`LEAST_CROSS_SECTION`]; `None` where no timestamp has them with a correlation, so
-    /// always for one instrument and for a constant forecast.
+    /// Information coefficient: Pearson's correlation over the items of each timestamp with at least [`LEAST_CROSS_SECTION`]
+    /// items; `None` if no timestamp has a correlation, as for one instrument and for a constant forecast.
     pub ic: Option<CrossSections>,
     /// The same over ranks: Spearman's correlation.
     pub rank_ic: Option<CrossSections>,
 }
 
-/// Figures of predicted classes.
+/// Metrics of predicted classes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassMetrics {
-    /// Share of items whose class was the most likely one.
+    /// Proportion of items whose actual class was the most likely one.
     pub accuracy: Proportion,
     /// Brier score over the three classes: 0 is perfect, 2 the worst.
     pub brier: f64,
@@ -58,7 +57,7 @@ pub struct ClassMetrics {
 /// The correlation of each timestamp, summarised over the timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CrossSections {
-    /// Timestamps that count; of daily bars, days.
+    /// Number of timestamps with a correlation; with daily bars, days.
     pub times: usize,
     /// Timestamps with enough items at which one side was constant, so that there is no correlation.
     pub undefined_times: usize,
@@ -66,19 +65,19 @@ pub struct CrossSections {
     pub mean: f64,
     /// Standard deviation over the timestamps, with n − 1 in the denominator.
     pub deviation: f64,
-    /// Mean over deviation; 0 when there is no deviation.
+    /// Mean over deviation; 0 when the deviation is 0.
     pub ratio: f64,
 }
 
 impl Metrics {
-    /// Measures a forecast.
+    /// Computes the metrics of a forecast.
     ///
     /// # Errors
     ///
     /// [`TrainError::Rule`] when the truth is empty, or either side breaks a rule of its `check`.
     pub fn of(forecast: &Forecast, truth: &Truth) -> Result<Metrics, TrainError> {
         if truth.is_empty() {
-            let rule = "there must be something to measure a forecast by".to_owned();
+            let rule = "a forecast cannot be measured without items".to_owned();
             return Err(TrainError::rule("baselines", rule));
         }
         truth.check()?;
@@ -111,8 +110,8 @@ fn returns(predicted: &[f64], truth: &Truth) -> ReturnMetrics {
     let prices = predicted.iter().zip(actual).zip(&truth.closes);
     let mape = prices
         .map(|((predicted, actual), close)| {
-            let (said, came) = (close * (1.0 + predicted), close * (1.0 + actual));
-            ((said - came) / came).abs()
+            let (predicted, actual) = (close * (1.0 + predicted), close * (1.0 + actual));
+            ((predicted - actual) / actual).abs()
         })
         .sum::<f64>()
         / actual.len() as f64;
@@ -121,7 +120,7 @@ fn returns(predicted: &[f64], truth: &Truth) -> ReturnMetrics {
         .zip(actual)
         .zip(&truth.days)
         .filter(|((_, actual), _)| **actual != 0.0);
-    let has_opinion = predicted.iter().any(|value| *value != 0.0);
+    let predicts_signs = predicted.iter().any(|value| *value != 0.0);
     let hit =
         |((predicted, actual), day): ((&f64, &f64), _)| (day, predicted * actual.signum() > 0.0);
     ReturnMetrics {
@@ -135,13 +134,13 @@ fn returns(predicted: &[f64], truth: &Truth) -> ReturnMetrics {
             actual,
             &truth.days,
         ),
-        direction: has_opinion.then(|| Proportion::clustered(moves.map(hit))),
+        direction: predicts_signs.then(|| Proportion::clustered(moves.map(hit))),
         ic: cross_sections(predicted, truth, pearson),
         rank_ic: cross_sections(predicted, truth, spearman),
     }
 }
 
-/// Correlates prediction and truth timestamp by timestamp; `None` when none has enough items that are not all alike.
+/// Correlates predictions and outcomes timestamp by timestamp; `None` if no timestamp has a correlation.
 fn cross_sections(
     predicted: &[f64],
     truth: &Truth,
@@ -149,14 +148,14 @@ fn cross_sections(
 ) -> Option<CrossSections> {
     let mut times: BTreeMap<i64, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     for ((time, predicted), actual) in truth.times_ns.iter().zip(predicted).zip(&truth.returns) {
-        let (said, came) = times.entry(*time).or_default();
-        said.push(*predicted);
-        came.push(*actual);
+        let (predictions, outcomes) = times.entry(*time).or_default();
+        predictions.push(*predicted);
+        outcomes.push(*actual);
     }
-    times.retain(|_, (said, _)| said.len() >= LEAST_CROSS_SECTION);
+    times.retain(|_, (predictions, _)| predictions.len() >= LEAST_CROSS_SECTION);
     let all = times.values();
     let defined: Vec<f64> = all
-        .filter_map(|(said, came)| correlate(said, came))
+        .filter_map(|(predictions, outcomes)| correlate(predictions, outcomes))
         .collect();
     let mean = mean(defined.iter().copied())?;
     let deviation = deviation(&defined, 1).unwrap_or(0.0);
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forecast_without_an_opinion_has_no_direction_and_its_zeroes_among_others_are_misses() {
+    fn a_forecast_of_zeros_has_no_direction_and_zeros_among_others_are_misses() {
         let truth = Truth {
             times_ns: vec![1, 2, 3],
             days: vec![1, 2, 3],
@@ -207,7 +206,7 @@ mod tests {
         );
     }
 
-    /// All minutes of a day are one day, and no cross-section: each timestamp has one item.
+    /// All minutes of a day are one cluster, and not a cross-section: each timestamp has one item.
     #[test]
     fn minutes_of_one_instrument_have_no_ic_and_count_as_one_day() {
         let of = |symbols: i64| {

@@ -1,18 +1,17 @@
-//! Baselines: what any model must beat, measured in the same way as the model.
+//! Baselines that any model must beat, and the comparison of all models by the same metrics.
 //!
-//! - [`forecast`]: what came ([`Truth`]) and what was said of it ([`Forecast`]), item by item, as plain arrays.
+//! - [`forecast`]: actual outcomes ([`Truth`]) and predictions ([`Forecast`]), item by item, as plain arrays.
 //! - [`metrics`]: errors, price errors, direction, cross-sections: one function for every model.
 //! - [`naive`]: last value, training mean, training majority.
 //! - [`boosting`]: gradient-boosted trees.
-//! - [`mod@comparison`]: fits the baselines on the training span, chooses their settings on the validation span, and measures
-//!   them on every span.
-//! - [`table`]: all models side by side, as Markdown, CSV and JSON.
+//! - [`mod@comparison`]: fits the baselines on the training span, tunes them on the validation span, and measures them on every
+//!   span.
+//! - [`table`]: the metrics of all models, as Markdown, CSV and JSON.
 //! - [`trained`]: the networks of a run in that table.
 //!
-//! A model of any kind enters the table with nothing but its forecasts, so that networks and baselines cannot be
-//! measured differently.
+//! Every model enters the table by its forecasts only, so that networks and baselines are measured in the same way.
 //!
-//! What is *not* here: how a network is trained, and money. A forecast's figures say nothing of costs, limits or lots.
+//! What is *not* here: the training of networks, and money. The metrics do not include costs, limits or lots.
 
 pub mod boosting;
 pub mod comparison;
@@ -32,19 +31,19 @@ use heqis_data::samples::Prepared;
 use crate::baseline::Baseline;
 use crate::error::TrainError;
 
-/// Returns the comparison over one instrument. A baseline looks at what the shipped direction model looks at: the window's
-/// principal components, then the last scaled row.
+/// Returns the comparison over one instrument. Baselines have the inputs of the shipped direction model: the window's principal
+/// components, then the last scaled row.
 ///
 /// # Errors
 ///
-/// [`TrainError::Rule`] when there are no folds, or more than the validation span has items.
+/// [`TrainError::Rule`] when `folds` is 0 or greater than the number of items in the validation span.
 pub fn comparison(prepared: &Prepared, folds: usize) -> Result<Comparison, TrainError> {
     let spans = &prepared.spans;
     if folds == 0 || folds > spans.validation.len() {
         return Err(TrainError::rule(
             "baselines",
             format!(
-                "the validation span of {} items must be cut into one fold or more, got {folds}",
+                "the validation span of {} items must be cut into at least one fold and at most one per item, got {folds}",
                 spans.validation.len()
             ),
         ));

@@ -1,8 +1,8 @@
-//! Answers that look at no input.
+//! Predictions that do not depend on any input.
 
 use super::forecast::Forecast;
 
-/// Says that the price stays: a return of zero.
+/// Predicts an unchanged price: a return of zero.
 pub fn last_value(items: usize) -> Forecast {
     Forecast {
         returns: Some(vec![0.0; items]),
@@ -10,7 +10,7 @@ pub fn last_value(items: usize) -> Forecast {
     }
 }
 
-/// Says the mean return of the training span.
+/// Predicts the mean return of the training span.
 pub fn mean(training_returns: &[f64], items: usize) -> Forecast {
     let mean = training_returns.iter().sum::<f64>() / training_returns.len().max(1) as f64;
     Forecast {
@@ -19,7 +19,7 @@ pub fn mean(training_returns: &[f64], items: usize) -> Forecast {
     }
 }
 
-/// Says the class rates of the training span, so that the most likely class is the training majority, the first of equals.
+/// Predicts the class rates of the training span, so that the most likely class is the training majority, the first of equals.
 pub fn majority(training_classes: &[usize], items: usize) -> Forecast {
     let count = training_classes.len().max(1) as f64;
     let rates = [0, 1, 2].map(|class| {

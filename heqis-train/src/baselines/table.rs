@@ -1,4 +1,4 @@
-//! All models side by side.
+//! The metrics of all models in one table.
 
 use heqis_quant::stats::Proportion;
 use serde::Serialize;
@@ -6,16 +6,16 @@ use serde::Serialize;
 use super::metrics::{CrossSections, Metrics, ReturnMetrics};
 use crate::error::TrainError;
 
-/// Figures of one model over one span.
+/// The metrics of one model over one span.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
     /// Name of the model.
     pub model: String,
     /// Name of the span.
     pub span: String,
-    /// Number of settings that were compared on the validation span before this one was measured.
+    /// Number of settings compared on the validation span for this model.
     pub trials: usize,
-    /// What was measured.
+    /// The metrics; the key on disk is `figures`.
     #[serde(rename = "figures")]
     pub metrics: Metrics,
 }
@@ -63,11 +63,11 @@ impl ComparisonTable {
         spans
     }
 
-    /// Returns the table as JSON with a final newline: a list of entries with every figure.
+    /// Returns the table as JSON with a final newline: a list of entries with all metrics.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when it cannot be written, which finite figures exclude.
+    /// [`TrainError::Rule`] when it cannot be written, which finite metrics exclude.
     pub fn json(&self) -> Result<String, TrainError> {
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|error| TrainError::rule("baselines", error.to_string()))?;
@@ -75,7 +75,7 @@ impl ComparisonTable {
         Ok(text)
     }
 
-    /// Returns the table as CSV, one line an entry; a figure that a model has not is empty.
+    /// Returns the table as CSV, one line for each entry; a metric that does not apply to a model is empty.
     pub fn csv(&self) -> String {
         let columns = columns();
         let mut text = String::from("model,span,trials,items");
@@ -108,7 +108,7 @@ impl ComparisonTable {
         text
     }
 
-    /// Returns the table as Markdown, one block a span, with the 95 % intervals. IC columns appear where there is a
+    /// Returns the table as Markdown, one block for each span, with 95 % intervals. The IC columns are present if there is a
     /// cross-section.
     pub fn markdown(&self) -> String {
         let mut text = String::new();

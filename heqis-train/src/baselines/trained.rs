@@ -1,4 +1,4 @@
-//! Trained networks in the table of the baselines.
+//! Trained networks in the comparison with the baselines.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::train::predict::Prediction;
 use crate::train::tensors::numbers;
 use crate::train::{Corpus, SavedWeights, Split, TrainedRun};
 
-/// Name of all generators together.
+/// Name of the mean of all generators.
 pub(crate) const ENSEMBLE: &str = "ensemble";
 
 /// Returns the name of a model in the table, as in `g1, game`.
@@ -38,7 +38,7 @@ pub fn open(dirs: &[PathBuf]) -> Result<Vec<TrainedRun>, TrainError> {
 ///
 /// # Errors
 ///
-/// [`TrainError::Rule`] when the run has no figures.
+/// [`TrainError::Rule`] when the run has no generators.
 pub fn best(run: &TrainedRun) -> Result<String, TrainError> {
     let loss = |name: &String| {
         let loss = run
@@ -55,10 +55,10 @@ pub fn best(run: &TrainedRun) -> Result<String, TrainError> {
         .ok_or_else(|| TrainError::training(run.dir().display(), "has no generators".to_owned()))
 }
 
-/// Measures the baselines on the samples of a run, then its generators before and after the game, each and together, and
-/// finally those of `others`, runs named after their directories.
+/// Measures the baselines on the samples of a run, then its generators after pre-training and after adversarial training, each
+/// one and their ensemble, and finally those of `others`, runs named after their directories.
 ///
-/// A baseline looks at the last row of a window. `folds` cuts the validation span; the test span is measured once.
+/// A baseline reads the last row of a window. `folds` cuts the validation span; the test span is measured once.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn table(
         return Err(TrainError::rule(
             "baselines",
             format!(
-                "the validation span of {validation} items must be cut into one fold or more, got {folds}"
+                "the validation span of {validation} items must be cut into at least one fold and at most one per item, got {folds}"
             ),
         ));
     }
@@ -131,7 +131,7 @@ pub fn table(
     Ok(table)
 }
 
-/// Adds the generators of a run, each and together, under the names that `named` gives them.
+/// Adds the generators of a run, each one and their ensemble, with names made by `named`.
 fn add(
     table: &mut ComparisonTable,
     comparison: &Comparison,
@@ -141,20 +141,20 @@ fn add(
 ) -> Result<(), TrainError> {
     let trials = run.manifest.config.generators.len();
     for weights in [SavedWeights::Pretrained, SavedWeights::Best] {
-        let mut said: Vec<(String, [Forecast; 2])> = Vec::new();
+        let mut forecasts: Vec<(String, [Forecast; 2])> = Vec::new();
         for generator in run.generators(weights)? {
-            let of = |part| Ok::<_, TrainError>(forecast(&generator.predict(corpus, part)?));
-            let forecasts = [of(Split::Validation)?, of(Split::Test)?];
-            said.push((generator.name.clone(), forecasts));
+            let of = |split| Ok::<_, TrainError>(forecast(&generator.predict(corpus, split)?));
+            let of_generator = [of(Split::Validation)?, of(Split::Test)?];
+            forecasts.push((generator.name.clone(), of_generator));
         }
-        if said.len() > 1 {
-            let together = |part: usize| {
-                let all: Vec<Forecast> = said.iter().map(|(_, f)| f[part].clone()).collect();
+        if forecasts.len() > 1 {
+            let ensemble = |span: usize| {
+                let all: Vec<Forecast> = forecasts.iter().map(|(_, f)| f[span].clone()).collect();
                 Forecast::mean(&all)
             };
-            said.push((ENSEMBLE.to_owned(), [together(0)?, together(1)?]));
+            forecasts.push((ENSEMBLE.to_owned(), [ensemble(0)?, ensemble(1)?]));
         }
-        for (target, [validation, test]) in said {
+        for (target, [validation, test]) in forecasts {
             let mut push = |span: &EvaluationSpan, forecast: &Forecast| -> Result<(), TrainError> {
                 table.push(Entry {
                     model: named(&target, weights),
@@ -178,7 +178,7 @@ fn add(
     Ok(())
 }
 
-/// Returns samples with the last row of their windows, and what came after it.
+/// Returns samples as the last rows of their windows with the actual outcomes.
 fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Examples, TrainError> {
     let mut rows = Examples {
         inputs: Vec::with_capacity(samples.len()),
@@ -217,10 +217,10 @@ fn cut(rows: &Examples, range: std::ops::Range<usize>) -> Examples {
     }
 }
 
-/// Returns what predictions say, as plain arrays.
+/// Returns predictions as plain arrays.
 fn forecast(predictions: &[Prediction]) -> Forecast {
     let returns = predictions.iter().map(|p| p.predicted_return);
-    // A softmax in `f32` may end a rounding above 1.
+    // A softmax in `f32` may exceed 1 by a rounding error.
     let odds = predictions
         .iter()
         .map(|p| p.probabilities.map(|p| p.min(1.0)));

@@ -1,4 +1,5 @@
-//! Cards of trained models: the same words for good and for bad figures.
+//! Model cards of trained models, worded the same way for good and bad metrics. Their text is part of shipped bundles: it stays
+//! byte for byte.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -84,7 +85,7 @@ pub(super) fn direction(
          Every choice was made on the validation span; the test span was measured once, afterwards. *alone* is a generator \
          before the game (empirical risk only), *game* after it; an ensemble is the plain mean. Intervals are 95 %.\n\n\
          {table}\
-         {verdict}\n\
+         {conclusion}\n\
          ## A rule to begin with\n\n\
          {rule}\n\
          ## What it cannot do\n\n\
@@ -99,7 +100,7 @@ pub(super) fn direction(
         factors = export.factors_name,
         data = data(export),
         table = export.table.markdown(),
-        verdict = verdict(export, target, &chosen),
+        conclusion = conclusion(export, target, &chosen),
         rule = rule_text(rule),
     )
 }
@@ -131,8 +132,8 @@ fn data(export: &Export<'_>) -> String {
     )
 }
 
-/// Says in words whether the test figures beat the naive answers and the other baselines.
-fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
+/// Returns in words whether the test metrics beat the naive predictions and the other baselines.
+fn conclusion(export: &Export<'_>, target: &str, chosen: &str) -> String {
     let get = |model: &str| export.table.get(model, "test").map(|entry| &entry.metrics);
     let Some(metrics) = get(chosen) else {
         return String::new();
@@ -200,7 +201,7 @@ fn better<'a>(export: &'a Export<'_>, chosen: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// Says which rule follows from the validation span, and how.
+/// Returns in words which rule follows from the validation span, and how.
 fn rule_text(rule: Option<&DecisionRule>) -> String {
     match rule {
         None => "The predicted returns of the validation span lie too close together for one.\n"
@@ -222,7 +223,7 @@ fn direction_of(metrics: Option<&Metrics>) -> Option<f64> {
     Some(metrics?.returns.as_ref()?.direction?.share)
 }
 
-/// Says where a figure lies, given whether its whole interval is above or below what it is compared with.
+/// Returns where a metric lies, given whether its whole interval is above or below the value of the comparison.
 fn place(above: bool, below: bool) -> &'static str {
     match (above, below) {
         (true, _) => "above",

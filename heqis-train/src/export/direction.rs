@@ -1,4 +1,4 @@
-//! The direction model of a run: one generator, or several that answer together.
+//! The direction model of a run: one generator, or the mean of several.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -13,10 +13,10 @@ use crate::train::TrainedGenerator;
 use crate::train::tensors::numbers;
 use heqis_bundle::Provenance;
 
-/// Key of a model's `metadata_props` that names the generators it is made of, separated by commas.
+/// Key of a model's `metadata_props` with the names of its generators, separated by commas.
 pub const GENERATORS_KEY: &str = "heqis.generators";
 
-/// Generators whose answers are averaged, behind one input in the pipeline's order: the factors of a row, then its scaled
+/// Generators whose predictions are averaged, with one input in the pipeline's order: the factors of a row, then its scaled
 /// features.
 #[derive(Clone, Debug)]
 pub struct Direction {
@@ -28,11 +28,11 @@ pub struct Direction {
 
 impl Direction {
     /// Joins generators that were trained on rows of `features` scaled features and then `factors` factors; a generator
-    /// may see the features alone.
+    /// may read only the features.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when there is none, or one reads other columns.
+    /// [`TrainError::Rule`] when `members` is empty, or one reads other columns.
     pub fn new(
         members: Vec<TrainedGenerator>,
         features: usize,
@@ -51,7 +51,7 @@ impl Direction {
                 ),
             )),
             None if members.is_empty() => {
-                let rule = "needs one generator or more".to_owned();
+                let rule = "needs at least one generator".to_owned();
                 Err(TrainError::training("export", rule))
             }
             None => Ok(Self {
@@ -63,13 +63,13 @@ impl Direction {
         }
     }
 
-    /// Returns the rows of a window: those of the generator that looks back furthest.
+    /// Returns the rows of a window: those of the generator with the longest one.
     pub fn rows(&self) -> usize {
         let rows = self.members.iter().map(|member| member.config.window_rows);
         rows.max().unwrap_or(1)
     }
 
-    /// Returns the values of a row: factors and features.
+    /// Returns the number of values in a row: factors and features.
     pub fn width(&self) -> usize {
         self.factors + self.features
     }
@@ -99,20 +99,21 @@ impl Direction {
         let input = g.input("features", &[batch, self.rows(), self.width()]);
         let mut values: Vec<Value> = Vec::new();
         let mut odds: Vec<Value> = Vec::new();
-        let alone = self.members.len() == 1;
+        let is_single = self.members.len() == 1;
         let target = TargetScale {
             scale: self.target_scale,
             offset: 0.0,
         };
         for member in &self.members {
             let window = self.window_node(g, &input, member);
-            let prefix = if alone { "" } else { member.name.as_str() };
+            let prefix = if is_single { "" } else { member.name.as_str() };
             let shape = [batch, member.config.window_rows, member.config.features];
-            let (value, probabilities) = member.net.answers(g, prefix, &window, shape, target);
+            let (value, probabilities) =
+                member.net.write_outputs(g, prefix, &window, shape, target);
             values.push(value);
             odds.push(probabilities);
         }
-        let (value, probabilities) = match alone {
+        let (value, probabilities) = match is_single {
             true => (values.swap_remove(0), odds.swap_remove(0)),
             false => (
                 self.mean_node(g, "predicted_return", &values),
@@ -132,7 +133,7 @@ impl Direction {
         Ok(graph.finish()?)
     }
 
-    /// Cuts the last rows, and puts the columns in the order of training: features first.
+    /// Cuts the last rows, and reorders the columns as in training: features first.
     fn window_node(&self, g: &mut GraphBuilder, input: &Value, member: &TrainedGenerator) -> Value {
         let (rows, bars) = (self.rows(), member.config.window_rows);
         let part = |part: &str| format!("{}.{part}", member.name);
@@ -160,14 +161,14 @@ impl Direction {
         g.binary(name, "Mul", &sum, &share)
     }
 
-    /// Computes windows `[count, rows, factors + features]` with the networks themselves: predicted returns `[count]` and
-    /// probabilities `[count * 3]`.
+    /// Runs the networks on windows `[count, rows, factors + features]`: returns predicted returns `[count]` and probabilities
+    /// `[count * 3]`.
     ///
     /// # Errors
     ///
     /// [`TrainError`] when a tensor cannot be read.
     pub fn forward(&self, windows: &[f32], count: usize) -> Result<[Vec<f32>; 2], TrainError> {
-        /// Windows computed at once.
+        /// Windows in one forward pass.
         const CHUNK: usize = 256;
         let (rows, width) = (self.rows(), self.width());
         let (mut values, mut odds) = (Vec::new(), Vec::new());

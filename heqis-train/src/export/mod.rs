@@ -1,7 +1,7 @@
-//! From what was trained to what is shipped.
+//! Export of trained models as bundles.
 //!
 //! - [`mod@direction`]: the generators of a run as one model.
-//! - [`mod@run`]: the bundles of a run, with golden windows, figures and cards; [`rule`]: when to decide on its answers.
+//! - [`mod@run`]: the bundles of a run, with golden windows, metrics and model cards; [`rule`]: the decision rule in a bundle.
 
 mod card;
 pub mod direction;

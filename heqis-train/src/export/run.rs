@@ -26,11 +26,11 @@ use crate::train::tensors::numbers;
 use crate::train::{Corpus, SavedWeights, Split, TrainedGenerator, TrainedRun};
 use heqis_bundle::{Provenance, Role, joined_names};
 
-/// Golden windows in a bundle, spread evenly over the test span.
+/// Golden windows in a bundle, evenly spaced over the test span.
 const GOLDEN_WINDOWS: usize = 4;
-/// Largest difference from the golden outputs, which the networks computed in `f32` with sums of another order.
+/// Largest difference from the golden outputs, which the networks compute in `f32` with another order of summation.
 const TOLERANCE: f32 = 1e-5;
-/// The same for factors, which have no bounds.
+/// The same for factors, whose values are unbounded.
 const FACTOR_TOLERANCE: f32 = 1e-4;
 
 /// Write the bundles of a trained run: the feature model, and the direction model of one generator or of all together.
@@ -59,13 +59,13 @@ pub struct ExportArgs {
     pub direction_name: String,
 }
 
-/// Writes the bundles and returns one line each.
+/// Writes the bundles and returns one line for each.
 ///
 /// # Errors
 ///
-/// [`TrainError`] when the run has not ended, has no encoder, or a bundle cannot be written.
+/// [`TrainError`] when the run is incomplete, has no encoder, or a bundle cannot be written.
 pub fn run(args: &ExportArgs) -> Result<Vec<String>, TrainError> {
-    let run = open_ended(&args.run)?;
+    let run = open_complete(&args.run)?;
     let corpus = run.corpus()?;
     let table = trained::table(&run, &corpus, 1, &trained::open(&args.compare)?)?;
     let mut export = Export::new(&run, &corpus, &table, &args.factors_name)?;
@@ -93,13 +93,13 @@ pub struct RunBundles {
     pub directions: Vec<(String, PathBuf)>,
 }
 
-/// Writes the bundles of the targets that a word stands for, without comparing them with others.
+/// Writes the bundles of the targets selected by `word` ([`ExportArgs::target`]), without a comparison with others.
 ///
 /// # Errors
 ///
 /// As [`run`].
 pub fn write_bundles(run: &Path, word: &str, out: &Path) -> Result<RunBundles, TrainError> {
-    let run = open_ended(run)?;
+    let run = open_complete(run)?;
     let corpus = run.corpus()?;
     let table = ComparisonTable::default();
     let export = Export::new(&run, &corpus, &table, "factors")?;
@@ -116,18 +116,18 @@ pub fn write_bundles(run: &Path, word: &str, out: &Path) -> Result<RunBundles, T
     })
 }
 
-fn open_ended(dir: &Path) -> Result<TrainedRun, TrainError> {
+fn open_complete(dir: &Path) -> Result<TrainedRun, TrainError> {
     let run = TrainedRun::open(dir)?;
     match run.manifest.finished {
         true => Ok(run),
         false => {
-            let rule = "its training has not ended; go on with `train --resume`".to_owned();
+            let rule = "its training is incomplete; continue it with `train --resume`".to_owned();
             Err(TrainError::training(dir.display(), rule))
         }
     }
 }
 
-/// Returns the targets that a word stands for, each with its generators.
+/// Returns the targets selected by `word`, each with its generators.
 fn targets(
     run: &TrainedRun,
     word: &str,
@@ -166,7 +166,7 @@ fn targets(
     }
 }
 
-/// Generators that a bundle's model is made of, in the pipeline's order of columns.
+/// Returns the model of a bundle from its generators, with columns in the pipeline's order.
 ///
 /// # Errors
 ///
@@ -188,7 +188,7 @@ impl<'a> Export<'a> {
         factors_name: &'a str,
     ) -> Result<Self, TrainError> {
         let Some(encoder) = run.encoder()? else {
-            let rule = "the pipeline's feature stage needs an encoder, and the run has none";
+            let rule = "has no encoder, which the pipeline's feature stage needs";
             return Err(TrainError::training(run.dir().display(), rule.to_owned()));
         };
         let scaler = scaler(&corpus.scaler, run.manifest.config.encoder.shape().0)?;
@@ -213,7 +213,7 @@ impl<'a> Export<'a> {
         self.encoder.to_onnx(batch, &provenance)
     }
 
-    /// Returns the model for several windows at once, by its file's name, when there shall be one.
+    /// Returns the model for several windows in one call, by its file name, if `--batch` is given.
     fn batched(
         &self,
         model: impl FnOnce(usize) -> Result<Vec<u8>, TrainError>,
@@ -309,7 +309,7 @@ impl<'a> Export<'a> {
         Ok(dir)
     }
 
-    /// Returns the rule that follows from the model's answers on the validation span.
+    /// Returns the rule that follows from the model's predictions on the validation span.
     fn rule(&self, direction: &Direction) -> Result<Option<DecisionRule>, TrainError> {
         let (mut returns, mut ups) = (Vec::new(), Vec::new());
         for chunk in self.corpus.samples(Split::Validation).chunks(512) {
@@ -338,7 +338,7 @@ impl<'a> Export<'a> {
             .collect())
     }
 
-    /// Returns the share of the windows' variance that a passage through the factors loses, by span.
+    /// Returns the fraction of the windows' variance that the reconstruction does not explain, by span.
     fn unexplained(&self) -> Result<BTreeMap<&'static str, f64>, TrainError> {
         let parts = [
             ("training", Split::Training),
@@ -348,20 +348,20 @@ impl<'a> Export<'a> {
         let device = Device::flex();
         let mut shares = BTreeMap::new();
         for (name, part) in parts {
-            let (mut lost, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
+            let (mut errors, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
             for chunk in self.corpus.samples(part).chunks(512) {
                 let windows = self.corpus.encoder_windows(chunk, &device);
-                let (_, made) = numbers(self.encoder.reconstruct(windows.clone()))?;
-                let (_, wanted) = numbers(self.encoder.target(windows))?;
-                for (made, wanted) in made.iter().zip(&wanted) {
-                    let (made, wanted) = (f64::from(*made), f64::from(*wanted));
-                    lost += (made - wanted) * (made - wanted);
-                    sum += wanted;
-                    squares += wanted * wanted;
+                let (_, reconstruction) = numbers(self.encoder.reconstruct(windows.clone()))?;
+                let (_, target) = numbers(self.encoder.target(windows))?;
+                for (found, target) in reconstruction.iter().zip(&target) {
+                    let (found, target) = (f64::from(*found), f64::from(*target));
+                    errors += (found - target) * (found - target);
+                    sum += target;
+                    squares += target * target;
                     count += 1.0;
                 }
             }
-            shares.insert(name, lost / (squares - sum * sum / count));
+            shares.insert(name, errors / (squares - sum * sum / count));
         }
         Ok(shares)
     }
@@ -397,8 +397,8 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Returns what all bundles share; task, model, card, names and window are still to be filled. Among the figures is
-    /// the run: by these settings, seed and data (whose digest the training span has), the same weights come out again.
+    /// Returns the parts common to all bundles, without task, model, card, names and window. The figures contain the run: its
+    /// settings, seed and data (whose digest is in the training span) reproduce the same weights.
     fn parts(
         &self,
         name: &str,
@@ -442,19 +442,19 @@ impl<'a> Export<'a> {
     }
 }
 
-/// Returns the name of the file with the model for so many windows in one call.
+/// Returns the name of the file with the model for `batch` windows in one call.
 pub(crate) fn batched_file(batch: usize) -> String {
     format!("model.batch-{batch}.onnx")
 }
 
-/// Returns how many windows the model in a file takes in one call, when its name is one of [`batched_file`].
+/// Returns the number of windows that the model in a file takes in one call, if its name is one of [`batched_file`].
 #[must_use]
 pub fn batch_of(file: &str) -> Option<usize> {
     let batch = file.strip_prefix("model.batch-")?.strip_suffix(".onnx")?;
     batch.parse().ok().filter(|batch| *batch > 0)
 }
 
-/// Returns the scaler with the window of the encoder: the feature stage reads the scaler for the model that it runs.
+/// Returns the scaler with the window of the encoder, since the feature stage uses the scaler with that model.
 fn scaler(scaler: &Scaler, window_bars: usize) -> Result<Vec<u8>, TrainError> {
     let path = Path::new("scaler_params.json");
     let json = |source| TrainError::json(path, source);
@@ -466,7 +466,7 @@ fn scaler(scaler: &Scaler, window_bars: usize) -> Result<Vec<u8>, TrainError> {
     Ok(text.into_bytes())
 }
 
-/// Returns samples at evenly spread places of the test span, its first and last among them.
+/// Returns evenly spaced samples of the test span, including its first and last.
 fn golden_samples(corpus: &Corpus) -> Vec<Sample> {
     let samples = corpus.samples(Split::Test);
     let last = samples.len().saturating_sub(1);
@@ -475,7 +475,7 @@ fn golden_samples(corpus: &Corpus) -> Vec<Sample> {
         .collect()
 }
 
-/// Computes factors with the network itself: windows `[n, bars, width]`, flat, to `[n, factors]`, flat.
+/// Returns the network's factors for windows: `[n, bars, width]`, flat, to `[n, factors]`, flat.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What is exported: a run with its samples, and what all its bundles have in common.
+//! A run to be exported, with the data common to all its bundles.
 
 use std::num::NonZeroUsize;
 
@@ -6,13 +6,13 @@ use crate::baselines::ComparisonTable;
 use crate::nets::encoder::Encoder;
 use crate::train::{Corpus, TrainedRun};
 
-/// What all bundles of a run have in common.
+/// A run with the data common to all its bundles.
 pub(super) struct Export<'a> {
     pub(super) run: &'a TrainedRun,
     pub(super) corpus: &'a Corpus,
     pub(super) table: &'a ComparisonTable,
     pub(super) factors_name: &'a str,
-    /// Windows that a second model in each bundle takes at once.
+    /// Windows that a second model in each bundle takes in one call.
     pub(super) batch: Option<NonZeroUsize>,
     pub(super) encoder: Encoder,
     /// The scaler with the encoder's window, as JSON with a final newline.

@@ -1,8 +1,8 @@
-//! The linear algebra that the baselines need, in plain `f64`.
+//! The linear algebra of the baselines, in plain `f64`.
 //!
-//! Every routine is one thread, fixed loop order, and built from `+ − × ÷ √` alone, which IEEE 754 fixes to the last
-//! bit and Rust never fuses; [`exp`] is written out for the same reason. So a fit gives the same bits on every machine
-//! and at every optimisation level.
+//! Every routine uses one thread, a fixed loop order and only `+ − × ÷ √`, whose results IEEE 754 defines to the last bit and
+//! which Rust never fuses; [`exp`] is implemented here for the same reason. So a fit gives the same bits on every machine and at
+//! every optimisation level.
 
 /// A dense matrix in row-major order.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl Matrix {
         &self.data[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// Returns one row to be changed.
+    /// Returns one row, mutable.
     ///
     /// # Panics
     ///
@@ -132,7 +132,7 @@ pub(crate) fn symmetric_eigen(matrix: &Matrix) -> (Vec<f64>, Matrix) {
         for p in 0..n {
             for q in p + 1..n {
                 let (apq, app, aqq) = (a[(p, q)], a[(p, p)], a[(q, q)]);
-                // Below the rounding of the two diagonal elements, a rotation would change nothing but the last bits.
+                // Below the rounding error of the two diagonal elements a rotation would change only the last bits.
                 if apq.abs() <= f64::EPSILON * (app.abs() * aqq.abs()).sqrt() {
                     continue;
                 }
@@ -220,7 +220,7 @@ pub(crate) fn solve_positive(a: &Matrix, b: &[f64]) -> Option<Vec<f64>> {
     Some(x)
 }
 
-/// Returns eˣ within a few units in the last place, from basic operations alone; the system's own differs by machine.
+/// Returns eˣ within a few units in the last place, by basic operations only; the C library's result depends on the machine.
 ///
 /// x = k·ln 2 + r with |r| ≤ ln 2 / 2; eʳ by its Taylor series, whose 14th term is below 2⁻⁵⁷; then 2ᵏ by the exponent
 /// bits. Below −708 it returns 0 and above 709 infinity.
@@ -249,7 +249,7 @@ pub fn exp(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Some numbers in −1..1, always the same.
+    /// Pseudo-random numbers in −1..1, always the same.
     fn numbers(len: usize) -> Vec<f64> {
         let mut state = 12_345_u64;
         (0..len)
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn exp_agrees_with_the_systems_within_a_few_units_in_the_last_place() {
+    fn exp_agrees_with_the_c_library_within_a_few_units_in_the_last_place() {
         for i in -70_000..70_000 {
             let x = f64::from(i) * 0.0101;
             let (ours, system) = (exp(x), x.exp());
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matrix_with_known_eigenvalues_gives_them() {
+    fn known_eigenvalues_are_found() {
         // [[2, 1], [1, 2]] has 3 with (1, 1)/√2 and 1 with (1, −1)/√2.
         let mut matrix = Matrix::zeros(2, 2);
         for (place, value) in [((0, 0), 2.0), ((0, 1), 1.0), ((1, 0), 1.0), ((1, 1), 2.0)] {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_solution_solves_and_an_indefinite_matrix_is_refused() {
+    fn a_positive_system_is_solved_and_an_indefinite_matrix_is_refused() {
         let rows = rows(40, 9);
         let covariance = covariance(&rows, &column_means(&rows, 9));
         let b = numbers(9);

@@ -3,10 +3,10 @@
 use crate::linear::linalg::{Matrix, dot, exp, solve_positive};
 use crate::linear::standardiser::Standardiser;
 
-/// Newton steps. On weakly informative data the error squares with each step, so the last ones change only rounding.
+/// Number of Newton steps. On weakly informative data convergence is quadratic, so the last steps change only the rounding.
 const STEPS: usize = 10;
 
-/// Penalty of the constants: only enough to pin the direction in which softmax is blind to a common shift.
+/// Penalty of the constants: just enough to make the solution unique, since softmax is invariant to a common shift.
 const BIAS_PENALTY: f64 = 1e-6;
 
 /// Softmax of one linear score per class.
@@ -134,8 +134,8 @@ fn softmax(scores: Vec<f64>) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Three overlapping clouds on a line, and an input that says nothing.
-    fn clouds() -> (Vec<Vec<f64>>, Vec<usize>) {
+    /// Three overlapping clusters on a line, and an uninformative input.
+    fn clusters() -> (Vec<Vec<f64>>, Vec<usize>) {
         (0..300_usize)
             .map(|i| {
                 let class = i % 3;
@@ -159,12 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_vanishes_at_the_fit_and_no_neighbour_is_better() {
-        let (rows, classes) = clouds();
+    fn no_neighbour_of_the_fit_has_a_lower_loss() {
+        let (rows, classes) = clusters();
         let penalty = 0.01;
         let fitted = Logistic::fit(&rows, &classes, 3, penalty).expect("a positive penalty");
         let standardiser = Standardiser::fit(&rows);
-        // The loss written out independently of the fit, with the system's logarithm.
+        // The loss, implemented independently of the fit, with the system's logarithm.
         let loss = |model: &Logistic| {
             let entropy: f64 = rows
                 .iter()
@@ -201,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn clouds_are_told_apart_in_the_right_order() {
-        let (rows, classes) = clouds();
+    fn clusters_are_separated_in_the_right_order() {
+        let (rows, classes) = clusters();
         let logistic = Logistic::fit(&rows, &classes, 3, 1e-3).expect("a positive penalty");
         let best = |row: &[f64]| {
             let p = logistic.predict(row);

@@ -20,8 +20,8 @@ pub struct Pca {
 impl Pca {
     /// Fits the leading components of some rows.
     ///
-    /// Components are scaled to unit variance on these rows, so that the models after it see numbers of one size; a
-    /// component without variance is all zeros. Where there are fewer inputs than `components`, all are kept.
+    /// Components are scaled to unit variance on these rows, so that the inputs of later models have equal scales; a component
+    /// without variance is all zeros. With fewer inputs than `components`, all are kept.
     pub fn fit(rows: &[Vec<f64>], components: usize) -> Pca {
         let columns = rows.first().map_or(0, Vec::len);
         let means = column_means(rows, columns);
@@ -30,7 +30,7 @@ impl Pca {
         variances.truncate(components);
         let (mut weights, mut bias) = (Vec::new(), Vec::new());
         for (k, &variance) in variances.iter().enumerate() {
-            // Relative to the total: what rounding leaves of a zero eigenvalue must not be blown up to unit variance.
+            // Relative to the total, so that the rounding error of a zero eigenvalue is not scaled to unit variance.
             let scale = if variance > 1e-12 * total_variance {
                 1.0 / variance.sqrt()
             } else {

@@ -13,8 +13,8 @@ pub struct Ridge {
 }
 
 impl Ridge {
-    /// Minimises `mean((y − ŷ)²) + penalty · |w|²`, w being the weights of the standardised inputs; the constant is
-    /// free.
+    /// Minimises `mean((y − ŷ)²) + penalty · |w|²`, w being the weights of the standardised inputs; the constant is not
+    /// penalised.
     ///
     /// Returns `None` when the normal equations are singular, which a positive penalty excludes for finite data.
     pub fn fit(rows: &[Vec<f64>], targets: &[f64], penalty: f64) -> Option<Ridge> {
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exact_line_is_found_without_a_penalty_to_speak_of() {
+    fn an_exact_linear_function_is_found_with_a_negligible_penalty() {
         let targets: Vec<f64> = rows()
             .iter()
             .map(|row| 3.0 - 2.0 * row[0] + 0.01 * row[1])
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_infinite_penalty_leaves_the_mean() {
+    fn a_very_large_penalty_leaves_the_mean() {
         let targets: Vec<f64> = rows().iter().map(|row| row[0]).collect();
         let mean = targets.iter().sum::<f64>() / 50.0;
         let ridge = Ridge::fit(&rows(), &targets, 1e12).expect("a positive penalty");

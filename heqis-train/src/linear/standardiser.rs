@@ -1,4 +1,4 @@
-//! Standard scores inside a fit, so that one penalty means the same for every input; folded away before export.
+//! Standardisation of inputs within a fit, so that a penalty has the same effect on every input; folded into the weights after.
 
 use crate::linear::linalg::column_means;
 
@@ -43,7 +43,7 @@ impl Standardiser {
             .collect()
     }
 
-    /// Rewrites weights and bias that act on standard scores so that they act on the inputs themselves.
+    /// Converts weights and bias for standardised inputs into those for the inputs themselves.
     pub(crate) fn fold(&self, weights: &[f64], bias: f64) -> (Vec<f64>, f64) {
         let folded: Vec<f64> = weights
             .iter()

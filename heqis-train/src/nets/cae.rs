@@ -1,4 +1,4 @@
-//! The convolutional autoencoder: a window as an image of rows × features, squeezed to a few factors.
+//! The convolutional autoencoder: a window as an image of rows × features, compressed to a few factors.
 
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -50,11 +50,11 @@ impl CaeConfig {
         }
     }
 
-    /// Draws an autoencoder from a seed.
+    /// Initialises an autoencoder from a seed.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when a size is 0 or there is no channel.
+    /// [`TrainError::Rule`] when a size is 0 or `channels` is empty.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Cae, TrainError> {
         positive(
             "cae",
@@ -82,13 +82,13 @@ impl CaeConfig {
         let expand = Linear::init(&mut init, self.latent, flat);
         let up = (0..self.channels.len())
             .rev()
-            .map(|stage| {
-                let outputs = if stage == 0 {
+            .map(|layer| {
+                let outputs = if layer == 0 {
                     1
                 } else {
-                    self.channels[stage - 1]
+                    self.channels[layer - 1]
                 };
-                Conv3x3::init(&mut init, self.channels[stage], outputs)
+                Conv3x3::init(&mut init, self.channels[layer], outputs)
             })
             .collect();
         Ok(Cae {
@@ -101,7 +101,7 @@ impl CaeConfig {
     }
 }
 
-/// Returns the pool of an image: 2 along each axis that has at least two pixels. A last odd pixel is left out.
+/// Returns the pool of an image: 2 along each axis that has at least two pixels. The last pixel of an odd axis is left out.
 fn pool(size: [usize; 2]) -> [usize; 2] {
     size.map(|side| side.min(2))
 }
@@ -135,7 +135,7 @@ impl Cae {
         self.code.forward(image.reshape([batch, flat]))
     }
 
-    /// Writes the encoder for `[N, W, F]` → `[N, latent]`: convolutions, rectifiers and pools only.
+    /// Writes the encoder for `[N, W, F]` → `[N, latent]` with convolutions, ReLUs and pools only.
     pub(crate) fn to_onnx(
         &self,
         graph: &mut GraphBuilder,
@@ -164,7 +164,7 @@ impl Cae {
         )
     }
 
-    /// Returns the windows that factors stand for: `[B, latent]` → `[B, W, F]`.
+    /// Returns the windows decoded from factors: `[B, latent]` → `[B, W, F]`.
     pub fn decode(&self, factors: Tensor<2>) -> Tensor<3> {
         let [batch, _] = factors.dims();
         let last = self.sizes.len() - 1;
@@ -186,7 +186,7 @@ impl Cae {
         image.reshape([batch, self.sizes[0][0], self.sizes[0][1]])
     }
 
-    /// Returns windows after a passage through the factors: `[B, W, F]` → `[B, W, F]`.
+    /// Returns the reconstruction of windows: `[B, W, F]` → `[B, W, F]`.
     pub fn reconstruct(&self, x: Tensor<3>) -> Tensor<3> {
         self.decode(self.encode(x))
     }

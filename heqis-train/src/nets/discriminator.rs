@@ -1,4 +1,4 @@
-//! The conditional convolutional discriminator: is this series of targets real, given its direction classes?
+//! The conditional convolutional discriminator: classifies a series of targets, given its direction classes, as real or fake.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
@@ -16,14 +16,14 @@ use crate::error::TrainError;
 /// Number of direction classes: down, flat, up.
 pub const CLASSES: usize = 3;
 
-/// Slope of the rectifiers below 0.
-const SLOPE: f64 = 0.2;
+/// Factor of the leaky ReLUs below 0.
+const LEAK: f64 = 0.2;
 
 /// Widths of a discriminator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiscriminatorConfig {
-    /// Channels made of the series, and of the class embedding; 32 by default.
+    /// Channels of the branch for the series and of that for the classes; 32 by default.
     pub branch_channels: usize,
     /// Channels of the joint convolution; 128 by default.
     pub channels: usize,
@@ -42,7 +42,7 @@ impl Default for DiscriminatorConfig {
 }
 
 impl DiscriminatorConfig {
-    /// Draws a discriminator from a seed.
+    /// Initialises a discriminator from a seed.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl DiscriminatorConfig {
     }
 }
 
-/// The discriminator. It answers with a logit, and its class input carries gradient, so that a generator learns from both.
+/// The discriminator. It returns a logit; gradients flow through both inputs, so that a generator learns from both.
 #[derive(Module, Debug)]
 pub struct Discriminator {
     /// One row per class, shape `[3, branch_channels]`.
@@ -85,17 +85,17 @@ pub struct Discriminator {
     pub first: Linear,
     /// Second layer.
     pub second: Linear,
-    /// The answer.
+    /// Hidden state → logit.
     pub logit: Linear,
 }
 
 impl Discriminator {
-    /// Judges scaled targets `[B, T]` with their class probabilities `[B, T, 3]` (one-hot where the class is known) and
+    /// Classifies scaled targets `[B, T]` with their class probabilities `[B, T, 3]` (one-hot where the class is known) and
     /// returns logits `[B, 1]`, positive for real.
     pub fn forward(&self, series: Tensor<2>, classes: Tensor<3>) -> Tensor<2> {
         let [batch, rows] = series.dims();
         let [_, branch] = self.embedding.dims();
-        let rectify = |x| leaky_relu(x, SLOPE);
+        let rectify = |x| leaky_relu(x, LEAK);
         let series = rectify(self.series.forward(series.reshape([batch, rows, 1])));
         let embedded = classes
             .reshape([batch * rows, CLASSES])
@@ -105,8 +105,8 @@ impl Discriminator {
         let joint = self.joint.forward(Tensor::cat(vec![series, classes], 2));
         let [_, _, channels] = joint.dims();
         let mean = rectify(joint).mean_dim(1).reshape([batch, channels]);
-        let hidden = leaky_relu(self.first.forward(mean), SLOPE);
-        let hidden = leaky_relu(self.second.forward(hidden), SLOPE);
+        let hidden = leaky_relu(self.first.forward(mean), LEAK);
+        let hidden = leaky_relu(self.second.forward(hidden), LEAK);
         self.logit.forward(hidden)
     }
 
@@ -124,20 +124,20 @@ impl Discriminator {
         let classes = g.input("classes", &[batch, rows, CLASSES]);
         let image = g.reshape("series_image", &series, &[batch, 1, 1, rows]);
         let series = self.series.to_onnx(g, "series_conv", &image);
-        let series = g.leaky_relu("series_rectified", &series, SLOPE);
+        let series = g.leaky_relu("series_rectified", &series, LEAK);
         let embedding = g.weights("embedding", &[CLASSES, branch], &elements(&self.embedding));
         let embedded = g.binary("embedded", "MatMul", &classes, &embedding);
         let image = g.image("classes_image", &embedded, [batch, rows, branch]);
         let classes = self.classes.to_onnx(g, "classes_conv", &image);
-        let classes = g.leaky_relu("classes_rectified", &classes, SLOPE);
+        let classes = g.leaky_relu("classes_rectified", &classes, LEAK);
         let both = g.concat("both", &[series, classes], 1);
         let joint = self.joint.to_onnx(g, "joint", &both);
-        let joint = g.leaky_relu("joint_rectified", &joint, SLOPE);
+        let joint = g.leaky_relu("joint_rectified", &joint, LEAK);
         let mean = g.mean("mean", &joint, 3, true);
         let mut hidden = g.reshape("mean_flat", &mean, &[batch, channels]);
         for (name, layer) in [("first", &self.first), ("second", &self.second)] {
             hidden = layer.to_onnx(g, name, &hidden);
-            hidden = g.leaky_relu(&format!("{name}_rectified"), &hidden, SLOPE);
+            hidden = g.leaky_relu(&format!("{name}_rectified"), &hidden, LEAK);
         }
         let logit = self.logit.to_onnx(g, "logit", &hidden);
         g.output(&logit, &[batch, 1]);

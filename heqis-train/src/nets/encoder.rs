@@ -1,4 +1,4 @@
-//! The encoders behind one face: a convolutional autoencoder or a t³-VAE.
+//! One type for the encoders: a convolutional autoencoder or a t³-VAE.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -24,7 +24,7 @@ pub enum EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// Draws an encoder from a seed.
+    /// Initialises an encoder from a seed.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl EncoderConfig {
 /// An encoder with the decoder that trains it.
 #[expect(
     clippy::large_enum_variant,
-    reason = "a network has one, which is moved seldom"
+    reason = "a network contains one, and it is rarely moved"
 )]
 #[derive(Module, Debug)]
 pub enum Encoder {
@@ -75,8 +75,7 @@ impl Encoder {
         }
     }
 
-    /// Returns windows after a passage through the factors: `[B, W, F]` → `[B, W, F]`, or `[B, pooled_rows, F]` of a
-    /// t³-VAE.
+    /// Returns the reconstruction of windows: `[B, W, F]` → `[B, W, F]`, or `[B, pooled_rows, F]` of a t³-VAE.
     pub fn reconstruct(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
             Encoder::Cae(cae) => cae.reconstruct(x),
@@ -84,7 +83,7 @@ impl Encoder {
         }
     }
 
-    /// Returns what [`Self::reconstruct`] should come near: the windows themselves, or pooled rows of a t³-VAE.
+    /// Returns the target of [`Self::reconstruct`]: the windows themselves, or pooled rows of a t³-VAE.
     pub fn target(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
             Encoder::Cae(_) => x,
@@ -92,7 +91,7 @@ impl Encoder {
         }
     }
 
-    /// Returns the training loss of a batch, shape `[1]`; only a t³-VAE draws from `rng`.
+    /// Returns the training loss of a batch, shape `[1]`; only a t³-VAE uses `rng`.
     ///
     /// # Errors
     ///
@@ -108,7 +107,7 @@ impl Encoder {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Infer`] when a weight is not finite, or the provenance's window does not fit.
+    /// [`TrainError::Infer`] when a weight is not finite, or the provenance's window has another shape.
     pub fn to_onnx(
         &self,
         batch: usize,

@@ -1,4 +1,4 @@
-//! The generators: networks that answer a window with the next scaled target and the odds of its direction.
+//! The generators: networks that predict from a window the next scaled target and the probabilities of its direction.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -37,9 +37,9 @@ pub enum GeneratorKind {
     Transformer,
     /// The same, six layers deep by default.
     DeepTransformer,
-    /// Inception-style network over each bar's surroundings, then a Transformer.
+    /// Inception-style network over each bar's neighbourhood, then a Transformer.
     Dct,
-    /// Transformer whose every row also sees the factors of an encoder, pre-trained as a rule.
+    /// Transformer whose rows also contain the factors of an encoder, usually pre-trained.
     Mpd,
 }
 
@@ -59,13 +59,13 @@ pub struct GeneratorConfig {
     /// Number of layers; by default 1 of a recurrent network, 4 of a TCN, 6 of a deep Transformer, otherwise 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<usize>,
-    /// Attention heads; 4 by default. They divide `hidden` into an even width. Networks without attention ignore them.
+    /// Attention heads; 4 by default. `hidden` divided by it must be even. Networks without attention ignore it.
     #[serde(default = "default_heads")]
     pub heads: usize,
     /// Whether a recurrent network reads the window in both directions; only for rnn, gru and lstm.
     #[serde(default)]
     pub bidirectional: bool,
-    /// Share of the hidden state hidden from the heads in training, from 0 to below 1; 0 by default.
+    /// Dropout rate of the hidden state before the heads in training, from 0 to below 1; 0 by default.
     #[serde(default)]
     pub dropout: f64,
     /// The encoder of an MPD, for the same windows; a CAE by default. Only for mpd.
@@ -96,7 +96,7 @@ impl GeneratorConfig {
         }
     }
 
-    /// Returns the number of layers, by the kind where it is not given.
+    /// Returns the number of layers, by default that of the kind.
     pub fn layers(&self) -> usize {
         self.layers.unwrap_or(match self.kind {
             GeneratorKind::Rnn | GeneratorKind::Gru | GeneratorKind::Lstm => 1,
@@ -106,7 +106,7 @@ impl GeneratorConfig {
         })
     }
 
-    /// Draws a generator from a seed.
+    /// Initialises a generator from a seed.
     ///
     /// # Errors
     ///
@@ -228,7 +228,7 @@ impl GeneratorConfig {
     }
 }
 
-/// What a generator answers.
+/// The output of a generator.
 #[derive(Clone, Debug)]
 pub struct GeneratorOutput {
     /// The next target, scaled: `[B, 1]`.
@@ -237,7 +237,7 @@ pub struct GeneratorOutput {
     pub logits: Tensor<2>,
 }
 
-/// A generator: a body that reads the window, and one head for each answer.
+/// A generator: a body that reads the window, and one head for each output.
 #[derive(Module, Debug)]
 pub struct Generator {
     /// Reads the window.
@@ -246,7 +246,7 @@ pub struct Generator {
     pub value: Linear,
     /// Hidden state → class logits.
     pub logits: Linear,
-    /// Share of the hidden state hidden from the heads in training.
+    /// Dropout rate of the hidden state before the heads in training.
     #[module(skip)]
     pub dropout: f64,
     /// Rows and features of a window.
@@ -254,7 +254,7 @@ pub struct Generator {
     window: [usize; 2],
 }
 
-/// How a scaled target becomes a return: `return = scaled · scale + offset`.
+/// The conversion of a scaled target into a return: `return = scaled · scale + offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetScale {
@@ -267,7 +267,7 @@ pub struct TargetScale {
 /// The part of a generator that reads the window.
 #[expect(
     clippy::large_enum_variant,
-    reason = "a network has one, which is moved seldom"
+    reason = "a network contains one, and it is rarely moved"
 )]
 #[derive(Module, Debug)]
 pub enum Body {
@@ -292,7 +292,7 @@ pub struct Attentive {
     pub transformer: Transformer,
 }
 
-/// Rows seen with their surroundings, then a Transformer.
+/// Rows with their neighbourhood, then a Transformer.
 #[derive(Module, Debug)]
 pub struct Dct {
     /// Rows → tokens.
@@ -308,19 +308,19 @@ pub struct Mpd {
     pub encoder: Encoder,
     /// Row → token.
     pub embed: Linear,
-    /// Factors → added to every token; the same as embedding rows with the factors appended.
+    /// Factors → added to every token, which is equivalent to embedding rows with the factors appended.
     pub context: Linear,
     /// Over the tokens.
     pub transformer: Transformer,
 }
 
 impl Generator {
-    /// Answers windows `[B, W, F]`, without dropout.
+    /// Predicts windows `[B, W, F]`, without dropout.
     pub fn forward(&self, x: Tensor<3>) -> GeneratorOutput {
         self.heads(self.hidden(x))
     }
 
-    /// Answers windows `[B, W, F]` in training, with a mask of [`Self::dropout_mask`].
+    /// Predicts windows `[B, W, F]` in training, with a mask of [`Self::dropout_mask`].
     pub fn forward_train(&self, x: Tensor<3>, mask: Option<Tensor<2>>) -> GeneratorOutput {
         let hidden = self.hidden(x);
         self.heads(match mask {
@@ -329,21 +329,21 @@ impl Generator {
         })
     }
 
-    /// Draws what dropout leaves of the hidden state of `batch` windows, `[batch, hidden]`; nothing is drawn, and `None`
-    /// returned, when the dropout is 0.
+    /// Draws the dropout mask of the hidden state of `batch` windows, `[batch, hidden]`; with a dropout of 0 it draws nothing and
+    /// returns `None`.
     pub fn dropout_mask<R: Rng>(&self, batch: usize, rng: &mut R) -> Option<Tensor<2>> {
         if self.dropout == 0.0 {
             return None;
         }
         let [hidden, _] = self.value.weight.dims();
-        let kept = (1.0 / (1.0 - self.dropout)) as f32;
+        let scale = (1.0 / (1.0 - self.dropout)) as f32;
         let threshold = (self.dropout * f64::from(u32::MAX)) as u32;
         let mask: Vec<f32> = (0..batch * hidden)
             .map(|_| {
                 if rng.next_u32() < threshold {
                     0.0
                 } else {
-                    kept
+                    scale
                 }
             })
             .collect();
@@ -352,7 +352,7 @@ impl Generator {
         Some(Tensor::from_data(mask, &device))
     }
 
-    /// Replaces the encoder of an MPD, with a pre-trained one as a rule.
+    /// Replaces the encoder of an MPD.
     ///
     /// # Errors
     ///
@@ -393,7 +393,7 @@ impl Generator {
     }
 
     /// Returns the prediction model `features` f32 `[batch, W, F]` → `predicted_return` f32 `[batch, 1]`, which is the
-    /// scaled target brought back by `target`, and `probabilities` f32 `[batch, 3]`.
+    /// scaled target converted by `target`, and `probabilities` f32 `[batch, 3]`.
     ///
     /// # Errors
     ///
@@ -413,7 +413,7 @@ impl Generator {
         let mut graph = GraphBuilder::new("generator");
         let window = graph.input("features", &shape);
         let (predicted_return, probabilities) =
-            self.answers(&mut graph, "", &window, shape, target);
+            self.write_outputs(&mut graph, "", &window, shape, target);
         graph.output(&predicted_return, &[batch, 1]);
         graph.output(&probabilities, &[batch, CLASSES]);
         provenance.write(&mut graph);
@@ -430,7 +430,7 @@ impl Generator {
 
     /// Writes the whole network for `[N, W, F]` of the given shape → `predicted_return` `[N, 1]` and `probabilities`
     /// `[N, 3]`, its values named below `prefix` unless that is empty.
-    pub(crate) fn answers(
+    pub(crate) fn write_outputs(
         &self,
         graph: &mut GraphBuilder,
         prefix: &str,

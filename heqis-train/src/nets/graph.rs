@@ -1,7 +1,7 @@
-//! Shorthand over the graph builder for the operators that the networks export to.
+//! Shorthands over the graph builder for the operators of exported networks.
 //!
-//! The rules behind the choices: opset 13, static shapes, convolutions and pools as `[N, C, 1, T]` images with every
-//! attribute written out, no operator that one of the boards' converters refuses.
+//! The rules: opset 13, static shapes, convolutions and pools over `[N, C, 1, T]` images with explicit attributes, and no operator
+//! that a board's converter refuses.
 
 use burn::module::Param;
 use burn::tensor::Tensor;
@@ -9,7 +9,8 @@ use heqis_infer::onnx::{Attribute, GraphBuilder, Value};
 
 /// Returns the elements of a parameter.
 ///
-/// A device that cannot hand them out yields none, which the graph builder refuses by name: they do not fill the shape.
+/// If they cannot be read from the device, the result is empty, and the graph builder refuses it by name as too short for its
+/// shape.
 pub(crate) fn elements<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f32> {
     param.val().try_to_vec_as::<f32>().unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! First weights, drawn on the host so that one seed gives the same network whatever the device.
+//! Initial weights, drawn on the host so that a seed gives the same network on every device.
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -13,7 +13,7 @@ pub(crate) struct Init<'a> {
 }
 
 impl<'a> Init<'a> {
-    /// Starts the draws of the network named `model`; networks of different names share no numbers under one seed.
+    /// Starts the random stream of the network named `model`; networks with different names have different streams.
     pub(crate) fn new(device: &'a Device, seed: u64, model: &str) -> Self {
         let stream = model.bytes().fold(0_u64, |hash, byte| {
             hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
@@ -57,7 +57,7 @@ impl<'a> Init<'a> {
     fn param<const D: usize>(&mut self, shape: [usize; D], values: Vec<f32>) -> Param<Tensor<D>> {
         let value = Tensor::from_data(TensorData::new(values, shape), self.device);
         let (_, value, mapper) = Param::from_tensor(value).consume();
-        // The identity follows from the seed too: optimiser states are keyed by it.
+        // The parameter id also follows from the seed, since optimiser states are keyed by it.
         Param::from_mapped_value(ParamId::from(self.ids.next_u64()), value, mapper)
     }
 }

@@ -1,14 +1,14 @@
-//! The networks: generators, discriminators and encoders, with their forward pass and their ONNX form side by side.
+//! The networks: generators, discriminators and encoders, each with its forward pass and its ONNX export.
 //!
-//! - [`generator`]: window → next scaled target and class logits; eight kinds behind one type.
+//! - [`generator`]: window → next scaled target and class logits; one type for eight kinds.
 //! - [`discriminator`]: series and classes → logit of being real.
-//! - [`encoder`]: window → factors, by [`cae`] or [`t3vae`], the latter over the mathematics of [`student`].
-//! - [`layers`]: what they are built of.
-//! - [`memory`]: how the allocator treats tensors while networks train.
-//! - [`weights`]: parameters as named tensors, out and in.
+//! - [`encoder`]: window → factors, by [`cae`] or [`t3vae`]; [`student`]: the mathematics of the latter.
+//! - [`layers`]: their layers.
+//! - [`memory`]: settings of the memory allocator for training.
+//! - [`weights`]: parameters as named tensors, collected and restored.
 //!
-//! A network enters as a configuration and a seed; the same two give the same weights, bit for bit, on every device,
-//! because all first weights, dropout masks and latent draws are random numbers of the host.
+//! A network is built from a configuration and a seed. The same two give the same weights, bit for bit, on every device, because
+//! initial weights, dropout masks and latent samples are random numbers of the host.
 //!
 //! What is *not* here: optimisers, schedules and data (the training loop), and bundles.
 

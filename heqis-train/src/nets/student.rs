@@ -6,7 +6,7 @@ use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
 use crate::error::TrainError;
 
-/// Bounds of an encoded log-variance; outside, the loss's exponentials leave the range of `f32`.
+/// Bound of an encoded log-variance, beyond which the loss's exponentials would exceed the range of `f32`.
 pub(crate) const LOG_VARIANCE_BOUND: f64 = 10.0;
 
 /// Constants of a t³-VAE, computed in double precision and log space.
@@ -64,7 +64,7 @@ impl StudentConstants {
 
     /// Returns the γ-power divergence's regulariser of each row, shape `[B, 1]`, for means and log-variances `[B, m]`.
     ///
-    /// `|μ|² + ν/(ν+n−2) Σ exp(lv) − ν K exp(Σ lv/(ν+n+m−2)) + (ν+n) τ²`. Its least value over μ and Σ lies at μ = 0 and
+    /// `|μ|² + ν/(ν+n−2) Σ exp(lv) − ν K exp(Σ lv/(ν+n+m−2)) + (ν+n) τ²`. Its minimum over μ and Σ is at μ = 0 and
     /// Σ = (1 + n/ν) τ², and as ν grows it becomes twice the Gaussian Kullback–Leibler divergence, up to a constant.
     pub fn regulariser(&self, mean: Tensor<2>, log_variance: Tensor<2>) -> Tensor<2> {
         let (nu, n, m) = (self.nu, self.data as f64, self.latent as f64);
@@ -93,7 +93,7 @@ impl StudentConstants {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when ν + n is no number of degrees of freedom.
+    /// [`TrainError::Rule`] when ν + n is not a valid number of degrees of freedom.
     pub fn sample<R: Rng>(
         &self,
         mean: Tensor<2>,

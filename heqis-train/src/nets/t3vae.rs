@@ -1,7 +1,7 @@
 //! The t³-VAE: a variational autoencoder whose prior, encoder and decoder are Student's t, for heavy-tailed returns.
 //!
-//! With n data elements the encoder has ν + n degrees of freedom, so that large windows leave nothing of the tails. The
-//! window is therefore pooled over time to a few rows first; the model's data are those.
+//! With n data elements the encoder has ν + n degrees of freedom, so that for large windows it is close to a normal distribution.
+//! The window is therefore first pooled over time to a few rows, which are the model's data.
 
 use burn::module::Module;
 use burn::tensor::activation::relu;
@@ -80,7 +80,7 @@ impl T3VaeConfig {
         }
     }
 
-    /// Draws a t³-VAE from a seed.
+    /// Initialises a t³-VAE from a seed.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl T3Vae {
         &self.constants
     }
 
-    /// Returns the data of the model, means over equal runs of rows: `[B, W, F]` → `[B, pooled_rows, F]`.
+    /// Returns the data of the model, means over consecutive groups of rows: `[B, W, F]` → `[B, pooled_rows, F]`.
     pub fn pool(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, rows, features] = x.dims();
         let run = rows / self.pooled_rows;
@@ -185,7 +185,7 @@ impl T3Vae {
         self.mean.forward(self.hidden(self.pool(x)))
     }
 
-    /// Writes the encoder's mean for `[N, W, F]` of the given shape → `[N, latent]`: convolutions, rectifiers and one pool.
+    /// Writes the encoder's mean for `[N, W, F]` of the given shape → `[N, latent]`: convolutions, ReLUs and one pool.
     pub(crate) fn to_onnx(
         &self,
         graph: &mut GraphBuilder,
@@ -214,7 +214,7 @@ impl T3Vae {
         )
     }
 
-    /// Returns the pooled rows that factors stand for: `[B, latent]` → `[B, pooled_rows, F]`.
+    /// Returns the pooled rows decoded from factors: `[B, latent]` → `[B, pooled_rows, F]`.
     pub fn decode(&self, factors: Tensor<2>) -> Tensor<3> {
         let [batch, _] = factors.dims();
         let data = self.data.forward(relu(self.expand.forward(factors)));
@@ -222,12 +222,12 @@ impl T3Vae {
         data.reshape([batch, self.pooled_rows, width / self.pooled_rows])
     }
 
-    /// Returns pooled rows after a passage through the mean factors: `[B, W, F]` → `[B, pooled_rows, F]`.
+    /// Returns the reconstruction of pooled rows from the mean factors: `[B, W, F]` → `[B, pooled_rows, F]`.
     pub fn reconstruct(&self, x: Tensor<3>) -> Tensor<3> {
         self.decode(self.encode(x))
     }
 
-    /// Returns the γ-power loss of a batch with one draw of the latents per row, shape `[1]`.
+    /// Returns the γ-power loss of a batch with one sample of the latents per row, shape `[1]`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Weights as named tensors: out of a network for checkpoints and hashes, and back in, bit for bit.
+//! Weights as named tensors, collected from a network for checkpoints and digests and restored bit for bit.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedTensor {
-    /// Path inside the network, such as `heads.value.weight`.
+    /// Path in the network, such as `heads.value.weight`.
     pub name: String,
     /// Dimensions.
     pub shape: Vec<usize>,
@@ -24,7 +24,7 @@ pub struct NamedTensor {
 ///
 /// # Errors
 ///
-/// [`TrainError::Rule`] when the device cannot hand out a tensor.
+/// [`TrainError::Rule`] when a tensor cannot be read from the device.
 pub fn collect<M: Module>(network: &M) -> Result<Vec<NamedTensor>, TrainError> {
     let mut collector = Collector::default();
     network.visit(&mut collector);
@@ -34,11 +34,11 @@ pub fn collect<M: Module>(network: &M) -> Result<Vec<NamedTensor>, TrainError> {
     }
 }
 
-/// Returns `network` with the parameters replaced; their identities and gradient settings stay.
+/// Returns `network` with the parameters replaced; their ids and gradient settings stay.
 ///
 /// # Errors
 ///
-/// [`TrainError::Rule`] when a parameter of the network is missing, has another shape, or when one is left over.
+/// [`TrainError::Rule`] when a parameter of the network is missing or has another shape, or a tensor is left over.
 pub fn restore<M: Module>(network: M, tensors: &[NamedTensor]) -> Result<M, TrainError> {
     let mut restorer = Restorer {
         path: Vec::new(),
@@ -89,7 +89,7 @@ impl ModuleVisitor for Collector {
 
 struct Restorer<'a> {
     path: Vec<String>,
-    /// What has not been used yet.
+    /// The tensors that are not used yet.
     tensors: BTreeMap<&'a str, &'a NamedTensor>,
     fault: Option<String>,
 }

@@ -20,7 +20,7 @@ use crate::error::TrainError;
 use crate::nets::discriminator::Discriminator;
 use crate::nets::generator::{Generator, GeneratorOutput};
 
-/// A generator during one pass, with the means of what it is measured by.
+/// A generator during one pass, with the means of its metrics.
 struct GeneratorTurn<'a> {
     generator: &'a mut GeneratorState,
     loss: Mean,
@@ -30,7 +30,7 @@ struct GeneratorTurn<'a> {
     norm: Mean,
 }
 
-/// A discriminator during one pass, with the means of what it is measured by.
+/// A discriminator during one pass, with the means of its metrics.
 struct DiscriminatorTurn<'a> {
     place: usize,
     discriminator: &'a mut DiscriminatorState,
@@ -43,7 +43,7 @@ struct DiscriminatorTurn<'a> {
 
 /// The gradient of one discriminator's adversarial loss by one generator's candidate.
 struct CandidateGradient {
-    /// Place of the generator.
+    /// Index of the generator.
     generator: usize,
     /// The generator's adversarial loss, weighted by the pair's weight, mean over the batch.
     adversarial_loss: f64,
@@ -80,10 +80,10 @@ pub(crate) fn pass(
     for chunk in order.chunks(context.config.batch_size) {
         let batch = &context.corpus.batch(chunk, &context.device);
         let outputs = outputs(context, &generator_turns, batch, noise);
-        let judged = context.config.losses.judged_class;
+        let encoding = context.config.losses.judged_class;
         let candidates = outputs
             .iter()
-            .map(|output| Candidate::of(output, judged, noise))
+            .map(|output| Candidate::of(output, encoding, noise))
             .collect::<Result<Vec<_>, _>>()?;
         // Detached, so that no gradient reaches a generator in the discriminators' step.
         let given: Vec<Candidate> = candidates.iter().map(Candidate::detached).collect();
@@ -166,17 +166,17 @@ impl<'a> GeneratorTurn<'a> {
         let numbers = (number(mse.clone())?, number(cross_entropy.clone())?);
         let mut total = losses.value * numbers.0 + losses.class * numbers.1;
         let mut loss = mse.mul_scalar(losses.value) + cross_entropy.mul_scalar(losses.class);
-        let (mut adversarial_loss, mut along) = (None, None::<[Tensor<2>; 2]>);
+        let (mut adversarial_loss, mut candidate_gradient) = (None, None::<[Tensor<2>; 2]>);
         // Last discriminator first: the order in which one backward pass through all of them would add.
         for gradient in gradients.rev() {
             *adversarial_loss.get_or_insert(0.0) += gradient.adversarial_loss;
             let (own_value, own_class) = (gradient.value.clone(), gradient.class.clone());
-            along = Some(match along {
+            candidate_gradient = Some(match candidate_gradient {
                 None => [own_value, own_class],
                 Some([value, class]) => [value + own_value, class + own_class],
             });
         }
-        if let Some([value, class]) = along {
+        if let Some([value, class]) = candidate_gradient {
             let value = candidate.value * Tensor::from_inner(value);
             let class = candidate.class * Tensor::from_inner(class);
             loss = loss + (value.sum() + class.sum());
@@ -338,7 +338,7 @@ pub(crate) fn discriminator_losses(
     discriminators: &[DiscriminatorState],
     noise: &mut ChaCha8Rng,
 ) -> Result<Vec<f64>, TrainError> {
-    let judged = context.config.losses.judged_class;
+    let encoding = context.config.losses.judged_class;
     let device = context.device.clone().inner();
     let weights = PairWeights::shared(generators.len());
     let mut means = vec![Mean::default(); discriminators.len()];
@@ -353,7 +353,7 @@ pub(crate) fn discriminator_losses(
             .iter()
             .map(|(generator, net)| {
                 let windows = batch.window(generator.spec.window_bars, generator.columns);
-                Candidate::of(&net.forward(windows), judged, noise)
+                Candidate::of(&net.forward(windows), encoding, noise)
             })
             .collect::<Result<Vec<_>, _>>()?;
         for (j, ((discriminator, net), mean)) in discriminators.iter().zip(&mut means).enumerate() {

@@ -1,4 +1,4 @@
-//! What a generator puts before a discriminator, and what the discriminator says of it.
+//! A generator's output in the form that a discriminator classifies, and that classification.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Tensor, TensorData};
@@ -13,7 +13,7 @@ use crate::error::TrainError;
 use crate::nets::discriminator::Discriminator;
 use crate::nets::generator::GeneratorOutput;
 
-/// A generator's answer in the form in which it is judged.
+/// A generator's output in the form that a discriminator classifies.
 #[derive(Clone)]
 pub(crate) struct Candidate {
     /// `[batch, 1]`.
@@ -25,20 +25,20 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn of(
         output: &GeneratorOutput,
-        judged: CandidateClass,
+        encoding: CandidateClass,
         noise: &mut ChaCha8Rng,
     ) -> Result<Self, TrainError> {
         let logits = output.logits.clone();
         Ok(Self {
             value: output.value.clone(),
-            class: match judged {
+            class: match encoding {
                 CandidateClass::Softmax => softmax(logits, 1),
                 CandidateClass::Gumbel => gumbel_softmax(logits, noise)?,
             },
         })
     }
 
-    /// Returns the same numbers without a way back to the generator.
+    /// Returns the same values, detached from the generator's graph.
     pub(crate) fn detached(&self) -> Self {
         Self {
             value: self.value.clone().detach(),
@@ -46,7 +46,7 @@ impl Candidate {
         }
     }
 
-    /// Returns the same numbers as the beginning of a graph of their own, whose gradients can be asked for.
+    /// Returns the same values as leaves of a new graph, whose gradients can be read.
     pub(crate) fn leaf(&self) -> Self {
         let leaf = |tensor: &Tensor<2>| Tensor::from_inner(tensor.clone().inner()).require_grad();
         Self {
@@ -56,7 +56,7 @@ impl Candidate {
     }
 }
 
-/// Lets one discriminator judge candidates, and the real series first when asked, in one forward pass.
+/// Runs a discriminator forward on candidates, and on the real series first if `with_real`, in one pass.
 pub(crate) fn discriminate(
     net: &Discriminator,
     series_bars: usize,
@@ -105,7 +105,7 @@ fn gumbel_softmax(logits: Tensor<2>, noise: &mut ChaCha8Rng) -> Result<Tensor<2>
     let [rows, classes] = logits.dims();
     let draws: Vec<f32> = (0..rows * classes)
         .map(|_| {
-            // Between 0 and 1, without both.
+            // In the open interval (0, 1).
             let uniform = (f64::from(noise.next_u32()) + 0.5) / (f64::from(u32::MAX) + 1.0);
             -(-uniform.ln()).ln() as f32
         })
@@ -134,7 +134,7 @@ mod tests {
     use rand_chacha::rand_core::SeedableRng;
 
     #[test]
-    fn drawn_classes_come_as_often_as_their_probabilities_and_carry_gradient() {
+    fn sampled_classes_have_their_probabilities_as_frequencies_and_carry_a_gradient() {
         let device = Device::flex().autodiff();
         let row = [0.2f64.ln(), 0.5f64.ln(), 0.3f64.ln()];
         let logits = Tensor::<1>::from_floats(row, &device)
@@ -151,9 +151,9 @@ mod tests {
             let class = row.iter().position(|p| *p == 1.0).unwrap();
             counts[class] += 1.0 / 20_000.0;
         }
-        // Four standard errors of a share of 20,000 draws are below 0.0145.
-        for (found, wanted) in counts.iter().zip([0.2, 0.5, 0.3]) {
-            assert!((found - wanted).abs() < 0.0145, "{counts:?}");
+        // Four standard errors of a proportion of 20,000 draws are below 0.0145.
+        for (found, expected) in counts.iter().zip([0.2, 0.5, 0.3]) {
+            assert!((found - expected).abs() < 0.0145, "{counts:?}");
         }
         let gradients = drawn.narrow(1, 0, 1).sum().backward();
         let (_, gradient) = numbers(logits.grad(&gradients).unwrap()).unwrap();

@@ -41,7 +41,7 @@ pub struct TrainConfig {
     /// The discriminators, all of one shape; each classifies series as long as its generator's window.
     #[serde(default)]
     pub discriminator: DiscriminatorConfig,
-    /// The encoder whose factors every row gets as further columns.
+    /// The encoder whose factors are appended to every row as columns.
     #[serde(default)]
     pub encoder: EncoderSpec,
     /// The phases.
@@ -53,7 +53,7 @@ pub struct TrainConfig {
     /// The optimiser.
     #[serde(default)]
     pub optimiser: OptimiserConfig,
-    /// When a generator's learning rate falls, by its loss on the validation span.
+    /// How a generator's learning rate is reduced, by its loss on the validation span.
     #[serde(default)]
     pub plateau: PlateauConfig,
 }
@@ -62,7 +62,7 @@ pub struct TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Directory of a data set that `heqis-lab prepare` made.
+    /// Directory of a data set written by `heqis-lab prepare`.
     pub set: PathBuf,
     /// Which series: `"all"`, one symbol, a list of symbols, or `{ watch_list = FILE, sector = NAME }`.
     #[serde(default)]
@@ -73,11 +73,11 @@ pub struct DataConfig {
     /// First day of the test span; default: after 80 % of the days.
     #[serde(default)]
     pub test_from: Option<Date>,
-    /// Last day that is read, labels included; without it, all days are.
+    /// Last day that is read, labels included; default: all days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Date>,
-    /// Bars of each series left out before each cut; without it, the longest look back of a sample and the horizon, so
-    /// that no bar is seen from both sides. Formerly `purge_days`, which is still read, with a warning.
+    /// Bars of each series left out before each cut; default: the rows that a sample reads and the horizon, so that no bar
+    /// belongs to samples on both sides. Formerly `purge_days`, which is still read, with a warning.
     #[serde(default, alias = "purge_days")]
     pub purge_bars: Option<usize>,
     /// Days left out after each cut.
@@ -95,13 +95,14 @@ pub struct DataConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Symbols {
-    /// All of them pooled; first, since `all` could be a symbol too.
+    /// All of them pooled. The variant comes first, since `all` would also parse as a symbol.
     All(All),
     /// Those of a list.
     List(Vec<Symbol>),
     /// One series.
     One(Symbol),
-    /// Those of one sector of a watch list, which must name them by code; last, since a list of two could be one.
+    /// Those of one sector of a watch list, which must list them by code. The variant comes last, since a list of two symbols
+    /// would also parse as one.
     Sector(Sector),
 }
 
@@ -111,7 +112,7 @@ impl Default for Symbols {
     }
 }
 
-/// The word `"all"`.
+/// The value `"all"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum All {
@@ -191,7 +192,7 @@ impl ScheduleConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Weight of the squared error.
+    /// Weight of the mean squared error.
     pub value: f64,
     /// Weight of the cross-entropy.
     pub class: f64,
@@ -239,7 +240,7 @@ impl TrainConfig {
         Self::parse(path, &text)
     }
 
-    /// Reads and checks a text; `path` is named by errors.
+    /// Reads and checks a text; errors name `path`.
     ///
     /// # Errors
     ///
@@ -255,12 +256,12 @@ impl TrainConfig {
         Ok(config)
     }
 
-    /// Returns SHA-256 of all settings as JSON, those with their defaults too, in lower-case hex: two files that mean
-    /// the same have the same. `purge_bars` goes into it by its former name, so that digests of former versions hold.
+    /// Returns SHA-256 of all settings as JSON, defaults included, in lower-case hex, so that files with equal settings have
+    /// equal digests. Renamed keys are written with their former names, so that digests of former versions hold.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when a setting has no form in JSON.
+    /// [`TrainError::Rule`] when a setting cannot be written as JSON.
     pub fn sha256(&self) -> Result<String, TrainError> {
         let text = serde_json::to_string(self)
             .map_err(|source| TrainError::training("settings", source.to_string()))?;
@@ -270,7 +271,7 @@ impl TrainConfig {
         ))
     }
 
-    /// Returns how far back a sample looks.
+    /// Returns the number of rows that a sample reads.
     #[must_use]
     pub fn look_back(&self) -> LookBack {
         let windows = self.generators.iter().map(|spec| spec.window_bars);
@@ -282,7 +283,7 @@ impl TrainConfig {
         }
     }
 
-    /// Checks every setting that no type checks.
+    /// Checks every setting that its type does not check.
     ///
     /// # Errors
     ///
@@ -290,7 +291,7 @@ impl TrainConfig {
     pub fn check(&self) -> Result<(), TrainError> {
         let (o, s, p, l) = (&self.optimiser, &self.schedule, &self.plateau, &self.losses);
         let positive = |x: f64| x.is_finite() && x > 0.0;
-        let whole = |x: f64| x.is_finite() && x >= 0.0;
+        let not_negative = |x: f64| x.is_finite() && x >= 0.0;
         let rules: [(&str, bool, f64, &str); 15] = [
             (
                 "batch_size",
@@ -330,13 +331,13 @@ impl TrainConfig {
             ),
             (
                 "optimiser.weight_decay",
-                whole(o.weight_decay.into()),
+                not_negative(o.weight_decay.into()),
                 o.weight_decay.into(),
                 "not negative",
             ),
             (
                 "optimiser.clip_norm",
-                whole(o.clip_norm),
+                not_negative(o.clip_norm),
                 o.clip_norm,
                 "not negative",
             ),
@@ -372,7 +373,9 @@ impl TrainConfig {
             ),
             (
                 "losses",
-                [l.value, l.class, l.adversarial].into_iter().all(whole),
+                [l.value, l.class, l.adversarial]
+                    .into_iter()
+                    .all(not_negative),
                 l.value.min(l.class).min(l.adversarial),
                 "not negative",
             ),
@@ -395,21 +398,23 @@ impl TrainConfig {
     fn check_generators(&self) -> Result<(), TrainError> {
         let refuse = |rule: String| Err(TrainError::training("generators", rule));
         if self.generators.is_empty() {
-            return refuse("there must be at least one".to_owned());
+            return refuse("must have at least one entry".to_owned());
         }
         for (at, spec) in self.generators.iter().enumerate() {
             let name = &spec.name;
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if name.is_empty() || !name.chars().all(plain) {
-                return refuse(format!("a name has letters, digits, - and _, got {name:?}"));
+                return refuse(format!(
+                    "a name must consist of letters, digits, - and _, got {name:?}"
+                ));
             }
             if self.generators[..at]
                 .iter()
                 .any(|other| other.name == *name)
             {
-                return refuse(format!("{name:?} is the name of two"));
+                return refuse(format!("names must be unique, two are {name:?}"));
             }
-            // The networks check their shapes; the number of features does not matter.
+            // The networks check their configurations; the number of features does not matter.
             let (_, factors) = self.encoder.shape();
             let network = spec.network(1, 1 + factors, &self.encoder);
             network.init(&Device::flex(), self.seed)?;
@@ -450,4 +455,74 @@ fn one() -> usize {
 
 fn batch_size() -> usize {
     64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Settings with the four renamed keys under the given names.
+    fn settings(purge: &str, pretraining: &str, adversarial: &str, loss: &str) -> String {
+        format!(
+            "[data]\nset = \"s\"\n{purge} = 3\n[schedule]\n{pretraining} = 4\n{adversarial} = 5\n[losses]\n{loss} = 0.5\n"
+        )
+    }
+
+    fn parse(text: &str) -> Result<TrainConfig, TrainError> {
+        TrainConfig::parse(Path::new("test.toml"), text)
+    }
+
+    #[test]
+    fn former_keys_are_read_with_a_warning_and_give_the_same_digest() {
+        let new = settings(
+            "purge_bars",
+            "pretraining_epochs",
+            "adversarial_epochs",
+            "adversarial",
+        );
+        let former = settings("purge_days", "alone_epochs", "game_epochs", "deception");
+        let (one, other) = (parse(&new).unwrap(), parse(&former).unwrap());
+        assert_eq!(one, other);
+        let schedule = &other.schedule;
+        assert_eq!(other.data.purge_bars, Some(3));
+        assert_eq!(
+            (schedule.pretraining_epochs, schedule.adversarial_epochs),
+            (4, 5)
+        );
+        assert_eq!(other.losses.adversarial, 0.5);
+        assert_eq!(one.sha256().unwrap(), other.sha256().unwrap());
+        let warnings = |text: &str| renamed_keys(&toml::from_str(text).unwrap());
+        assert!(warnings(&new).is_empty());
+        let warnings = warnings(&former);
+        assert_eq!(warnings.len(), RENAMED.len());
+        for (warning, (table, former, name)) in warnings.iter().zip(RENAMED) {
+            let renamed = format!("{table}.{former} is now {table}.{name};");
+            assert!(warning.starts_with(&renamed), "{warning}");
+        }
+    }
+
+    #[test]
+    fn a_digest_contains_the_former_keys_of_its_version() {
+        let config = parse("[data]\nset = \"s\"\n").unwrap();
+        let json = serde_json::to_value(&config).unwrap();
+        assert_eq!(json["schedule"]["alone_epochs"], 10);
+        assert_eq!(json["schedule"]["game_epochs"], 40);
+        assert_eq!(json["losses"]["deception"], 1.0);
+    }
+
+    #[test]
+    fn a_key_with_both_of_its_names_is_refused() {
+        for (table, former, name) in RENAMED {
+            let set = if table == "data" {
+                ""
+            } else {
+                "[data]\nset = \"s\"\n"
+            };
+            let own = if table == "data" { "set = \"s\"\n" } else { "" };
+            let text = format!("{set}[{table}]\n{own}{former} = 1\n{name} = 1\n");
+            let refused = parse(&text).unwrap_err().to_string();
+            assert!(refused.contains("duplicate field"), "{refused}");
+        }
+    }
 }

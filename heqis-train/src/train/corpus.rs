@@ -1,4 +1,4 @@
-//! A data set as samples: scaled rows of every series in memory, windows cut out of them when a batch asks.
+//! A data set as samples: the scaled rows of every series in memory, from which the windows of a batch are cut.
 
 use super::config::{DataConfig, Symbols};
 use super::cut::{Cut, SpanDays, usable};
@@ -14,7 +14,7 @@ use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{Date, Scaler, Span, Symbol};
 use std::collections::BTreeSet;
 
-/// One series with its scaled rows and what followed each.
+/// One series with its scaled rows and their labels.
 #[derive(Clone, Debug)]
 pub struct ScaledSeries {
     /// The instrument.
@@ -23,11 +23,11 @@ pub struct ScaledSeries {
     pub dates: Vec<Date>,
     /// The time of each row's bar, ns since 1970-01-01 UTC.
     pub times_ns: Vec<i64>,
-    /// The day of the bar that each label looks at.
+    /// The day of the bar that each label is computed from.
     pub label_dates: Vec<Date>,
     /// The close of each row's bar.
     pub closes: Vec<f64>,
-    /// What the next bar returned, in plain units.
+    /// The return of the next bar, in plain units.
     pub returns: Vec<f64>,
     /// The class of the next bar, an index into [`CLASSES`].
     pub classes: Vec<u8>,
@@ -35,38 +35,38 @@ pub struct ScaledSeries {
     rows: Vec<f32>,
 }
 
-/// One row of one series, with everything before it and the label behind it.
+/// One row of one series: the last row of a window, with its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Place of the series.
+    /// Index of the series.
     pub series: u32,
     /// Row in the series: the last of the window.
     pub row: u32,
 }
 
-/// Which span.
+/// A span of the corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
-    /// What networks are fitted on.
+    /// The span that networks are fitted on.
     Training,
-    /// What stops and chooses.
+    /// The span for early stopping and model selection.
     Validation,
-    /// What is reported once.
+    /// The span that is measured once, after training.
     Test,
 }
 
-/// Everything that a training learns from.
+/// The data of a training.
 #[derive(Clone, Debug)]
 pub struct Corpus {
     /// The series, in the order of symbols.
     pub series: Vec<ScaledSeries>,
     /// The scaler of the features, fitted on the training span.
     pub scaler: Scaler,
-    /// What returns are divided by to become targets: their deviation around zero on the training span. The sign stays.
+    /// The divisor that makes targets of returns: their root mean square on the training span. The sign is kept.
     pub target_scale: f64,
     /// The days of the spans.
     pub days: SpanDays,
-    /// How far back a sample looks.
+    /// The number of rows that a sample reads.
     pub look_back: LookBack,
     /// Columns of a row: the features and, once appended, the factors.
     pub columns: usize,
@@ -89,7 +89,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Returns the last rows of the windows, `[batch, bars, columns]`, of which the first `columns` are kept.
+    /// Returns the last `bars` rows of the windows with their first `columns` columns, `[batch, bars, columns]`.
     #[must_use]
     pub fn window(&self, bars: usize, columns: usize) -> Tensor<3> {
         let [_, longest, all] = self.windows.dims();
@@ -187,11 +187,11 @@ impl Corpus {
 
     /// Returns the samples of a span, series by series and in the order of time.
     #[must_use]
-    pub fn samples(&self, part: Split) -> &[Sample] {
-        &self.samples[part as usize]
+    pub fn samples(&self, split: Split) -> &[Sample] {
+        &self.samples[split as usize]
     }
 
-    /// Returns the last day that anything fitted or chosen on the training and validation spans has seen: that of a label.
+    /// Returns the last day that a label of the training or the validation span is computed from.
     #[must_use]
     pub fn seen_to(&self) -> Option<Date> {
         let parts = [Split::Training, Split::Validation];
@@ -218,11 +218,11 @@ impl Corpus {
         self.scaler.n_features()
     }
 
-    /// Puts samples into tensors on a device.
+    /// Returns samples as tensors on a device.
     ///
     /// # Panics
     ///
-    /// Panics when a sample is of another corpus.
+    /// Panics when a sample does not belong to this corpus.
     #[must_use]
     pub fn batch(&self, samples: &[Sample], device: &Device) -> Batch {
         let (n, w, f) = (samples.len(), self.look_back.window_bars, self.columns);
@@ -234,9 +234,13 @@ impl Corpus {
             let series = &self.series[sample.series as usize];
             let row = sample.row as usize;
             windows.extend_from_slice(&series.rows[(row + 1 - w) * f..(row + 1) * f]);
-            let told = row - past..row + 1;
-            targets.extend(series.returns[told.clone()].iter().map(|r| self.target(*r)));
-            classes.extend_from_slice(&series.classes[told]);
+            let labels = row - past..row + 1;
+            targets.extend(
+                series.returns[labels.clone()]
+                    .iter()
+                    .map(|r| self.target(*r)),
+            );
+            classes.extend_from_slice(&series.classes[labels]);
         }
         let one_hot: Vec<f32> = classes
             .iter()
@@ -257,11 +261,11 @@ impl Corpus {
         }
     }
 
-    /// Returns the windows that an encoder sees, ending in the samples' rows, `[batch, encoder_bars, features]`.
+    /// Returns the windows of an encoder, ending in the samples' rows, `[batch, encoder_bars, features]`.
     ///
     /// # Panics
     ///
-    /// Panics when a sample is of another corpus.
+    /// Panics when a sample does not belong to this corpus.
     #[must_use]
     pub fn encoder_windows(&self, samples: &[Sample], device: &Device) -> Tensor<3> {
         let (bars, all, f) = (self.look_back.encoder_bars, self.columns, self.features());
@@ -282,12 +286,12 @@ impl Corpus {
         (next_return / self.target_scale) as f32
     }
 
-    /// Appends the factors of an encoder to every row that has enough rows before it; `encode` gets windows of features,
-    /// `[batch, encoder_bars, features]`, and returns `[batch, factors]`. Rows without factors are in no window.
+    /// Appends the factors of an encoder to every row with enough rows before it; `encode` receives windows of features,
+    /// `[batch, encoder_bars, features]`, and returns `[batch, factors]`. No window contains a row without factors.
     ///
     /// # Errors
     ///
-    /// Whatever `encode` returns.
+    /// The error of `encode`.
     pub fn append_factors(
         &mut self,
         factors: usize,
@@ -303,8 +307,8 @@ impl Corpus {
             for row in 0..rows {
                 wide[row * (f + factors)..][..f].copy_from_slice(&series.rows[row * f..][..f]);
             }
-            let with: Vec<usize> = (bars - 1..rows.max(bars - 1)).collect();
-            for chunk in with.chunks(CHUNK) {
+            let encoded: Vec<usize> = (bars - 1..rows.max(bars - 1)).collect();
+            for chunk in encoded.chunks(CHUNK) {
                 let windows: Vec<f32> = chunk
                     .iter()
                     .flat_map(|row| &series.rows[(row + 1 - bars) * f..(row + 1) * f])
@@ -323,7 +327,7 @@ impl Corpus {
     }
 
     /// Cuts the samples of the spans. A sample belongs to a span when its row does and the day of its label lies before the
-    /// next span begins, so that a suspended series leaks nothing either.
+    /// next span begins, so that a suspended series does not leak either.
     fn cut(&self, stride: usize, cut: &Cut) -> Result<[Vec<Sample>; 3], TrainError> {
         let mut parts: [Vec<Sample>; 3] = Default::default();
         let first = self.look_back.bars() - 1;
@@ -392,9 +396,9 @@ impl ScaledSeries {
     }
 }
 
-/// Reads the chosen series.
+/// Reads the configured series.
 fn read(data: &DataSet, config: &DataConfig) -> Result<Vec<(Symbol, Rows)>, TrainError> {
-    let wanted = match &config.symbols {
+    let chosen = match &config.symbols {
         Symbols::All(_) => {
             let mut reader = data.series(Columns::All)?;
             let mut all = Vec::new();
@@ -416,8 +420,8 @@ fn read(data: &DataSet, config: &DataConfig) -> Result<Vec<(Symbol, Rows)>, Trai
             members(&list, &sector.sector, data)?
         }
     };
-    let wanted: BTreeSet<Symbol> = wanted.into_iter().collect();
-    wanted
+    let chosen: BTreeSet<Symbol> = chosen.into_iter().collect();
+    chosen
         .into_iter()
         .map(|symbol| {
             let rows = data.symbol(symbol, Columns::All)?;
@@ -432,7 +436,7 @@ fn read(data: &DataSet, config: &DataConfig) -> Result<Vec<(Symbol, Rows)>, Trai
         .collect()
 }
 
-/// Returns the symbols of a sector, with or without their exchange; a name has no series.
+/// Returns the symbols of a sector, given by code with or without the exchange.
 fn members(list: &WatchList, sector: &str, data: &DataSet) -> Result<Vec<Symbol>, TrainError> {
     let refuse = |rule: String| TrainError::training("data.symbols", rule);
     let found = list.sector.iter().find(|s| s.name == sector);
@@ -464,13 +468,13 @@ fn fit(
     data: &DataSet,
 ) -> Result<(Scaler, f64), TrainError> {
     let names = &data.manifest().settings.features;
-    // A min-max scaler depends on the least and the greatest values alone, and these need no copy of a market.
+    // A min-max scaler depends only on the least and the greatest values, which need no copy of all rows.
     let mut least = vec![f64::INFINITY; names.len()];
     let mut greatest = vec![f64::NEG_INFINITY; names.len()];
     let (mut squares, mut count) = (0.0, 0u64);
     let mut targets = (f64::INFINITY, f64::NEG_INFINITY);
     for (_, rows) in raw {
-        // The span ends before the last day that is read.
+        // No limit is needed: the training span ends before the last day that is read.
         let places: Vec<usize> = usable(rows, None).collect();
         let dates: Vec<Date> = places.iter().map(|row| rows.bars()[*row].date).collect();
         for (place, row) in places.into_iter().enumerate() {
@@ -484,7 +488,7 @@ fn fit(
                 least[i] = least[i].min(*value);
                 greatest[i] = greatest[i].max(*value);
             }
-            // A label whose day lies behind the span is not part of it.
+            // A label whose day lies after the span is not part of it.
             if span.contains(next.date) {
                 squares += next.next_return * next.next_return;
                 count += 1;
@@ -495,7 +499,7 @@ fn fit(
     }
     let target_scale = (squares / count.max(1) as f64).sqrt();
     if !(target_scale.is_finite() && target_scale > 0.0) {
-        let rule = "returns must vary on it".to_owned();
+        let rule = "its returns must vary".to_owned();
         return Err(TrainError::training("training span", rule));
     }
     let scaler = Scaler::fit(

@@ -1,15 +1,15 @@
-//! What an epoch did to one network: a point of every curve.
+//! The metrics of one network after one pass: a point of every curve.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// One network after one pass over the training samples. Figures that a network has none of are absent.
+/// One network after one pass over the training samples. Metrics that do not apply to a network are absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// The phase: `encoder`, `alone`, `game`, `distil` or `fine_tune`.
+    /// The phase: `encoder`, `alone` (pre-training), `game` (adversarial), `distil` or `fine_tune`.
     pub phase: String,
-    /// The epoch of the phase, from 0; passes inside an epoch of the game carry its number.
+    /// The epoch of the phase, from 0; passes inside an adversarial epoch carry its number.
     pub epoch: usize,
     /// The pass inside the epoch, from 0.
     pub pass: usize,
@@ -30,15 +30,15 @@ pub struct Point {
     pub validation_mse: Option<f64>,
     /// Its cross-entropy.
     pub validation_cross_entropy: Option<f64>,
-    /// Share of moves of the validation span whose sign the predicted value has.
+    /// Proportion of the validation span's moves whose sign was predicted.
     pub validation_direction: Option<f64>,
     /// Learning rate.
     pub learning_rate: Option<f64>,
     /// Norm of the gradients before clipping, as a mean over steps.
     pub gradient_norm: Option<f64>,
-    /// Share of real series that a discriminator took for real.
+    /// Proportion of real series that a discriminator classified as real.
     pub real_accuracy: Option<f64>,
-    /// Share of candidates that it found out.
+    /// Proportion of candidates that it classified as fake.
     pub fake_accuracy: Option<f64>,
 }
 
@@ -56,7 +56,7 @@ pub fn csv(points: &[Point]) -> Result<Vec<u8>, TrainError> {
     writer.into_inner().map_err(|e| fault(e.to_string()))
 }
 
-/// A mean that grows.
+/// A weighted running mean.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Mean {
     sum: f64,

@@ -1,4 +1,4 @@
-//! The spans of a corpus, cut so that no bar is seen from both sides.
+//! The training, validation and test spans of a corpus, cut so that no bar belongs to samples on both sides of a cut.
 
 use heqis_data::store::rows::Rows;
 use heqis_quant::{Date, Span, Symbol};
@@ -10,19 +10,19 @@ use crate::error::TrainError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpanDays {
-    /// What scaler, encoder and networks are fitted on.
+    /// The span that scaler, encoder and networks are fitted on.
     pub training: Span,
-    /// What stops and chooses.
+    /// The span for early stopping and model selection.
     pub validation: Span,
-    /// What is reported once.
+    /// The span that is measured once, after training.
     pub test: Span,
 }
 
-/// Where the spans are cut, and what is left out around the cuts.
+/// The boundaries between spans, and the rows left out around them.
 pub(crate) struct Cut {
     /// First days of validation and test.
     pub(crate) boundaries: [Date; 2],
-    /// First days that are taken of them, behind the embargo; `None` when it leaves no day.
+    /// First days of them after the embargo; `None` when it leaves no day.
     from: [Option<Date>; 2],
     /// Rows of each series that are left out before each cut. A look-back is counted in rows, so this is too: in days it
     /// would leave out hundreds of rows of a minute series for each, and too few of one that was suspended.
@@ -47,7 +47,8 @@ impl Cut {
         }
     }
 
-    /// Returns the span of a row, 0 to 2, among the days of all usable rows of its series; `None` for one that is left out.
+    /// Returns the span of a row, 0 to 2, where `dates` are the days of all usable rows of its series; `None` for a row that is
+    /// left out.
     pub(crate) fn part(&self, dates: &[Date], row: usize) -> Option<usize> {
         let day = dates[row];
         let part = self
@@ -55,13 +56,13 @@ impl Cut {
             .iter()
             .filter(|first| day >= **first)
             .count();
-        let is_behind = part == 0 || self.from[part - 1].is_some_and(|from| day >= from);
-        // The row that lies the purge further on must still lie before the next cut.
+        let is_after = part == 0 || self.from[part - 1].is_some_and(|from| day >= from);
+        // The row `purge_bars` later must still lie before the next cut.
         let is_before = self.boundaries.get(part).is_none_or(|next| {
             let last = dates.get(row.saturating_add(self.purge_bars));
             last.is_none_or(|last| last < next) && day < *next
         });
-        (is_behind && is_before).then_some(part)
+        (is_after && is_before).then_some(part)
     }
 
     /// Returns the first and the last day of the rows of each span.
@@ -87,7 +88,7 @@ impl Cut {
         }
         let of = |part: usize, name: &str| {
             let none =
-                || TrainError::training(name, "purge and embargo leave no bar of it".to_owned());
+                || TrainError::training(name, "has no bar left after purge and embargo".to_owned());
             spans[part].ok_or_else(none)
         };
         Ok(SpanDays {

@@ -1,4 +1,4 @@
-//! What every pass needs, and the passes without discriminators: supervised training of a generator, with or without a
+//! The context of every pass, and the passes without discriminators: supervised training of a generator, with or without a
 //! teacher, and training of the encoder.
 
 use burn::module::Module;
@@ -22,7 +22,7 @@ use crate::nets::generator::{Generator, GeneratorOutput};
 /// Samples in one forward pass of the encoder outside of training.
 const CHUNK: usize = 512;
 
-/// What every pass needs: settings, samples, and the device with gradients.
+/// The context of every pass: settings, samples, and the device with gradients.
 pub(crate) struct TrainContext<'a> {
     pub(crate) config: &'a TrainConfig,
     pub(crate) corpus: &'a Corpus,
@@ -39,9 +39,9 @@ impl TrainContext<'_> {
         let mut samples = self.corpus.samples(Split::Training).to_vec();
         let mut rng = stream(self.config.seed, phase, epoch, pass, Purpose::Order);
         samples.shuffle(&mut rng);
-        let wanted = self.config.data.samples_per_epoch;
-        if wanted > 0 {
-            samples.truncate(wanted);
+        let limit = self.config.data.samples_per_epoch;
+        if limit > 0 {
+            samples.truncate(limit);
         }
         samples
     }
@@ -92,14 +92,14 @@ impl TrainContext<'_> {
     pub(crate) fn score(&self, generator: &GeneratorState) -> Result<Score, TrainError> {
         let samples = self.corpus.samples(Split::Validation);
         let net = generator.net.valid();
-        let said = predict(
+        let predictions = predict(
             &net,
             generator.spec.window_bars,
             generator.columns,
             self.corpus,
             samples,
         )?;
-        Ok(Score::of(&said, self.corpus.target_scale))
+        Ok(Score::of(&predictions, self.corpus.target_scale))
     }
 
     /// Returns the supervised loss of a score, weighted as in training.
@@ -121,7 +121,7 @@ pub(crate) fn supervised_losses(output: GeneratorOutput, batch: &Batch) -> (Tens
     )
 }
 
-/// Returns the one number of a tensor.
+/// Returns the only element of a tensor.
 pub(crate) fn number(tensor: Tensor<1>) -> Result<f64, TrainError> {
     let value: f32 = tensor
         .try_into_scalar()
@@ -151,8 +151,8 @@ pub(crate) fn supervised(
         let loss = match teacher {
             Some(teacher) => {
                 let windows = batch.window(teacher.spec.window_bars, teacher.columns);
-                let wanted = context.infer(&teacher.net, windows).logits;
-                rule.loss(wanted, logits, (cross_entropy, mse))
+                let teacher_logits = context.infer(&teacher.net, windows).logits;
+                rule.loss(teacher_logits, logits, (cross_entropy, mse))
             }
             None => mse.mul_scalar(losses.value) + cross_entropy.mul_scalar(losses.class),
         };
@@ -177,13 +177,13 @@ pub(crate) fn supervised(
     })
 }
 
-/// Trains the encoder, and measures it on the validation span.
+/// Trains the encoder, and computes its loss on the validation span.
 pub(crate) fn encoder(
     context: &TrainContext<'_>,
     encoder: &mut EncoderState,
     order: &[Sample],
     noise: &mut ChaCha8Rng,
-    judged_with: &mut ChaCha8Rng,
+    validation_noise: &mut ChaCha8Rng,
 ) -> Result<Point, TrainError> {
     let rate = context.config.optimiser.learning_rate;
     let (mut total, mut norms, mut validation) = <(Mean, Mean, Mean)>::default();
@@ -202,7 +202,7 @@ pub(crate) fn encoder(
     let net = encoder.net.valid();
     for chunk in context.corpus.samples(Split::Validation).chunks(CHUNK) {
         let windows = context.corpus.encoder_windows(chunk, &device_of(&net));
-        validation.add(number(net.loss(windows, judged_with)?)?, chunk.len());
+        validation.add(number(net.loss(windows, validation_noise)?)?, chunk.len());
     }
     Ok(Point {
         network: "encoder".to_owned(),

@@ -1,6 +1,6 @@
-//! How far back a sample looks.
+//! The number of rows that a sample reads.
 
-/// How far back a sample looks.
+/// The number of rows that a sample reads, by their use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LookBack {
     /// Rows of the longest window.

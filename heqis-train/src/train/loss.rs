@@ -1,19 +1,19 @@
-//! The losses of the game, as plain functions on tensors.
+//! The losses of supervised and adversarial training, as plain functions on tensors.
 //!
-//! Every loss is a mean over the batch, so that its size does not depend on the number of samples. Verdicts of
-//! discriminators are logits: the sigmoid is inside the loss and nowhere else.
+//! Every loss is a mean over the batch, so that its size does not depend on the number of samples. Discriminators
+//! return logits: the sigmoid is inside the loss and nowhere else.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::{log_sigmoid, log_softmax, softmax};
 
 use super::schedule::PairWeights;
 
-/// What one discriminator says about one batch.
+/// The logits of one discriminator for one batch; positive is real.
 #[derive(Clone, Debug)]
 pub struct DiscriminatorOutput {
-    /// Logits of the real series, `[batch, 1]`; absent in the generators' turn, whose loss has no use for them.
+    /// Logits of the real series, `[batch, 1]`; absent in the generators' step, whose loss does not contain them.
     pub real: Option<Tensor<2>>,
-    /// Logits of candidates, `[batch, 1]`, each with the place of its generator. Pairs of weight 0 are left out.
+    /// Logits of candidates, `[batch, 1]`, each with the index of its generator. Pairs of weight 0 are left out.
     pub fake: Vec<(usize, Tensor<2>)>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn bce_with_logits(logits: Tensor<2>, target: f64) -> Tensor<1> {
     -(real + fake).mean()
 }
 
-/// Returns what discriminator `j` pays: BCE(D_j(real), 1) + Σ_i w_ji · BCE(D_j(ŷ_i), 0), `[1]`; `None` when it saw nothing.
+/// Returns the loss of discriminator `j`: BCE(D_j(real), 1) + Σ_i w_ji · BCE(D_j(ŷ_i), 0), `[1]`; `None` without any input.
 #[must_use]
 pub fn discriminator(
     j: usize,
@@ -45,8 +45,8 @@ pub fn discriminator(
     total
 }
 
-/// Returns what each generator that discriminator `j` saw pays for being found out: its place and w_ji · BCE(D_j(ŷ_i), 1),
-/// `[1]`. The target is 1, since a generator wants its candidate to be taken for real.
+/// Returns the adversarial loss of each generator that discriminator `j` saw: its index and w_ji · BCE(D_j(ŷ_i), 1), `[1]`.
+/// The target is 1, since a generator is trained to have its candidates classified as real.
 pub(crate) fn adversarial_losses<'a>(
     j: usize,
     output: &'a DiscriminatorOutput,
@@ -73,14 +73,14 @@ pub fn cross_entropy(logits: Tensor<2>, classes: Tensor<2>) -> Tensor<1> {
         .div_scalar(batch as f64)
 }
 
-/// How a student learns from a teacher.
+/// The parameters of a distillation from a teacher to a student.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distillation {
-    /// Share of the teacher in the loss, 0 to 1.
+    /// Weight of the teacher in the loss, 0 to 1.
     pub alpha: f64,
-    /// What logits are divided by before they are compared, above 0.
+    /// The temperature that logits are divided by before the comparison, above 0.
     pub temperature: f64,
-    /// Weight of the squared error beside the cross-entropy.
+    /// Weight of the squared error relative to the cross-entropy.
     pub lambda: f64,
 }
 
@@ -88,7 +88,7 @@ impl Distillation {
     /// Returns α·T²·KL(softmax(t/T) ‖ softmax(s/T)) + (1−α)·(CE + λ·MSE), `[1]` (Hinton and others, arXiv 1503.02531).
     ///
     /// `teacher` and `student` are logits `[batch, classes]`; `hard` is the student's cross-entropy and squared error
-    /// against what came, both `[1]`. No gradient reaches the teacher.
+    /// against the actual target, both `[1]`. No gradient reaches the teacher.
     #[must_use]
     pub fn loss(
         &self,
@@ -99,8 +99,8 @@ impl Distillation {
         let batch = student.dims()[0].max(1) as f64;
         let t = teacher.detach().div_scalar(self.temperature);
         let s = student.div_scalar(self.temperature);
-        let wanted = softmax(t.clone(), 1);
-        let kl = (wanted * (log_softmax(t, 1) - log_softmax(s, 1)))
+        let soft_targets = softmax(t.clone(), 1);
+        let kl = (soft_targets * (log_softmax(t, 1) - log_softmax(s, 1)))
             .sum()
             .div_scalar(batch);
         let (ce, mse) = hard;
@@ -109,7 +109,7 @@ impl Distillation {
     }
 }
 
-/// Adds a term to a sum that may have none yet.
+/// Adds a term to a sum that may be empty.
 pub(crate) fn add(total: &mut Option<Tensor<1>>, term: Tensor<1>) {
     *total = Some(match total.take() {
         Some(sum) => sum + term,
@@ -135,11 +135,11 @@ mod tests {
         f64::from(tensor.into_scalar::<f32>())
     }
 
-    fn close(found: f64, wanted: f64) {
-        assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+    fn close(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-6, "{found} is not {expected}");
     }
 
-    /// D_0 believes the real series (3/4, 1/2), D_1 does not (1/4, 1/4).
+    /// D_0 classifies the real series as real (3/4, 1/2), D_1 as fake (1/4, 1/4).
     fn outputs() -> Vec<DiscriminatorOutput> {
         vec![
             DiscriminatorOutput {
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn the_discriminators_losses_are_the_hand_worked_matrix() {
+    fn the_discriminators_losses_match_the_matrix_computed_by_hand() {
         let (ln2, ln43, ln4) = (2f64.ln(), (4.0f64 / 3.0).ln(), 4f64.ln());
         // BCE(real, 1): D_0 (ln 4/3 + ln 2)/2, D_1 ln 4.
         // BCE(fake, 0): D_0 on ŷ_0 ln 4/3, on ŷ_1 (ln 4 + ln 4/3)/2; D_1 on ŷ_0 ln 2, on ŷ_1 ln 4.
         let real = [(ln43 + ln2) / 2.0, ln4];
         let fake = [[ln43, (ln4 + ln43) / 2.0], [ln2, ln4]];
         let all = outputs();
-        for (weights, wanted) in [
+        for (weights, expected) in [
             (
                 PairWeights::shared(2),
                 [0, 1].map(|j| real[j] + (fake[j][0] + fake[j][1]) / 2.0),
@@ -177,33 +177,33 @@ mod tests {
             ),
         ] {
             let found = losses(|j| discriminator(j, &all[j], &weights));
-            close(found[0], wanted[0]);
-            close(found[1], wanted[1]);
+            close(found[0], expected[0]);
+            close(found[1], expected[1]);
         }
     }
 
     #[test]
-    fn the_generators_are_paid_for_being_taken_for_real() {
+    fn the_adversarial_losses_fall_as_candidates_are_classified_as_real() {
         let (ln2, ln43, ln4) = (2f64.ln(), (4.0f64 / 3.0).ln(), 4f64.ln());
         // BCE(fake, 1): D_0 on ŷ_0 ln 4, on ŷ_1 (ln 4/3 + ln 4)/2; D_1 on ŷ_0 ln 2, on ŷ_1 ln 4/3.
         let fake = [[ln4, (ln43 + ln4) / 2.0], [ln2, ln43]];
         let all = outputs();
-        for (weights, wanted) in [
+        for (weights, expected) in [
             (
                 PairWeights::shared(2),
                 [0, 1].map(|i| (fake[0][i] + fake[1][i]) / 2.0),
             ),
             (PairWeights::identity(2), [0, 1].map(|i| fake[i][i])),
         ] {
-            let paid = |i: usize| {
+            let adversarial = |i: usize| {
                 let all = all.iter().enumerate();
-                let told = all.flat_map(|(j, output)| adversarial_losses(j, output, &weights));
-                let own = told.filter(|(of, _)| *of == i);
+                let pairs = all.flat_map(|(j, output)| adversarial_losses(j, output, &weights));
+                let own = pairs.filter(|(of, _)| *of == i);
                 own.map(|(_, loss)| loss).reduce(|sum, loss| sum + loss)
             };
-            let found = losses(paid);
-            close(found[0], wanted[0]);
-            close(found[1], wanted[1]);
+            let found = losses(adversarial);
+            close(found[0], expected[0]);
+            close(found[1], expected[1]);
         }
         // A step along the gradient raises the logit: the gradient of BCE(z, 1) is σ(z) − 1, never positive.
         let logit = column(&[0.0]).require_grad();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn no_logit_is_too_large() {
+    fn large_logits_do_not_overflow() {
         let loss = |z: f64, t: f64| number(bce_with_logits(column(&[z]), t));
         close(loss(500.0, 1.0), 0.0);
         close(loss(-500.0, 1.0), 500.0);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn cross_entropy_and_squared_error_are_those_of_hand_worked_cases() {
+    fn cross_entropy_and_squared_error_match_cases_computed_by_hand() {
         let device = Device::flex().autodiff();
         // softmax(ln 2, 0, 0) = (1/2, 1/4, 1/4).
         let ln2 = std::f64::consts::LN_2;
@@ -237,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn distillation_is_the_hand_worked_mixture_and_leaves_the_teacher_alone() {
+    fn distillation_matches_the_mixture_computed_by_hand_and_gives_the_teacher_no_gradient() {
         let device = Device::flex().autodiff();
         let rule = Distillation {
             alpha: 0.7,
             temperature: 2.0,
             lambda: 0.5,
         };
-        // At T = 2, 2·ln 2 becomes ln 2: teacher (1/2, 1/4, 1/4) against the even student.
+        // At T = 2, 2·ln 2 becomes ln 2: teacher (1/2, 1/4, 1/4) against the uniform student.
         let teacher = Tensor::<2>::from_floats([[2.0 * std::f64::consts::LN_2, 0.0, 0.0]], &device)
             .require_grad();
         let student = Tensor::<2>::from_floats([[0.0, 0.0, 0.0]], &device).require_grad();
@@ -263,7 +263,7 @@ mod tests {
         let grad = student.grad(&grads).unwrap().into_data();
         let grad = grad.try_to_vec::<f32>().unwrap();
         close(grad[0].into(), 0.7 * 2.0 * (1.0 / 3.0 - 0.5));
-        // A student that agrees with its teacher pays for what came alone.
+        // With a student equal to its teacher only the hard loss remains.
         close(number(rule.loss(teacher.clone(), teacher, hard())), 0.27);
     }
 }

@@ -1,26 +1,27 @@
-//! Training: from a data set to the weights of generators that played against discriminators.
+//! Training: from a data set to the weights of generators trained against discriminators.
 //!
 //! - [`config`] and [`spec`]: the settings, one TOML file.
-//! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans; [`look_back`] and [`cut`]: which rows belong to one.
-//! - [`device`]: the processor, or a GPU.
+//! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans; [`look_back`] and [`cut`]: which rows belong to a sample and
+//!   to a span.
+//! - [`device`]: the CPU, or a GPU.
 //! - [`loss`]: the losses as plain functions on tensors.
 //! - [`schedule`]: pair weights, learning rates, early stopping.
-//! - [`optimiser`]: AdamW with one clip for a whole network.
+//! - [`optimiser`]: AdamW, with the gradients of a network clipped by their common norm.
 //! - [`phase`]: the phases. [`random`]: random numbers by purpose and epoch.
-//! - `workers`: the threads.
-//! - `passes`: a generator alone, a student with its teacher, the encoder.
-//! - `game`: discriminators' turn and generators' turn, over what `candidate` puts before a discriminator.
+//! - `worker_pool`: the threads.
+//! - `epoch`: supervised passes of a generator, distillation from a teacher to a student, the encoder.
+//! - `adversarial`: the steps of discriminators and generators, over the `candidate`s that discriminators classify.
 //! - [`trainer`]: phases and epochs in their order.
-//! - [`state`] and [`tensors`]: everything that an epoch hands to the next, and its file.
+//! - [`state`] and [`tensors`]: everything that one epoch passes to the next, and its file.
 //! - [`mod@run`]: the run directory, written and read.
-//! - [`predict`]: what a trained generator says, and how good it is.
-//! - [`curves`], [`progress`] and `plots`: what is told on the way.
+//! - [`predict`]: predictions of a trained generator, and their score.
+//! - [`curves`], [`progress`] and `plots`: what is reported during a training.
 //!
 //! ```text
-//! prepared data set ▸ corpus ▸ encoder alone ▸ each generator alone ▸ the game ▸ run directory
+//! prepared data set ▸ corpus ▸ encoder ▸ supervised pre-training ▸ adversarial training ▸ run directory
 //! ```
 //!
-//! What is *not* here: the networks ([`crate::nets`]), baselines, export, and anything that looks at the test span.
+//! What is *not* here: the networks ([`crate::nets`]), baselines, export, and any use of the test span.
 
 mod adversarial;
 mod candidate;
@@ -52,11 +53,11 @@ pub use device::DeviceKind;
 pub use run::{SavedWeights, TrainedGenerator, TrainedRun};
 pub use trainer::train;
 
-/// Settles how this process computes beside its trainings: with so many threads, 0 for one a core, and with memory that is
-/// kept.
+/// Sets the number of threads for work outside of trainings (0: one for each core), and makes the allocator keep freed memory.
+/// Call it once per process.
 pub fn configure_process(threads: usize) {
     crate::nets::memory::keep_freed();
-    // Fails only when a pool is there already, which then stays.
+    // Fails only when the global pool exists already; that pool is then used.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global();

@@ -1,4 +1,4 @@
-//! AdamW over a whole network with one clip for all of its gradients.
+//! AdamW for a whole network, whose gradients are clipped by their common norm.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::tensors::{Tensors, numbers};
 use crate::error::TrainError;
 
-/// The settings of the optimiser, the same for every network.
+/// The settings of the optimiser, shared by all networks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimiserConfig {
@@ -20,7 +20,7 @@ pub struct OptimiserConfig {
     pub beta_1: f32,
     /// Decay of the second moment.
     pub beta_2: f32,
-    /// What keeps the division finite.
+    /// Added to the denominator.
     pub epsilon: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
@@ -44,8 +44,8 @@ impl Default for OptimiserConfig {
 
 /// AdamW (Loshchilov and Hutter, arXiv 1711.05101) for one network.
 ///
-/// The arithmetic is burn's. The states are kept in the order in which a network tells its parameters and not under
-/// burn's random parameter numbers, so that a state that was read back belongs to the same parameters.
+/// The arithmetic is burn's. States are stored in the order in which a network visits its parameters and not by burn's random
+/// parameter ids, so that a state loaded from a file belongs to the same parameters.
 #[derive(Clone)]
 pub struct Optimiser {
     adam: AdamW,
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Optimiser {
 }
 
 impl Optimiser {
-    /// Makes an optimiser that has not seen a gradient.
+    /// Creates an optimiser without a state.
     #[must_use]
     pub fn new(config: &OptimiserConfig) -> Self {
         let adam = AdamWConfig::new()
@@ -75,10 +75,9 @@ impl Optimiser {
         }
     }
 
-    /// Takes a step along the gradients of `network`, and returns it with the norm of its gradients before clipping.
+    /// Updates `network` by one step, and returns it with the norm of its gradients before clipping.
     ///
-    /// Parameters without a gradient stay as they are. Gradients that are not finite change nothing, and the norm
-    /// tells it.
+    /// Parameters without a gradient are not changed. If the norm is not finite, no parameter is.
     #[must_use]
     pub fn step<M: Module>(
         &mut self,
@@ -127,7 +126,7 @@ impl Optimiser {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when one is not whole.
+    /// [`TrainError::Rule`] when one is incomplete.
     pub fn load(
         &mut self,
         prefix: &str,
@@ -143,9 +142,9 @@ impl Optimiser {
             else {
                 continue;
             };
-            let at: usize = index
-                .parse()
-                .map_err(|_| TrainError::training(name, "a state must be numbered".to_owned()))?;
+            let at: usize = index.parse().map_err(|_| {
+                TrainError::training(name, "a state's name must be a number".to_owned())
+            })?;
             let moment = |leaf: &str| -> Result<Tensor<1>, TrainError> {
                 let (_, values) = from.get(&format!("{folder}{index}.{leaf}"))?;
                 Ok(Tensor::from_floats(values.as_slice(), device))
@@ -162,7 +161,7 @@ impl Optimiser {
     }
 }
 
-/// Returns the Euclidean norm of all gradients of a network together, added up in `f64`.
+/// Returns the Euclidean norm of all gradients of a network together, summed in `f64`.
 #[must_use]
 pub(crate) fn gradient_norm<M: Module>(network: &M, gradients: &Gradients) -> f64 {
     struct Squares<'a> {
@@ -188,7 +187,7 @@ pub(crate) fn gradient_norm<M: Module>(network: &M, gradients: &Gradients) -> f6
     squares.sum.sqrt()
 }
 
-/// One step on the way through a network.
+/// One step, applied parameter by parameter.
 struct Step<'a> {
     optimiser: &'a mut Optimiser,
     gradients: &'a mut Gradients,
@@ -213,7 +212,7 @@ impl ModuleMapper for Step<'_> {
         let (id, tensor, mapper) = param.consume();
         let shape = tensor.shape();
         let count = shape.num_elements();
-        // The update is element by element, so that one rank serves all.
+        // The update is elementwise, so the states of all ranks can be flat.
         let mut gradient = gradient.reshape([count]);
         if self.scale != 1.0 {
             gradient = gradient.mul_scalar(self.scale);
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn one_clip_holds_for_all_gradients_together() {
+    fn all_gradients_are_clipped_by_their_common_norm() {
         let device = Device::flex().autodiff();
         let config = OptimiserConfig {
             clip_norm: 1.0,
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn two_steps_are_those_of_hand_worked_adamw() {
+    fn two_steps_match_adamw_computed_by_hand() {
         let device = Device::flex().autodiff();
         let config = OptimiserConfig {
             weight_decay: 0.5,
@@ -298,21 +297,21 @@ mod tests {
         }
         // A constant gradient g has corrected moments g and g², so that each step is θ·(1 − 0.1·0.5) − 0.1·sign(g).
         let step = |theta: f64, sign: f64| theta * 0.95 - 0.1 * sign;
-        let wanted = [
+        let expected = [
             step(step(1.0, 1.0), 1.0),
             step(step(2.0, 0.0), 0.0),
             step(step(3.0, 1.0), 1.0),
         ];
-        for (found, wanted) in values(&network).iter().zip(wanted) {
+        for (found, expected) in values(&network).iter().zip(expected) {
             assert!(
-                (f64::from(*found) - wanted).abs() < 1e-5,
-                "{found} {wanted}"
+                (f64::from(*found) - expected).abs() < 1e-5,
+                "{found} {expected}"
             );
         }
     }
 
     #[test]
-    fn a_state_that_was_read_back_goes_on_bit_for_bit() {
+    fn a_loaded_state_continues_bit_for_bit() {
         let device = Device::flex().autodiff();
         let config = OptimiserConfig::default();
         let (mut network, mut optimiser) = (two(&device), Optimiser::new(&config));
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_that_are_not_finite_change_nothing() {
+    fn non_finite_gradients_change_nothing() {
         let device = Device::flex().autodiff();
         let network = two(&device);
         let before = values(&network);

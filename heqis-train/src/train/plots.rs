@@ -1,4 +1,4 @@
-//! The pictures of a run: curves by epoch, the fit of each generator, and what the encoder makes of windows.
+//! The plots of a run: curves by epoch, predictions of each generator, and reconstructions and factors of the encoder.
 
 use burn::module::Module;
 use heqis_data::samples::CLASSES;
@@ -11,10 +11,10 @@ use super::state::{EncoderState, State};
 use super::tensors::numbers;
 use crate::error::TrainError;
 
-/// Features of a window whose reconstruction is drawn.
+/// Number of features whose reconstruction is drawn.
 const DRAWN_FEATURES: usize = 4;
 
-/// Returns all pictures with the names of their files, without `.svg`.
+/// Returns all plots with their file names without `.svg`.
 ///
 /// # Errors
 ///
@@ -22,14 +22,16 @@ const DRAWN_FEATURES: usize = 4;
 pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)>, TrainError> {
     let mut pictures = by_epoch(&state.curves);
     for generator in &state.generators {
-        let said = generator.said(corpus, Split::Validation)?;
+        let predictions = generator.predict_best(corpus, Split::Validation)?;
         let of = |name: &str, value: &dyn Fn(usize) -> f64| Curve {
             name: name.to_owned(),
-            points: (0..said.len()).map(|at| (at as f64, value(at))).collect(),
+            points: (0..predictions.len())
+                .map(|at| (at as f64, value(at)))
+                .collect(),
         };
         let curves = [
-            of("actual", &|at| 100.0 * said[at].actual_return),
-            of("predicted", &|at| 100.0 * said[at].predicted_return),
+            of("actual", &|at| 100.0 * predictions[at].actual_return),
+            of("predicted", &|at| 100.0 * predictions[at].predicted_return),
         ];
         let title = format!(
             "{}: next return in per cent, validation span",
@@ -48,7 +50,7 @@ pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)
     Ok(pictures)
 }
 
-/// Returns the curves by epoch; epochs of the game follow those before it.
+/// Returns the curves by epoch; adversarial epochs follow those of pre-training.
 fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
     let of = |name: &str, network: &str, value: &dyn Fn(&Point) -> Option<f64>| {
         let own = points
@@ -77,9 +79,9 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
     };
     let supervised = |p: &Point| Some(p.mse? + p.cross_entropy?);
     let mut accuracies = Vec::new();
-    for judge in &discriminators {
-        accuracies.push(of(&format!("{judge} real"), judge, &|p| p.real_accuracy));
-        accuracies.push(of(&format!("{judge} fake"), judge, &|p| p.fake_accuracy));
+    for name in &discriminators {
+        accuracies.push(of(&format!("{name} real"), name, &|p| p.real_accuracy));
+        accuracies.push(of(&format!("{name} fake"), name, &|p| p.fake_accuracy));
     }
     let draw = |name: &str, title: &str, curves: &[Curve]| {
         let picture = chart(title, "epoch", curves, Style::Line);
@@ -103,7 +105,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
         ),
     ];
     if !discriminators.is_empty() {
-        let title = "share of series that discriminators judge rightly";
+        let title = "share of series that discriminators classify correctly";
         pictures.push(draw("discriminators", title, &accuracies));
         let losses = curves(&discriminators, &|p| p.loss);
         pictures.push(draw(
@@ -122,7 +124,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
     pictures
 }
 
-/// Draws the first features of one window of the validation span beside what the encoder makes of them.
+/// Draws the first features of one window of the validation span and their reconstruction.
 fn reconstruction(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Split::Validation);
     let middle = &samples[samples.len() / 2..][..1];
@@ -143,7 +145,7 @@ fn reconstruction(encoder: &EncoderState, corpus: &Corpus) -> Result<String, Tra
             };
             [
                 of(name.clone(), &target),
-                of(format!("{name} again"), &found),
+                of(format!("{name} reconstructed"), &found),
             ]
         })
         .collect();
@@ -151,7 +153,7 @@ fn reconstruction(encoder: &EncoderState, corpus: &Corpus) -> Result<String, Tra
     Ok(chart(title, "row", &curves, Style::Line))
 }
 
-/// Draws the first two factors of the validation span, coloured by what came.
+/// Draws the first two factors of the validation span, coloured by the actual class.
 fn latent(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Split::Validation);
     let net = encoder.best_net.valid();
@@ -172,6 +174,6 @@ fn latent(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError>
             curves[class].points.push((code[0].into(), second.into()));
         }
     }
-    let title = "first two factors of the validation span, by the direction that came";
+    let title = "first two factors of the validation span, by the actual direction";
     Ok(chart(title, "first factor", &curves, Style::Dots))
 }

@@ -1,4 +1,4 @@
-//! What a generator says about samples, and how good that is.
+//! Predictions of a generator, and their score.
 
 use burn::tensor::activation::softmax;
 use heqis_data::samples::CLASSES;
@@ -11,10 +11,10 @@ use super::tensors::numbers;
 use crate::error::TrainError;
 use crate::nets::generator::Generator;
 
-/// Samples that are answered at once.
+/// Samples in one forward pass.
 const CHUNK: usize = 512;
 
-/// What a generator says about one sample, beside what came.
+/// The prediction for one sample, with the actual outcome.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prediction {
     /// The instrument.
@@ -27,13 +27,13 @@ pub struct Prediction {
     pub predicted_return: f64,
     /// Probabilities of the classes down, flat, up.
     pub probabilities: [f64; CLASSES.len()],
-    /// The return that came.
+    /// The actual return.
     pub actual_return: f64,
-    /// Its class, an index into [`CLASSES`].
+    /// The actual class, an index into [`CLASSES`].
     pub class: usize,
 }
 
-/// Lets a generator that reads `window_bars` rows of `columns` columns predict samples, in their order.
+/// Predicts samples, in their order, by a generator that reads `window_bars` rows of `columns` columns.
 ///
 /// # Errors
 ///
@@ -70,21 +70,21 @@ pub fn predict(
     Ok(predictions)
 }
 
-/// How good predictions are.
+/// Metrics of predictions.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Score {
     /// Squared error in squared target scales.
     pub mse: f64,
     /// Cross-entropy of the classes.
     pub cross_entropy: f64,
-    /// Share of moves whose sign the predicted return has, over samples with a move.
+    /// Proportion of samples with the predicted sign, over those with a non-zero return.
     pub direction: Proportion,
-    /// Share of samples whose most likely class came.
+    /// Proportion of samples whose most likely class is the actual one.
     pub class: Proportion,
 }
 
 impl Score {
-    /// Compares predictions with what came; `target_scale` is [`Corpus::target_scale`].
+    /// Computes the metrics of predictions; `target_scale` is [`Corpus::target_scale`].
     #[must_use]
     pub fn of(predictions: &[Prediction], target_scale: f64) -> Self {
         let count = predictions.len().max(1) as f64;
@@ -92,7 +92,7 @@ impl Score {
         for p in predictions {
             let error = (p.predicted_return - p.actual_return) / target_scale;
             squares += error * error;
-            // Less than any probability that an f32 softmax of sane logits gives.
+            // The bound lies below any probability that an f32 softmax of moderate logits returns.
             logs -= p.probabilities[p.class].max(1e-30).ln();
         }
         let moved = predictions.iter().filter(|p| p.actual_return != 0.0);
@@ -106,8 +106,8 @@ impl Score {
                 )
             })),
             class: Proportion::clustered(predictions.iter().map(|p| {
-                let said = heqis_data::metrics::most_likely(&p.probabilities);
-                (p.date, said == p.class)
+                let predicted = heqis_data::metrics::most_likely(&p.probabilities);
+                (p.date, predicted == p.class)
             })),
         }
     }

@@ -1,4 +1,4 @@
-//! How far a training is: events, as lines of JSON and as a bar.
+//! The progress of a training: events, as lines of JSON and as a progress bar.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -16,64 +16,64 @@ use super::run::GeneratorMetrics;
 use super::state::NextEpoch;
 use crate::error::TrainError;
 
-/// The file of a run directory that holds the lines.
+/// The file of a run directory with the lines.
 pub const FILE: &str = "progress.jsonl";
 
-/// What a training tells.
+/// An event of a training.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'a> {
-    /// It begins, or goes on.
+    /// The training starts or resumes.
     Start {
-        /// Whether it goes on behind a checkpoint.
+        /// Whether it resumes after a checkpoint.
         resumed: bool,
-        /// The epoch that comes first.
+        /// The first epoch to run.
         #[serde(rename = "clock")]
         next: NextEpoch,
-        /// All work, in steps of one generator alone.
+        /// The total cost, in supervised steps of one generator.
         cost: usize,
-        /// The part of it that is left.
+        /// The remaining cost.
         left: usize,
         /// Number of parameters of each network.
         parameters: &'a BTreeMap<String, usize>,
     },
-    /// An epoch is over and its checkpoint written.
+    /// An epoch has ended and its checkpoint is written.
     Epoch {
         /// The phase.
         phase: Phase,
         /// The epoch, from 0.
         epoch: usize,
-        /// Epochs of the phase, at most.
+        /// The maximum number of epochs of the phase.
         of: usize,
-        /// What comes next.
+        /// The epoch that comes next.
         next: NextEpoch,
-        /// Work that is left.
+        /// The remaining cost.
         left: usize,
-        /// What it did.
+        /// The metrics of each network.
         points: &'a [Point],
     },
-    /// All is done.
+    /// The training is complete.
     End {
-        /// What came out, by generator.
+        /// The metrics by generator.
         #[serde(rename = "figures")]
         metrics: &'a BTreeMap<String, GeneratorMetrics>,
     },
 }
 
-/// What hears of a training's progress.
+/// Receives the progress of a training.
 pub trait ProgressObserver: Send {
-    /// Hears that a step is done; there are many, and networks that learn side by side take theirs as they come.
+    /// Called after each step. Networks that are trained in parallel report their steps in any order.
     fn on_step(&mut self);
 
-    /// Hears an event.
+    /// Called for each event.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Data`] when it cannot be written down.
+    /// [`TrainError::Data`] when the event cannot be written.
     fn on_event(&mut self, event: &Event<'_>) -> Result<(), TrainError>;
 }
 
-/// A listener that hears nothing.
+/// An observer that ignores all progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 
@@ -85,21 +85,21 @@ impl ProgressObserver for NoProgress {
     }
 }
 
-/// Seconds between two lines about steps inside an epoch.
+/// Least seconds between two lines about steps inside an epoch.
 const STEP_LINE_SECONDS: f64 = 5.0;
 
-/// Writes `progress.jsonl`, shows a bar, and prints the same lines when asked.
+/// Writes `progress.jsonl`, shows a progress bar, and optionally copies the lines to a writer.
 pub struct ProgressReporter<'a> {
     path: PathBuf,
     file: Option<File>,
-    /// Each line of JSON goes here too.
+    /// Each line of JSON is also written here.
     out: Option<&'a mut (dyn Write + Send)>,
     bar: ProgressBar,
-    /// Time since some fixed moment.
+    /// Time since a fixed instant.
     elapsed: &'a (dyn Fn() -> Duration + Sync),
-    /// When this run began, and the work that was left then.
+    /// The time when this process started training, and the cost that remained then.
     start: (Duration, usize),
-    /// All work, and what is left of it.
+    /// The total cost and the remaining cost.
     work: (usize, usize),
     steps_in_epoch: u64,
     last_line: Duration,
@@ -112,7 +112,7 @@ impl std::fmt::Debug for ProgressReporter<'_> {
 }
 
 impl<'a> ProgressReporter<'a> {
-    /// Makes a reporter for a run directory. `elapsed` tells the time since some fixed moment.
+    /// Creates a reporter for a run directory. `elapsed` returns the time since a fixed instant.
     #[must_use]
     pub fn new(
         run: &Path,
@@ -124,7 +124,7 @@ impl<'a> ProgressReporter<'a> {
             true => ProgressBar::new(1),
             false => ProgressBar::hidden(),
         };
-        // A template that is refused leaves the bar's own.
+        // With an invalid template the bar keeps its default.
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3} % {msg}") {
             bar.set_style(style);
         }
@@ -141,7 +141,7 @@ impl<'a> ProgressReporter<'a> {
         }
     }
 
-    /// Returns the file, opened behind what an earlier run wrote; a line that a kill cut short is closed first.
+    /// Returns the file, opened for appending; a line that a killed process left incomplete is ended first.
     fn open(&mut self) -> std::io::Result<&mut File> {
         let file = match self.file.take() {
             Some(file) => file,
@@ -160,7 +160,7 @@ impl<'a> ProgressReporter<'a> {
         Ok(self.file.insert(file))
     }
 
-    /// Returns the seconds since the start, and those that are left by the work done since.
+    /// Returns the seconds since the start, and an estimate of those that remain.
     fn times(&self) -> (f64, Option<f64>) {
         let (began, left_then) = self.start;
         let seconds = (self.elapsed)().saturating_sub(began).as_secs_f64();
@@ -191,7 +191,7 @@ impl ProgressObserver for ProgressReporter<'_> {
         self.bar.tick();
         let since = (self.elapsed)().saturating_sub(self.last_line);
         if since.as_secs_f64() >= STEP_LINE_SECONDS {
-            // A line about a step may be lost; those about epochs may not.
+            // A failure to write a line about steps is ignored; one about an epoch is an error.
             let _ = self.write(json!({"event": "step", "steps_in_epoch": self.steps_in_epoch}));
         }
     }
@@ -221,7 +221,7 @@ impl ProgressObserver for ProgressReporter<'_> {
     }
 }
 
-/// Returns what the bar says of an epoch: `game 3/40 g1 2.07 g2 2.06 d-g1 1.31 left 4:05`.
+/// Returns the bar's text for an epoch: `adversarial 3/40 g1 2.07 g2 2.06 d-g1 1.31 left 4:05`.
 fn message(event: &Event<'_>, eta_seconds: Option<f64>) -> String {
     let Event::Epoch {
         phase,
@@ -235,8 +235,8 @@ fn message(event: &Event<'_>, eta_seconds: Option<f64>) -> String {
     };
     let phase = match phase {
         Phase::Encoder => "encoder",
-        Phase::Pretraining => "alone",
-        Phase::Adversarial => "game",
+        Phase::Pretraining => "pre-training",
+        Phase::Adversarial => "adversarial",
         Phase::Done => "done",
     };
     let mut text = format!("{phase} {}/{of}", epoch + 1);

@@ -1,21 +1,21 @@
-//! Random numbers by purpose and not by history, so that a training that is taken up again goes on as if it had never
-//! stopped.
+//! Random streams that depend on their purpose and epoch and not on earlier draws, so that a resumed training gives the same
+//! result as an uninterrupted one.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::phase::Phase;
 
-/// What random numbers are for.
+/// The purpose of a random stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The order of samples.
     Order,
-    /// Dropout and the draws of an encoder.
+    /// Dropout, and sampling in an encoder.
     Noise,
 }
 
-/// Returns the random numbers of one purpose in one pass over the data; `pass` tells apart the passes of one epoch.
+/// Returns the random stream of one purpose in one pass over the data; `pass` distinguishes the passes of one epoch.
 #[must_use]
 pub fn stream(seed: u64, phase: Phase, epoch: usize, pass: usize, purpose: Purpose) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -25,9 +25,9 @@ pub fn stream(seed: u64, phase: Phase, epoch: usize, pass: usize, purpose: Purpo
     rng
 }
 
-/// Returns the seed of the network at a place: networks of one training start apart.
+/// Returns the seed of the network at an index: networks of one training have different initial weights.
 #[must_use]
 pub(crate) fn network_seed(seed: u64, place: usize) -> u64 {
-    // The step of Weyl's sequence in SplitMix64 (Steele and others, 2014).
+    // The increment of Weyl's sequence in SplitMix64 (Steele and others, 2014).
     seed.wrapping_add((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -1,14 +1,14 @@
-//! A run directory: what a training leaves behind, and how others read it.
+//! A run directory: the output of a training, written and read.
 //!
 //! ```text
-//! DIR/run.json                    settings, data, spans, figures
+//! DIR/run.json                    settings, data, spans, metrics
 //! DIR/scaler_params.json          the scaler, fitted on the training span
-//! DIR/checkpoints/latest.json     names the last whole checkpoint with its digest; renamed into place last
-//! DIR/checkpoints/NNNN.safetensors   the state behind so many epochs
+//! DIR/checkpoints/latest.json     the file of the last complete checkpoint and its digest; replaced after that file is written
+//! DIR/checkpoints/NNNN.safetensors   the state after NNNN epochs
 //! DIR/best/g1.safetensors         best weights of a generator, `best/encoder.safetensors` those of the encoder
-//! DIR/alone/g1.safetensors        its best weights before the game
+//! DIR/alone/g1.safetensors        its best weights of pre-training
 //! DIR/curves.csv                  every curve, epoch by epoch
-//! DIR/progress.jsonl              events with times, as they came
+//! DIR/progress.jsonl              events with times
 //! DIR/plots/*.svg
 //! ```
 
@@ -27,7 +27,7 @@ use super::config::TrainConfig;
 use super::corpus::{Corpus, Split};
 use super::curves;
 use super::cut::SpanDays;
-use super::predict::{Prediction, predict};
+use super::predict::{Prediction, Score, predict};
 use super::schedule::BestSoFar;
 use super::state::{GeneratorState, State};
 use super::tensors::{Tensors, numbers};
@@ -40,7 +40,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// The manifest's file.
 pub const FILE: &str = "run.json";
 
-/// What a run was made from and what came out. It holds no clock and no host.
+/// The inputs and the results of a run. It contains no time and no host, so that equal runs have equal manifests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunManifest {
@@ -58,7 +58,7 @@ pub struct RunManifest {
     pub features: Vec<String>,
     /// Columns of a row: features and factors.
     pub columns: usize,
-    /// What a predicted value is multiplied by to become a return.
+    /// The factor that makes a return of a predicted value.
     pub target_scale: f64,
     /// The days of the spans.
     pub days: SpanDays,
@@ -66,17 +66,17 @@ pub struct RunManifest {
     pub samples: [usize; 3],
     /// Number of parameters of each network.
     pub parameters: BTreeMap<String, usize>,
-    /// What whoever reads the figures should know first; left out when there is nothing.
+    /// Warnings about the data that affect how the metrics are read; left out when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Whether the training has come to its end.
+    /// Whether the training is complete.
     pub finished: bool,
-    /// What came out, by generator; empty before the end.
+    /// The metrics by generator; empty before the end.
     #[serde(default, rename = "figures")]
     pub metrics: BTreeMap<String, GeneratorMetrics>,
 }
 
-/// What came out of one generator. Nothing here has seen the test span.
+/// The metrics of one generator. None of them depends on the test span.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorMetrics {
@@ -88,9 +88,9 @@ pub struct GeneratorMetrics {
     pub validation_mse: f64,
     /// Cross-entropy.
     pub validation_cross_entropy: f64,
-    /// Share of moves whose sign the predicted return has.
+    /// Proportion of moves whose sign was predicted.
     pub validation_direction: f64,
-    /// Share of samples whose most likely class came.
+    /// Proportion of samples whose most likely class is the actual one.
     pub validation_class: f64,
 }
 
@@ -104,9 +104,9 @@ impl RunManifest {
         let path = config.data.set.join(manifest::FILE);
         let bytes = std::fs::read(&path).map_err(|source| TrainError::file(&path, source))?;
         let mut parameters = BTreeMap::new();
-        for (generator, judge) in state.generators.iter().zip(&state.discriminators) {
+        for (generator, discriminator) in state.generators.iter().zip(&state.discriminators) {
             parameters.insert(generator.spec.name.clone(), generator.net.num_params());
-            parameters.insert(judge.name.clone(), judge.net.num_params());
+            parameters.insert(discriminator.name.clone(), discriminator.net.num_params());
         }
         if let Some(encoder) = &state.encoder {
             parameters.insert("encoder".to_owned(), encoder.net.num_params());
@@ -137,8 +137,7 @@ impl RunManifest {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Data`] when there is none, [`TrainError::Data`] when it has another shape, and [`TrainError::Rule`]
-    /// when another layout wrote it.
+    /// [`TrainError::Data`] when the file is missing or not a manifest, and [`TrainError::Rule`] when its layout is another.
     pub fn read(dir: &Path) -> Result<Self, TrainError> {
         let path = dir.join(FILE);
         let text =
@@ -155,7 +154,7 @@ impl RunManifest {
     }
 }
 
-/// The last whole checkpoint.
+/// The last complete checkpoint.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Latest {
@@ -163,7 +162,7 @@ struct Latest {
     sha256: String,
 }
 
-/// A run directory that is being written.
+/// A run directory in writing.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
     dir: PathBuf,
@@ -176,7 +175,8 @@ impl RunDir {
         corpus: &Corpus,
     ) -> Result<Self, TrainError> {
         if dir.join(FILE).exists() {
-            let rule = "holds a run already; go on with --resume, or choose another directory";
+            let rule =
+                "already contains a run; continue it with --resume, or choose another directory";
             return Err(TrainError::training(dir.display(), rule.to_owned()));
         }
         let run = Self {
@@ -192,21 +192,22 @@ impl RunDir {
         Ok(run)
     }
 
-    /// Opens the directory of a run of the same settings and data, with its last checkpoint when there is one.
+    /// Opens the directory of a run with the same settings and data, and its last checkpoint if one exists.
     pub(crate) fn resume(
         dir: &Path,
         manifest: &RunManifest,
     ) -> Result<(Self, Option<Tensors>), TrainError> {
-        let mut there = RunManifest::read(dir)?;
+        let mut existing = RunManifest::read(dir)?;
         // The result does not depend on the number of threads.
-        there.config.threads = manifest.config.threads;
+        existing.config.threads = manifest.config.threads;
         let same = RunManifest {
             finished: false,
             metrics: BTreeMap::new(),
-            ..there
+            ..existing
         };
         if same != *manifest {
-            let rule = "was begun with other settings, data or code; it cannot go on with these";
+            let rule =
+                "was started with other settings, data or code and cannot be continued with these";
             return Err(TrainError::training(dir.display(), rule.to_owned()));
         }
         let run = Self {
@@ -223,14 +224,13 @@ impl RunDir {
         let path = dir.join("checkpoints").join(&latest.file);
         let bytes = std::fs::read(&path).map_err(|source| TrainError::file(&path, source))?;
         if sha256_hex(&bytes) != latest.sha256 {
-            let rule = "is not what was written: its digest is another".to_owned();
+            let rule = "was changed after it was written: its digest differs".to_owned();
             return Err(TrainError::training(path.display(), rule));
         }
         Ok((run, Some(Tensors::from_bytes(&path, &bytes)?)))
     }
 
-    /// Writes a checkpoint, the best weights and the curves, each whole or not at all, and forgets checkpoints but the
-    /// last two.
+    /// Writes a checkpoint, the best weights and the curves, each atomically, and deletes all checkpoints but the last two.
     pub(crate) fn checkpoint(&self, state: &State) -> Result<(), TrainError> {
         let bytes = state.save()?.to_bytes()?;
         let whole = state.curves.iter().filter(|point| point.pass == 0);
@@ -253,7 +253,7 @@ impl RunDir {
             let entry = entry.map_err(|source| TrainError::file(&dir, source))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.ends_with(".safetensors") && name < old {
-                // One file too many harms nobody.
+                // A superfluous file does no harm.
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -282,7 +282,7 @@ impl RunDir {
         Ok(digests)
     }
 
-    /// Writes what came out, and the manifest with it.
+    /// Writes weights, curves and plots, and the manifest with the metrics.
     pub(crate) fn finish(
         &self,
         mut manifest: RunManifest,
@@ -293,8 +293,8 @@ impl RunDir {
         self.write("curves.csv", &curves::csv(&state.curves)?)?;
         for generator in &state.generators {
             let name = &generator.spec.name;
-            let said = generator.said(corpus, Split::Validation)?;
-            let score = super::predict::Score::of(&said, corpus.target_scale);
+            let predictions = generator.predict_best(corpus, Split::Validation)?;
+            let score = Score::of(&predictions, corpus.target_scale);
             manifest.metrics.insert(
                 name.clone(),
                 GeneratorMetrics {
@@ -307,8 +307,8 @@ impl RunDir {
                 },
             );
         }
-        for (name, picture) in super::plots::all(state, corpus)? {
-            self.write(&format!("plots/{name}.svg"), picture.as_bytes())?;
+        for (name, plot) in super::plots::all(state, corpus)? {
+            self.write(&format!("plots/{name}.svg"), plot.as_bytes())?;
         }
         manifest.finished = true;
         self.write_manifest(&manifest)?;
@@ -329,10 +329,14 @@ impl RunDir {
 }
 
 impl GeneratorState {
-    /// Returns what the best weights say about a span.
-    pub(crate) fn said(&self, corpus: &Corpus, part: Split) -> Result<Vec<Prediction>, TrainError> {
+    /// Returns the predictions of the best weights for a span.
+    pub(crate) fn predict_best(
+        &self,
+        corpus: &Corpus,
+        split: Split,
+    ) -> Result<Vec<Prediction>, TrainError> {
         let net = self.best_net.valid();
-        let samples = corpus.samples(part);
+        let samples = corpus.samples(split);
         predict(&net, self.spec.window_bars, self.columns, corpus, samples)
     }
 }
@@ -352,7 +356,7 @@ pub enum SavedWeights {
     Best,
 }
 
-/// A run directory that is read.
+/// A run directory, for reading.
 #[derive(Clone, Debug)]
 pub struct TrainedRun {
     dir: PathBuf,
@@ -365,14 +369,14 @@ pub struct TrainedRun {
 pub struct TrainedGenerator {
     /// Its name.
     pub name: String,
-    /// Its shape.
+    /// Its configuration.
     pub config: GeneratorConfig,
-    /// The network; what it answers is a target, to be multiplied by [`RunManifest::target_scale`].
+    /// The network; its value is a target, to be multiplied by [`RunManifest::target_scale`].
     pub net: Generator,
 }
 
 impl TrainedRun {
-    /// Opens a run directory, whether its training has ended or not.
+    /// Opens a run directory, whether its training is complete or not.
     ///
     /// # Errors
     ///
@@ -394,7 +398,7 @@ impl TrainedRun {
     ///
     /// # Errors
     ///
-    /// [`TrainError`] when weights cannot be read or are of another shape.
+    /// [`TrainError`] when weights cannot be read or have another shape.
     pub fn generators(&self, which: SavedWeights) -> Result<Vec<TrainedGenerator>, TrainError> {
         let (features, columns) = (self.manifest.features.len(), self.manifest.columns);
         let config = &self.manifest.config;
@@ -436,7 +440,7 @@ impl TrainedRun {
         }
     }
 
-    /// Reads the data set again as the run saw it, the factors of the encoder included.
+    /// Reads the data set of the run, including the factors of the encoder.
     ///
     /// # Errors
     ///
@@ -472,13 +476,13 @@ impl TrainedRun {
 }
 
 impl TrainedGenerator {
-    /// Returns what the generator says about a span of a corpus, sample by sample.
+    /// Returns the generator's predictions for a span of a corpus, sample by sample.
     ///
     /// # Errors
     ///
     /// [`TrainError`] when a tensor cannot be read.
-    pub fn predict(&self, corpus: &Corpus, part: Split) -> Result<Vec<Prediction>, TrainError> {
+    pub fn predict(&self, corpus: &Corpus, split: Split) -> Result<Vec<Prediction>, TrainError> {
         let (bars, columns) = (self.config.window_rows, self.config.features);
-        predict(&self.net, bars, columns, corpus, corpus.samples(part))
+        predict(&self.net, bars, columns, corpus, corpus.samples(split))
     }
 }

@@ -1,8 +1,8 @@
-//! What changes from epoch to epoch: pair weights, learning rates, and when to stop.
+//! What depends on the epoch: pair weights, learning rates and early stopping.
 
 use serde::{Deserialize, Serialize};
 
-/// The weights w_ji of generator i before discriminator j, row-major `[pairs, pairs]`.
+/// The weights w_ji of generator i's candidates in the loss of discriminator j, row-major `[pairs, pairs]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairWeights {
     pairs: usize,
@@ -38,14 +38,14 @@ impl PairWeights {
         }
     }
 
-    /// Returns the weight of `generator` before `discriminator`.
+    /// Returns the weight of a pair.
     ///
     /// # Panics
     ///
-    /// Panics when there is no such pair.
+    /// Panics when an index is out of range.
     #[must_use]
     pub fn of(&self, discriminator: usize, generator: usize) -> f64 {
-        assert!(generator < self.pairs, "generators of the game");
+        assert!(generator < self.pairs, "a generator's index");
         self.weights[discriminator * self.pairs + generator]
     }
 
@@ -56,17 +56,17 @@ impl PairWeights {
     }
 }
 
-/// When a learning rate falls.
+/// How a learning rate is reduced on a plateau.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlateauConfig {
-    /// What the rate is multiplied by, above 0 and below 1.
+    /// Factor of a reduction, above 0 and below 1.
     pub factor: f64,
-    /// Epochs without a better loss that are borne; the one after lowers the rate.
+    /// Epochs without a better loss that are tolerated; the next one reduces the rate.
     pub patience_epochs: usize,
-    /// Share of the best loss by which a loss must lie below it to be better.
+    /// Least relative improvement of the best loss that counts as better.
     pub threshold: f64,
-    /// Rate below which it never falls.
+    /// Lower bound of the rate.
     pub least_rate: f64,
 }
 
@@ -81,19 +81,19 @@ impl Default for PlateauConfig {
     }
 }
 
-/// A learning rate that falls when a loss stays on a plateau.
+/// A learning rate that is reduced when the loss stops improving.
 ///
 /// The rule is PyTorch's `ReduceLROnPlateau` with `mode="min"`, `threshold_mode="rel"` and `cooldown=0`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plateau {
-    /// The rate in force.
+    /// The current rate.
     pub rate: f64,
     best: Option<f64>,
     bad_epochs: usize,
 }
 
 impl Plateau {
-    /// Starts at a rate.
+    /// Starts with a rate.
     #[must_use]
     pub fn new(rate: f64) -> Self {
         Self {
@@ -103,7 +103,7 @@ impl Plateau {
         }
     }
 
-    /// Takes the loss of an epoch and returns whether the rate fell. A loss that is no number is none that is better.
+    /// Records the loss of an epoch and returns whether the rate was reduced. NaN is never better.
     pub fn observe(&mut self, loss: f64, config: &PlateauConfig) -> bool {
         let better = match self.best {
             Some(best) => loss < best * (1.0 - config.threshold),
@@ -120,25 +120,25 @@ impl Plateau {
         }
         self.bad_epochs = 0;
         let rate = (self.rate * config.factor).max(config.least_rate);
-        let fell = rate < self.rate;
+        let reduced = rate < self.rate;
         self.rate = self.rate.min(rate);
-        fell
+        reduced
     }
 }
 
-/// The best loss so far, and for how long there was none better.
+/// The best loss so far, for early stopping.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BestSoFar {
-    /// The least loss.
+    /// The least loss; `None` before the first epoch.
     pub loss: Option<f64>,
     /// Its epoch.
     pub epoch: usize,
-    /// Epochs since.
+    /// Epochs since then.
     pub epochs_without: usize,
 }
 
 impl BestSoFar {
-    /// Takes the loss of an epoch and returns whether it is the least so far.
+    /// Records the loss of an epoch and returns whether it is the least so far.
     pub fn observe(&mut self, loss: f64, epoch: usize) -> bool {
         let better = match self.loss {
             Some(best) => loss < best,
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_are_the_identity_and_then_even() {
+    fn weights_are_the_identity_and_then_equal() {
         let rows = |w: &PairWeights| -> Vec<Vec<f64>> {
             (0..3)
                 .map(|j| (0..3).map(|i| w.of(j, i)).collect())
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_falls_on_a_plateau_as_in_a_hand_worked_run() {
+    fn the_rate_is_reduced_on_a_plateau_as_computed_by_hand() {
         let config = PlateauConfig {
             factor: 0.1,
             patience_epochs: 2,
@@ -197,7 +197,7 @@ mod tests {
             least_rate: 5e-4,
         };
         let mut plateau = Plateau::new(0.1);
-        // 0.995 lies less than one per cent below 1 and is no progress; the third such epoch lowers the rate.
+        // 0.995 improves 1 by less than one per cent and does not count; the third such epoch reduces the rate.
         let losses = [
             1.0,
             0.995,
@@ -224,7 +224,7 @@ mod tests {
             rates,
             [0.1, 0.1, 0.1, low, low, low, low, lower, lower, lower, 5e-4]
         );
-        // At the floor the rate stays.
+        // At its lower bound the rate stays.
         for _ in 0..9 {
             plateau.observe(1.0, &config);
         }
@@ -232,15 +232,15 @@ mod tests {
     }
 
     #[test]
-    fn stopping_counts_epochs_since_the_best() {
+    fn early_stopping_counts_epochs_since_the_best() {
         let mut best = BestSoFar::default();
-        let told: Vec<(bool, bool)> = [3.0, 2.0, 2.5, f64::NAN, 1.0, 1.0, 1.0]
+        let observed: Vec<(bool, bool)> = [3.0, 2.0, 2.5, f64::NAN, 1.0, 1.0, 1.0]
             .iter()
             .enumerate()
             .map(|(epoch, loss)| (best.observe(*loss, epoch), best.is_over(2)))
             .collect();
         assert_eq!(
-            told,
+            observed,
             [
                 (true, false),
                 (true, false),

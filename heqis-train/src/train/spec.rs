@@ -1,4 +1,4 @@
-//! What a training's settings say of one network; the data set adds the number of features.
+//! The settings of one network; the number of features comes from the data set.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,35 +7,35 @@ use crate::nets::encoder::EncoderConfig;
 use crate::nets::generator::{GeneratorConfig, GeneratorKind};
 use crate::nets::t3vae::T3VaeConfig;
 
-/// One generator, by the number of features known from the data set.
+/// The settings of one generator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorSpec {
-    /// Its name, which files carry: letters, digits, `-` and `_`.
+    /// Its name, part of file names: letters, digits, `-` and `_`.
     pub name: String,
     /// Its kind.
     pub kind: GeneratorKind,
     /// Rows of its window.
     pub window_bars: usize,
-    /// Width of the hidden state; without it, the kind's.
+    /// Width of the hidden state; default: that of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hidden: Option<usize>,
-    /// Number of layers; without it, the kind's.
+    /// Number of layers; default: that of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<usize>,
-    /// Attention heads; without it, the kind's.
+    /// Attention heads; default: that of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<usize>,
     /// Whether a recurrent network reads the window in both directions.
     #[serde(default)]
     pub bidirectional: bool,
-    /// Share of the hidden state that is left out in training.
+    /// Dropout rate of the hidden state in training.
     #[serde(default)]
     pub dropout: f64,
 }
 
 impl GeneratorSpec {
-    /// Returns a generator of the kind's own shape.
+    /// Returns a generator with the defaults of its kind.
     #[must_use]
     pub fn new(name: &str, kind: GeneratorKind, window_bars: usize) -> Self {
         Self {
@@ -50,8 +50,8 @@ impl GeneratorSpec {
         }
     }
 
-    /// Returns the three default generators: G1 GRU, G2 LSTM, G3 Transformer with rotary positions, each with another
-    /// window.
+    /// Returns the three default generators: G1 GRU, G2 LSTM, G3 Transformer with rotary positions, each with a
+    /// different window.
     #[must_use]
     pub fn defaults() -> Vec<Self> {
         vec![
@@ -61,9 +61,9 @@ impl GeneratorSpec {
         ]
     }
 
-    /// Returns the shape of the network for rows of so many features, without and with the factors of the encoder.
+    /// Returns the configuration of the network for rows of `features` features, or `columns` columns with the encoder's factors.
     ///
-    /// An `mpd` has the encoder inside and sees features alone; every other kind sees all columns.
+    /// An `mpd` contains the encoder and reads only the features; every other kind reads all columns.
     #[must_use]
     pub fn network(
         &self,
@@ -71,11 +71,11 @@ impl GeneratorSpec {
         columns: usize,
         encoder: &EncoderSpec,
     ) -> GeneratorConfig {
-        let seen = match self.kind {
+        let inputs = match self.kind {
             GeneratorKind::Mpd => features,
             _ => columns,
         };
-        let mut config = GeneratorConfig::new(self.kind, self.window_bars, seen);
+        let mut config = GeneratorConfig::new(self.kind, self.window_bars, inputs);
         config.hidden = self.hidden.unwrap_or(config.hidden);
         config.layers = self.layers;
         config.heads = self.heads.unwrap_or(config.heads);
@@ -88,7 +88,7 @@ impl GeneratorSpec {
     }
 }
 
-/// The encoder, fitted on the training span alone before the generators.
+/// The settings of the encoder, which is fitted on the training span before the generators.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum EncoderSpec {
@@ -102,7 +102,7 @@ pub enum EncoderSpec {
         /// Number of factors.
         #[serde(default = "factors")]
         factors: usize,
-        /// Channels after each convolution; without it, 16, 32 and 64.
+        /// Channels after each convolution; default: 16, 32 and 64.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         channels: Option<Vec<usize>>,
     },
@@ -126,7 +126,7 @@ pub enum EncoderSpec {
 }
 
 impl EncoderSpec {
-    /// Returns the shape of the network for rows of so many features, or `None` without an encoder.
+    /// Returns the configuration of the network for rows of `features` features, or `None` without an encoder.
     #[must_use]
     pub fn network(&self, features: usize) -> Option<EncoderConfig> {
         match self {

@@ -1,4 +1,4 @@
-//! Everything that a training carries from one epoch to the next, and its way into a file and back.
+//! The state that a training passes from one epoch to the next, saved to and loaded from a checkpoint.
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
@@ -24,30 +24,30 @@ pub struct NextEpoch {
     pub epoch: usize,
 }
 
-/// A generator with all that belongs to it.
+/// A generator with its optimiser and its progress.
 #[derive(Clone, Debug)]
 pub struct GeneratorState {
-    /// What the settings say of it.
+    /// Its settings.
     pub spec: GeneratorSpec,
-    /// The network that learns.
+    /// The network in training.
     pub net: Generator,
     /// Its optimiser.
     pub optimiser: Optimiser,
     /// Its learning rate.
     pub plateau: Plateau,
-    /// Its best loss on the validation span in this phase.
+    /// Its best validation loss in this phase.
     pub best: BestSoFar,
-    /// Its weights then.
+    /// Its weights at the best validation loss.
     pub best_net: Generator,
-    /// Its best weights before the game.
+    /// The best weights of pre-training.
     pub pretrained_net: Generator,
-    /// Whether it learns no more in this phase.
+    /// Whether early stopping has ended its training in this phase.
     pub stopped: bool,
-    /// Columns of a row that it sees.
+    /// Columns of a row that it reads.
     pub columns: usize,
 }
 
-/// A discriminator with all that belongs to it.
+/// A discriminator with its optimiser.
 #[derive(Clone, Debug)]
 pub struct DiscriminatorState {
     /// The network.
@@ -56,20 +56,20 @@ pub struct DiscriminatorState {
     pub optimiser: Optimiser,
     /// Its name: `d-` and that of its generator.
     pub name: String,
-    /// Length of the series that it judges.
+    /// Length of the series that it classifies.
     pub series_bars: usize,
 }
 
-/// The encoder with all that belongs to it.
+/// The encoder with its optimiser and its progress.
 #[derive(Clone, Debug)]
 pub struct EncoderState {
-    /// The network that learns.
+    /// The network in training.
     pub net: Encoder,
     /// Its optimiser.
     pub optimiser: Optimiser,
-    /// Its best loss on the validation span.
+    /// Its best validation loss.
     pub best: BestSoFar,
-    /// Its weights then.
+    /// Its weights at the best validation loss.
     pub best_net: Encoder,
     /// Rows of its window.
     pub window_bars: usize,
@@ -77,7 +77,7 @@ pub struct EncoderState {
     pub factors: usize,
 }
 
-/// Everything that a training carries from one epoch to the next.
+/// The state that a training passes from one epoch to the next.
 #[derive(Clone, Debug)]
 pub struct State {
     /// The epoch that comes next.
@@ -86,9 +86,9 @@ pub struct State {
     pub generators: Vec<GeneratorState>,
     /// The discriminators, one for each generator.
     pub discriminators: Vec<DiscriminatorState>,
-    /// The encoder, when there is one.
+    /// The encoder, if configured.
     pub encoder: Option<EncoderState>,
-    /// What happened so far.
+    /// The points of the curves so far.
     pub curves: Vec<Point>,
 }
 
@@ -115,11 +115,11 @@ struct GeneratorNotes {
 const NOTES: &str = "state";
 
 impl State {
-    /// Draws all networks of a training from its seed, for rows of so many features.
+    /// Initialises all networks of a training from its seed, for rows of `features` features.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when a network cannot have its shape.
+    /// [`TrainError::Rule`] when the configuration of a network is invalid.
     pub fn new(config: &TrainConfig, features: usize, device: &Device) -> Result<Self, TrainError> {
         let optimiser = Optimiser::new(&config.optimiser);
         let (window_bars, factors) = config.encoder.shape();
@@ -174,7 +174,7 @@ impl State {
         })
     }
 
-    /// Puts everything into tensors and text.
+    /// Returns the state as named tensors and text.
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl State {
         Ok(out)
     }
 
-    /// Takes everything back that [`State::save`] put away.
+    /// Restores the state that [`State::save`] returned.
     ///
     /// # Errors
     ///
@@ -226,7 +226,7 @@ impl State {
         let fault = |rule: String| TrainError::training("checkpoint", rule);
         let text = from
             .text(NOTES)
-            .ok_or_else(|| fault("holds no state".to_owned()))?;
+            .ok_or_else(|| fault("has no state".to_owned()))?;
         let notes: Notes =
             serde_json::from_str(text).map_err(|source| fault(source.to_string()))?;
         if notes.generators.len() != self.generators.len()

@@ -1,4 +1,4 @@
-//! Named tensors in one file: safetensors, an open layout that other frameworks read.
+//! Named tensors in one file: safetensors, an open format that other frameworks read.
 //!
 //! Eight bytes with the length of a JSON header (little-endian), the header with shapes and places, then all numbers
 //! as little-endian `f32` in the order of names. The same tensors give the same bytes.
@@ -16,7 +16,7 @@ use crate::nets::weights::{self, NamedTensor};
 /// A shape and its numbers, row-major.
 pub type Numbers = (Vec<usize>, Vec<f32>);
 
-/// Named tensors with some text beside them.
+/// Named tensors and named texts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensors {
     tensors: BTreeMap<String, Numbers>,
@@ -208,7 +208,7 @@ mod tests {
     use burn::tensor::Device;
 
     #[test]
-    fn bytes_come_back_and_a_cut_file_is_refused() {
+    fn bytes_are_read_back_and_a_truncated_file_is_refused() {
         let mut tensors = Tensors::default();
         tensors.put("b", (vec![2, 1], vec![1.5, f32::MIN_POSITIVE]));
         tensors.put("a", (vec![1], vec![-0.0]));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_the_published_one() {
+    fn the_layout_is_that_of_the_published_example() {
         // The example of the format's own description, one tensor of two numbers.
         let mut tensors = Tensors::default();
         tensors.put("test", (vec![2], vec![1.0, 2.0]));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_comes_back_into_another_of_its_shape_only() {
+    fn a_network_is_restored_only_into_one_of_its_shape() {
         let device = Device::flex().autodiff();
         let linear = |a, b| -> Linear { LinearConfig::new(a, b).init(&device) };
         let (one, two) = (linear(3, 2), linear(3, 2));

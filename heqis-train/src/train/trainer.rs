@@ -1,4 +1,4 @@
-//! The order of things: phases, epochs, and what happens between them.
+//! The phases of a training, their epochs, and the transitions between phases.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -25,10 +25,10 @@ use super::worker_pool::WorkerPool;
 use crate::error::TrainError;
 use crate::nets::generator::GeneratorKind;
 
-/// Trains by settings into a run directory, and returns its manifest.
+/// Trains with the given settings into a run directory, and returns its manifest.
 ///
-/// A new run needs a directory without one. With `resume`, a run of the same settings and data goes on behind its last
-/// checkpoint, to the same result as if it had never stopped.
+/// A new run needs a directory without one. With `resume`, a run with the same settings and data continues after its last
+/// checkpoint, with the same result as an uninterrupted run.
 ///
 /// # Errors
 ///
@@ -45,10 +45,10 @@ pub fn train(
         false => 1,
     };
     let workers = WorkerPool::new(config.threads, networks)?;
-    workers.run(|| work(config, out, resume, &workers, observer))
+    workers.run(|| train_on(config, out, resume, &workers, observer))
 }
 
-fn work(
+fn train_on(
     config: &TrainConfig,
     out: &Path,
     resume: bool,
@@ -110,15 +110,14 @@ fn work(
     Ok(manifest)
 }
 
-/// Refuses an epoch that a network came out of with a loss that is no number: its weights are worth nothing, and no later
-/// epoch can mend them.
+/// Refuses an epoch after which a network has a non-finite loss: its weights are unusable, and no later epoch can repair them.
 fn check_finite(points: &[Point]) -> Result<(), TrainError> {
     for point in points {
         let losses = [
             ("loss", point.loss),
             ("mse", point.mse),
             ("cross_entropy", point.cross_entropy),
-            ("deception", point.adversarial),
+            ("adversarial", point.adversarial),
             ("validation_loss", point.validation_loss),
             ("validation_mse", point.validation_mse),
             ("validation_cross_entropy", point.validation_cross_entropy),
@@ -132,8 +131,8 @@ fn check_finite(points: &[Point]) -> Result<(), TrainError> {
                     point.network
                 );
                 let rule = format!(
-                    "{name} must be finite, got {loss}: the training has diverged; the run keeps the epochs before, and \
-                     needs a smaller learning rate or clip_norm to begin again"
+                    "{name} must be finite, got {loss}: the training has diverged; the run keeps the earlier epochs, and \
+                     must be started again with a smaller learning rate or clip_norm"
                 );
                 return Err(TrainError::training(place, rule));
             }
@@ -143,7 +142,7 @@ fn check_finite(points: &[Point]) -> Result<(), TrainError> {
 }
 
 impl TrainConfig {
-    /// Returns the number of epochs that a phase has at most.
+    /// Returns the maximum number of epochs of a phase.
     #[must_use]
     pub fn epochs(&self, phase: Phase) -> usize {
         let (_, factors) = self.encoder.shape();
@@ -156,14 +155,14 @@ impl TrainConfig {
         }
     }
 
-    /// Returns about how much work an epoch of so many steps is, in steps of one generator alone: what an estimate of
-    /// the remaining time goes by.
+    /// Returns the approximate cost of an epoch with `steps` steps, in supervised steps of one generator, for the estimate of
+    /// the remaining time.
     fn epoch_cost(&self, phase: Phase, steps: usize) -> usize {
         let n = self.generators.len();
         match phase {
             Phase::Encoder => steps,
             Phase::Pretraining => steps * n,
-            // Each generator twice, before the discriminators and through them.
+            // Each generator takes part in two steps, the discriminators' and its own.
             Phase::Adversarial => 2 * steps * n,
             Phase::Done => 0,
         }
@@ -177,22 +176,22 @@ impl TrainConfig {
         self.cost_left(steps, start)
     }
 
-    fn cost_left(&self, steps: usize, clock: NextEpoch) -> usize {
+    fn cost_left(&self, steps: usize, next: NextEpoch) -> usize {
         [Phase::Encoder, Phase::Pretraining, Phase::Adversarial]
             .into_iter()
-            .filter(|phase| *phase >= clock.phase)
+            .filter(|phase| *phase >= next.phase)
             .map(|phase| {
-                let gone = if phase == clock.phase { clock.epoch } else { 0 };
-                self.epochs(phase).saturating_sub(gone) * self.epoch_cost(phase, steps)
+                let done = if phase == next.phase { next.epoch } else { 0 };
+                self.epochs(phase).saturating_sub(done) * self.epoch_cost(phase, steps)
             })
             .sum()
     }
 }
 
-/// The pass whose noise discriminators are compared with; no epoch has as many passes.
+/// The pass number of the noise with which discriminators are compared, above that of any training pass.
 const EVALUATION_PASS: usize = 1_000;
 
-/// A training on its way.
+/// A training in progress.
 struct Trainer<'a, 'b> {
     config: &'a TrainConfig,
     corpus: Corpus,
@@ -213,14 +212,14 @@ impl Trainer<'_, '_> {
         let all = self.corpus.samples(Split::Training).len();
         let samples = match self.config.data.samples_per_epoch {
             0 => all,
-            wanted => wanted.min(all),
+            limit => limit.min(all),
         };
         samples.div_ceil(self.config.batch_size)
     }
 
-    /// Leaves every phase that has no epoch left.
+    /// Advances past every phase without a remaining epoch.
     fn advance_phase(&mut self) -> Result<(), TrainError> {
-        while self.state.next.phase != Phase::Done && self.is_over() {
+        while self.state.next.phase != Phase::Done && self.phase_is_complete() {
             let next = match self.state.next.phase {
                 Phase::Encoder => {
                     self.finish_encoder()?;
@@ -240,10 +239,10 @@ impl Trainer<'_, '_> {
         Ok(())
     }
 
-    fn is_over(&self) -> bool {
+    fn phase_is_complete(&self) -> bool {
         let NextEpoch { phase, epoch } = self.state.next;
         let patience = self.config.schedule.patience_epochs;
-        let tired = match (phase, &self.state.encoder) {
+        let stopped_early = match (phase, &self.state.encoder) {
             (Phase::Encoder, Some(encoder)) => encoder.best.is_over(patience),
             (Phase::Encoder, None) => true,
             _ => self
@@ -252,10 +251,10 @@ impl Trainer<'_, '_> {
                 .iter()
                 .all(|generator| generator.stopped),
         };
-        tired || epoch >= self.config.epochs(phase)
+        stopped_early || epoch >= self.config.epochs(phase)
     }
 
-    /// The encoder is at its best from now on, and inside the generators that hold one.
+    /// Restores the encoder's best weights, and copies it into the generators that contain one.
     fn finish_encoder(&mut self) -> Result<(), TrainError> {
         let Some(encoder) = &mut self.state.encoder else {
             return Ok(());
@@ -271,7 +270,7 @@ impl Trainer<'_, '_> {
         Ok(())
     }
 
-    /// Every generator goes into the game at its best, with a fresh optimiser.
+    /// Restores each generator's best weights, and resets its optimiser for adversarial training.
     fn finish_pretraining(&mut self) {
         for generator in &mut self.state.generators {
             generator.net = generator.best_net.clone();
@@ -285,7 +284,7 @@ impl Trainer<'_, '_> {
         }
     }
 
-    /// Gives every row its factors once the encoder has learned.
+    /// Appends the encoder's factors to every row once the encoder is trained.
     fn append_factors(&mut self) -> Result<(), TrainError> {
         let Some(encoder) = &self.state.encoder else {
             return Ok(());
@@ -326,7 +325,7 @@ impl Trainer<'_, '_> {
     }
 }
 
-/// Names the phase, epoch and pass of a point.
+/// Sets the phase, epoch and pass of a point.
 fn placed(point: Point, phase: &str, epoch: usize, pass: usize) -> Point {
     Point {
         phase: phase.to_owned(),
@@ -358,9 +357,9 @@ fn encoder_epoch(
     let phase = Phase::Encoder;
     let order = context.order(phase, epoch, 0);
     let mut noise = context.noise(phase, epoch, 0);
-    // Every epoch is judged with the same draws.
-    let mut judged_with = context.noise(phase, 0, 1);
-    let point = epoch::encoder(context, encoder, &order, &mut noise, &mut judged_with)?;
+    // Every epoch is validated with the same noise.
+    let mut validation_noise = context.noise(phase, 0, 1);
+    let point = epoch::encoder(context, encoder, &order, &mut noise, &mut validation_noise)?;
     if encoder
         .best
         .observe(point.validation_loss.unwrap_or(f64::NAN), epoch)
@@ -383,13 +382,18 @@ fn pretraining_epoch(
         let mut noise = context.noise(phase, epoch, place);
         let point = epoch::supervised(context, generator, None, &order, &mut noise)?;
         let score = context.score(generator)?;
-        learn(context, generator, &score, epoch);
+        record_score(context, generator, &score, epoch);
         Ok(scored(placed(point, "alone", epoch, 0), context, &score))
     })
 }
 
-/// Takes the score of an epoch: keeps the best weights, lowers the rate on a plateau, stops.
-fn learn(context: &TrainContext<'_>, generator: &mut GeneratorState, score: &Score, epoch: usize) {
+/// Records the score of an epoch: keeps the best weights, reduces the rate on a plateau, and stops early.
+fn record_score(
+    context: &TrainContext<'_>,
+    generator: &mut GeneratorState,
+    score: &Score,
+    epoch: usize,
+) {
     let loss = context.validation_loss(score);
     if generator.best.observe(loss, epoch) {
         generator.best_net = generator.net.clone();
@@ -416,7 +420,7 @@ fn adversarial_epoch(
     let mut noise = context.noise(phase, epoch, 0);
     let mut generators: Vec<&mut GeneratorState> = state.generators.iter_mut().collect();
     let mut discriminators: Vec<_> = state.discriminators.iter_mut().collect();
-    let played = adversarial::pass(
+    let pass_points = adversarial::pass(
         context,
         &mut generators,
         &mut discriminators,
@@ -427,7 +431,7 @@ fn adversarial_epoch(
     let mut scores = context
         .workers
         .try_map(&state.generators, |generator| context.score(generator))?;
-    let mut points: Vec<Point> = played
+    let mut points: Vec<Point> = pass_points
         .into_iter()
         .enumerate()
         .map(|(place, point)| {
@@ -445,13 +449,13 @@ fn adversarial_epoch(
     }
     for (generator, score) in state.generators.iter_mut().zip(&scores) {
         if !generator.stopped {
-            learn(context, generator, score, epoch);
+            record_score(context, generator, score, epoch);
         }
     }
     Ok(points)
 }
 
-/// Lets the best generator by validation loss teach the worst that still learns.
+/// Distils the best generator by validation loss into the worst that is not stopped.
 fn distil(
     context: &TrainContext<'_>,
     state: &mut State,
@@ -480,8 +484,8 @@ fn distil(
     Ok(Some(scored(point, context, &scores[worst])))
 }
 
-/// Lets the best generator that still learns play the best discriminator for a few epochs, and keeps what was best by
-/// validation loss: when no epoch was better than before, both are rolled back.
+/// Trains the best generator that is not stopped against the best discriminator for a few passes, and keeps the weights with the
+/// least validation loss: when no pass was better than before, both are rolled back.
 fn fine_tune(
     context: &TrainContext<'_>,
     state: &mut State,
@@ -497,13 +501,13 @@ fn fine_tune(
         return Ok(vec![]);
     };
     let mut noise = context.noise(Phase::Adversarial, epoch, EVALUATION_PASS);
-    let judged = adversarial::discriminator_losses(
+    let losses = adversarial::discriminator_losses(
         context,
         &state.generators,
         &state.discriminators,
         &mut noise,
     )?;
-    let d = (0..judged.len()).min_by(|a, b| judged[*a].total_cmp(&judged[*b]));
+    let d = (0..losses.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b]));
     let Some(d) = d else { return Ok(vec![]) };
     let mut kept = (
         state.generators[g].clone(),
@@ -514,7 +518,7 @@ fn fine_tune(
     for pass in 2..2 + epochs {
         let order = context.order(Phase::Adversarial, epoch, pass);
         let mut noise = context.noise(Phase::Adversarial, epoch, pass);
-        let played = adversarial::pass(
+        let pass_points = adversarial::pass(
             context,
             &mut [&mut state.generators[g]],
             &mut [&mut state.discriminators[d]],
@@ -523,7 +527,7 @@ fn fine_tune(
             &mut noise,
         )?;
         let score = context.score(&state.generators[g])?;
-        for (at, point) in played.into_iter().enumerate() {
+        for (at, point) in pass_points.into_iter().enumerate() {
             let point = placed(point, "fine_tune", epoch, pass);
             points.push(match at {
                 0 => scored(point, context, &score),

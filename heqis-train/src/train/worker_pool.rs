@@ -24,9 +24,9 @@ impl WorkerPool {
     ///
     /// [`TrainError::Rule`] when a thread cannot be started.
     pub(crate) fn new(threads: usize, networks: usize) -> Result<Self, TrainError> {
-        let wanted = match threads {
+        let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
-            threads => threads,
+            count => count,
         };
         let start = |number: usize| {
             ThreadPoolBuilder::new()
@@ -37,7 +37,7 @@ impl WorkerPool {
         };
         Ok(Self {
             first: start(0)?,
-            others: (1..wanted.min(networks))
+            others: (1..threads.min(networks))
                 .map(start)
                 .collect::<Result<_, _>>()?,
         })
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_threads_are_started_than_networks() {
+    fn at_most_one_thread_is_started_per_network() {
         assert_eq!(WorkerPool::new(64, 3).unwrap().others.len(), 2);
         assert!(WorkerPool::new(1, 3).unwrap().others.is_empty());
         assert!(WorkerPool::new(4, 0).unwrap().others.is_empty());

@@ -22,7 +22,7 @@ impl ModuleVisitor for GradientsOf<'_> {
     }
 }
 
-/// Compares, for each parameter, the slope of the loss along a random direction with what the gradient says of it.
+/// Compares, for each parameter, the slope of the loss along a random direction with that of the gradient.
 fn check<M: Module>(place: &str, network: &M, loss: impl Fn(&M) -> Tensor<1>) {
     let saved = collect(network).unwrap();
     let mut visitor = GradientsOf {
@@ -34,12 +34,12 @@ fn check<M: Module>(place: &str, network: &M, loss: impl Fn(&M) -> Tensor<1>) {
     let plain = network.valid();
     for (index, gradient) in visitor.found.into_iter().enumerate() {
         let name = &saved[index].name;
-        // What the loss does not reach has no gradient; the slope below says so too.
+        // A parameter that the loss does not depend on has no gradient; the slope below is then 0.
         let gradient = gradient.unwrap_or_else(|| vec![0.0; saved[index].data.len()]);
         let mut direction = normal(1000 + index as u64, gradient.len());
         let norm = direction.iter().map(|x| x * x).sum::<f32>().sqrt();
         direction.iter_mut().for_each(|x| *x /= norm);
-        // Small enough for few rectifiers to switch on the way, large enough for f32.
+        // Small enough that few ReLUs switch, large enough for f32.
         let step = 1e-3;
         let at = |scale: f32| {
             let mut moved = saved.clone();
@@ -50,21 +50,21 @@ fn check<M: Module>(place: &str, network: &M, loss: impl Fn(&M) -> Tensor<1>) {
             f64::from(loss(&moved).into_scalar::<f32>())
         };
         let slope = (at(step) - at(-step)) / (2.0 * f64::from(step));
-        let said: f64 = gradient
+        let derivative: f64 = gradient
             .iter()
             .zip(&direction)
             .map(|(a, b)| f64::from(a * b))
             .sum();
         let tolerance = 2e-3 * (1.0 + slope.abs());
         assert!(
-            (slope - said).abs() <= tolerance,
-            "{place}, {name}: finite differences {slope}, backward {said}"
+            (slope - derivative).abs() <= tolerance,
+            "{place}, {name}: finite differences {slope}, backward {derivative}"
         );
     }
 }
 
 #[test]
-fn the_generators_gradients_are_the_slopes_of_their_answers() {
+fn the_generators_gradients_are_the_slopes_of_their_outputs() {
     let device = Device::flex().autodiff();
     for config in generators() {
         let generator = config.init(&device, 3).unwrap();
@@ -79,7 +79,7 @@ fn the_generators_gradients_are_the_slopes_of_their_answers() {
 }
 
 #[test]
-fn the_discriminators_gradients_are_the_slopes_of_its_answer() {
+fn the_discriminators_gradients_are_the_slopes_of_its_output() {
     let device = Device::flex().autodiff();
     let config = DiscriminatorConfig {
         branch_channels: 4,
@@ -95,26 +95,26 @@ fn the_discriminators_gradients_are_the_slopes_of_its_answer() {
     });
 }
 
-/// The way on which the game's losses go back into the generators.
+/// The path by which adversarial losses reach the generators.
 #[test]
-fn what_the_discriminator_is_shown_carries_the_slope_back_to_the_generator() {
+fn gradients_flow_through_the_discriminators_inputs() {
     let device = Device::flex().autodiff();
     let discriminator = DiscriminatorConfig::default().init(&device, 3).unwrap();
     let (series, classes) = (normal(4, 14), normal(5, 42));
-    let judged = |discriminator: &Discriminator, series: &Tensor<2>, classes: &Tensor<3>| {
+    let output = |discriminator: &Discriminator, series: &Tensor<2>, classes: &Tensor<3>| {
         let logits = discriminator.forward(series.clone(), classes.clone());
         (logits * random(6, [2, 1], &series.device())).sum()
     };
     let leaf = |data: &[f32]| Tensor::<1>::from_floats(data, &device);
-    let shown = leaf(&series).reshape([2, 7]).detach().require_grad();
-    let known = leaf(&classes).reshape([2, 7, 3]).detach().require_grad();
-    let gradients = judged(&discriminator, &shown, &known).backward();
+    let series_leaf = leaf(&series).reshape([2, 7]).detach().require_grad();
+    let classes_leaf = leaf(&classes).reshape([2, 7, 3]).detach().require_grad();
+    let gradients = output(&discriminator, &series_leaf, &classes_leaf).backward();
     let plain = discriminator.valid();
     let at = |series: &[f32], classes: &[f32]| {
         let tensor = |data: &[f32]| Tensor::<1>::from_floats(data, &Device::flex());
         let series = tensor(series).reshape([2, 7]);
         let classes = tensor(classes).reshape([2, 7, 3]);
-        f64::from(judged(&plain, &series, &classes).into_scalar::<f32>())
+        f64::from(output(&plain, &series, &classes).into_scalar::<f32>())
     };
     let (step, moved) = (
         1e-3,
@@ -123,25 +123,25 @@ fn what_the_discriminator_is_shown_carries_the_slope_back_to_the_generator() {
             pairs.map(|(x, along)| x + scale * along).collect()
         },
     );
-    let said = |gradient: Vec<f32>, along: &[f32]| -> f64 {
+    let along_gradient = |gradient: Vec<f32>, along: &[f32]| -> f64 {
         let pairs = gradient.iter().zip(along);
         pairs.map(|(a, b)| f64::from(a * b)).sum()
     };
     let along = normal(7, 14);
     let to = |scale| at(&moved(&series, &along, scale), &classes);
     let slope = (to(step) - to(-step)) / (2.0 * f64::from(step));
-    let told = said(elements(shown.grad(&gradients).unwrap()), &along);
+    let derivative = along_gradient(elements(series_leaf.grad(&gradients).unwrap()), &along);
     assert!(
-        (slope - told).abs() <= 2e-3 * (1.0 + slope.abs()),
-        "{slope} {told}"
+        (slope - derivative).abs() <= 2e-3 * (1.0 + slope.abs()),
+        "{slope} {derivative}"
     );
     let along = normal(8, 42);
     let to = |scale| at(&series, &moved(&classes, &along, scale));
     let slope = (to(step) - to(-step)) / (2.0 * f64::from(step));
-    let told = said(elements(known.grad(&gradients).unwrap()), &along);
+    let derivative = along_gradient(elements(classes_leaf.grad(&gradients).unwrap()), &along);
     assert!(
-        (slope - told).abs() <= 2e-3 * (1.0 + slope.abs()),
-        "{slope} {told}"
+        (slope - derivative).abs() <= 2e-3 * (1.0 + slope.abs()),
+        "{slope} {derivative}"
     );
 }
 
@@ -153,7 +153,7 @@ fn the_encoders_gradients_are_the_slopes_of_their_losses() {
         check(&format!("{config:?}"), &encoder, |encoder| {
             let device = encoder.devices()[0].clone();
             let x = random(4, [6, ROWS, FEATURES], &device);
-            // The same draws each time: the slope is that of one realisation.
+            // The same random numbers each time: the slope is that of one realisation.
             let mut rng = ChaCha8Rng::seed_from_u64(9);
             encoder.loss(x, &mut rng).unwrap() / 20.0
         });

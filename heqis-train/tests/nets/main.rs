@@ -1,4 +1,4 @@
-//! What the networks promise.
+//! Tests of the networks: gradients, shapes, exports and reference results.
 #![allow(clippy::unwrap_used)]
 
 mod common;

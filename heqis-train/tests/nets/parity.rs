@@ -1,4 +1,4 @@
-//! Every exported network computes what its forward pass computes: in RTen, as the boards run it, and in ONNX Runtime.
+//! Every exported network gives the results of its forward pass: in RTen, as the boards run it, and in ONNX Runtime.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use prost::Message;
 
 use crate::common::{FEATURES, ROWS, elements, encoders, generators, random};
 
-/// Windows that every network is tried on.
+/// Number of windows for each network.
 const WINDOWS: usize = 1000;
 /// Static batch of the larger of each network's two models.
 const BATCH: usize = 250;
 /// Largest difference allowed.
 const TOLERANCE: f32 = 1e-5;
 
-/// A network's two models, what goes in and what the framework says comes out, each over all windows.
+/// A network's two models, and the inputs and the framework's outputs over all windows.
 struct Case {
     name: String,
     single: Vec<u8>,
@@ -204,7 +204,7 @@ fn with_onnx_runtime(python: &Path, cases: &[Case]) {
 }
 
 #[test]
-fn every_network_computes_alike_in_the_framework_rten_and_onnx_runtime() {
+fn every_network_gives_equal_results_in_the_framework_rten_and_onnx_runtime() {
     let cases = cases();
     for case in &cases {
         with_rten(case, &case.batched, WINDOWS);
@@ -214,7 +214,7 @@ fn every_network_computes_alike_in_the_framework_rten_and_onnx_runtime() {
 }
 
 #[test]
-fn an_exported_model_says_where_it_comes_from_and_how_its_positions_turn() {
+fn an_exported_model_has_its_provenance_and_the_layout_of_its_rotations() {
     for config in generators() {
         let generator = config.init(&Device::flex(), 5).unwrap();
         let target = TargetScale {
@@ -232,7 +232,7 @@ fn an_exported_model_says_where_it_comes_from_and_how_its_positions_turn() {
     }
 }
 
-/// The part of `ModelProto` that names the operators.
+/// The part of `ModelProto` with the operators.
 #[derive(Clone, PartialEq, Message)]
 struct Model {
     #[prost(message, optional, tag = "7")]
@@ -252,7 +252,7 @@ struct Node {
 }
 
 #[test]
-fn an_encoder_exports_to_what_an_npu_is_good_at() {
+fn an_encoder_exports_only_operators_that_npus_support_well() {
     for config in encoders() {
         let encoder = config.init(&Device::flex(), 5).unwrap();
         let model = provenance(|p| encoder.to_onnx(1, p)).unwrap();

@@ -1,4 +1,4 @@
-//! What the rotary embedding leaves alone.
+//! Invariants of the rotary embedding.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use heqis_train::nets::layers::rope::Rope;
@@ -9,7 +9,7 @@ const ROWS: usize = 12;
 const WIDTH: usize = 6;
 
 #[test]
-fn a_turn_keeps_the_norm_of_every_pair() {
+fn a_rotation_keeps_the_norm_of_every_pair() {
     let device = Device::flex();
     let x = random(1, [1, ROWS, 1, WIDTH], &device);
     let (before, after) = (
@@ -21,19 +21,19 @@ fn a_turn_keeps_the_norm_of_every_pair() {
             let norm = |x: &[f32]| x[pair].hypot(x[pair + WIDTH / 2]);
             assert!((norm(before) - norm(after)).abs() < 1e-5, "row {row}");
         }
-        assert_eq!(before == after, row == 0, "only position 0 stays in place");
+        assert_eq!(before == after, row == 0, "only position 0 is unchanged");
     }
 }
 
 #[test]
-fn products_of_queries_and_keys_depend_on_their_distance_alone() {
+fn products_of_queries_and_keys_depend_only_on_their_distance() {
     let device = Device::flex();
     // The same query, and the same key, at every position.
-    let turned = |seed| {
+    let rotated = |seed| {
         let x = random(seed, [1, 1, 1, WIDTH], &device).repeat_dim(1, ROWS);
         elements(Rope::new(ROWS, WIDTH).forward(x))
     };
-    let (queries, keys) = (turned(1), turned(2));
+    let (queries, keys) = (rotated(1), rotated(2));
     let score = |query: usize, key: usize| -> f32 {
         let row = |x: &[f32], row: usize| x[row * WIDTH..][..WIDTH].to_vec();
         let (q, k) = (row(&queries, query), row(&keys, key));
@@ -48,23 +48,23 @@ fn products_of_queries_and_keys_depend_on_their_distance_alone() {
             distances.insert(shifted.to_bits());
         }
     }
-    assert!(distances.len() > ROWS, "positions leave a trace");
+    assert!(distances.len() > ROWS, "products depend on the distance");
 }
 
 #[test]
 fn the_angles_are_those_of_the_paper() {
-    // Width 4: pair 0 turns by 1 radian a row, pair 1 by 10000^(-1/2) = 0.01.
+    // Width 4: pair 0 rotates by 1 radian a row, pair 1 by 10000^(-1/2) = 0.01.
     let device = Device::flex();
     let rows = [[0.0; 4], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]].concat();
     let x = Tensor::<4>::from_data(TensorData::new(rows, [1, 3, 1, 4]), &device);
-    let turned = elements(Rope::new(3, 4).forward(x));
+    let rotated = elements(Rope::new(3, 4).forward(x));
     let expected = [
         [0.0; 4],
         [1.0_f32.cos(), 0.0, 1.0_f32.sin(), 0.0],
         [0.0, -0.02_f32.sin(), 0.0, 0.02_f32.cos()],
     ]
     .concat();
-    for (turned, expected) in turned.iter().zip(&expected) {
-        assert!((turned - expected).abs() < 1e-6, "{turned} {expected}");
+    for (rotated, expected) in rotated.iter().zip(&expected) {
+        assert!((rotated - expected).abs() < 1e-6, "{rotated} {expected}");
     }
 }

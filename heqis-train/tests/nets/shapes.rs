@@ -1,4 +1,4 @@
-//! Shapes, seeds, weights in and out, and refusals.
+//! Shapes, seeds, weights collected and restored, and refused configurations.
 
 use burn::tensor::Device;
 use heqis_train::nets::discriminator::DiscriminatorConfig;
@@ -10,7 +10,7 @@ use rand_chacha::rand_core::SeedableRng;
 use crate::common::{FEATURES, ROWS, elements, encoders, generators, random};
 
 #[test]
-fn every_generator_answers_each_window_with_a_value_and_three_logits() {
+fn every_generator_returns_a_value_and_three_logits_for_each_window() {
     let device = Device::flex();
     for config in generators() {
         let generator = config.init(&device, 1).unwrap();
@@ -23,7 +23,7 @@ fn every_generator_answers_each_window_with_a_value_and_three_logits() {
 }
 
 #[test]
-fn every_encoder_gives_factors_and_comes_back_in_the_shape_of_its_target() {
+fn every_encoder_returns_factors_and_reconstructions_of_the_shape_of_its_target() {
     let device = Device::flex();
     for config in encoders() {
         let encoder = config.init(&device, 1).unwrap();
@@ -37,7 +37,7 @@ fn every_encoder_gives_factors_and_comes_back_in_the_shape_of_its_target() {
 }
 
 #[test]
-fn one_seed_gives_one_network_and_another_seed_another() {
+fn equal_seeds_give_equal_networks_and_different_seeds_different_ones() {
     let device = Device::flex();
     for config in generators() {
         let weights = |seed| collect(&config.init(&device, seed).unwrap()).unwrap();
@@ -47,7 +47,7 @@ fn one_seed_gives_one_network_and_another_seed_another() {
 }
 
 #[test]
-fn weights_go_out_by_name_and_come_back_bit_for_bit() {
+fn weights_are_collected_by_name_and_restored_bit_for_bit() {
     let device = Device::flex();
     for config in generators() {
         let saved = collect(&config.init(&device, 1).unwrap()).unwrap();
@@ -55,7 +55,7 @@ fn weights_go_out_by_name_and_come_back_bit_for_bit() {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), saved.len(), "names are unique in {config:?}");
-        // Through text too, as a checkpoint may keep them.
+        // Through JSON too.
         let text = serde_json::to_string(&saved).unwrap();
         let read: Vec<_> = serde_json::from_str(&text).unwrap();
         let other = restore(config.init(&device, 2).unwrap(), &read).unwrap();
@@ -87,7 +87,7 @@ fn weights_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn configurations_that_make_no_network_are_refused() {
+fn invalid_configurations_are_refused() {
     let refusal = |change: fn(&mut GeneratorConfig)| {
         let mut config = GeneratorConfig::new(GeneratorKind::Transformer, ROWS, FEATURES);
         change(&mut config);
@@ -134,7 +134,7 @@ fn configurations_that_make_no_network_are_refused() {
 }
 
 #[test]
-fn dropout_repeats_with_its_generator_and_keeps_the_mean() {
+fn dropout_is_reproducible_by_seed_and_keeps_the_mean() {
     let device = Device::flex();
     let mut config = GeneratorConfig::new(GeneratorKind::Gru, ROWS, FEATURES);
     config.dropout = 0.5;
@@ -153,7 +153,7 @@ fn dropout_repeats_with_its_generator_and_keeps_the_mean() {
 }
 
 #[test]
-fn the_discriminator_judges_series_of_any_length() {
+fn the_discriminator_classifies_series_of_any_length() {
     let device = Device::flex();
     let discriminator = DiscriminatorConfig::default().init(&device, 1).unwrap();
     for rows in [1, 9, 33] {

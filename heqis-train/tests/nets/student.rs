@@ -1,4 +1,4 @@
-//! The t³-VAE's loss and sampler against formulas written down another way, in double precision.
+//! The t³-VAE's loss and sampler, compared with independent implementations in double precision.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use heqis_train::nets::student::{StudentConstants, ln_gamma};
@@ -87,7 +87,7 @@ fn independent_loss(
 }
 
 #[test]
-fn the_loss_is_that_of_the_papers_formula() {
+fn the_loss_matches_the_papers_formula() {
     for (case, (nu, n, m, sigma, beta)) in [
         (5, 16, 4, 0.5, 1.0),
         (3, 7, 2, 1.5, 0.3),
@@ -137,7 +137,7 @@ fn the_loss_is_that_of_the_papers_formula() {
 }
 
 #[test]
-fn the_regulariser_is_least_and_zero_at_the_priors_own_scale() {
+fn the_regulariser_has_its_minimum_of_zero_at_the_priors_scale() {
     let (nu, n, m) = (5.0, 16, 4);
     let constants = StudentConstants::new(nu, n, m, 0.5).unwrap();
     let least = ((1.0 + n as f64 / nu) * constants.tau2).ln();
@@ -154,7 +154,7 @@ fn the_regulariser_is_least_and_zero_at_the_priors_own_scale() {
 }
 
 #[test]
-fn many_degrees_of_freedom_leave_the_gaussian_divergence() {
+fn with_many_degrees_of_freedom_the_regulariser_is_the_gaussian_divergence() {
     let mean = [0.7_f64, -0.4, 0.1];
     let log_variance = [0.5_f64, -1.0, 0.2];
     let gaussian: f64 = mean
@@ -202,12 +202,12 @@ fn the_sampler_has_the_moments_of_a_t_distribution_with_one_scale_per_row() {
     assert!(average(&|z| z[0] * z[1]).abs() < 0.005);
     // E[1/v²] / E[1/v]² = (k − 2)/(k − 4) for χ² of k: 1 when each element had its own v.
     let together = average(&|z| z[0] * z[0] * z[1] * z[1]);
-    let alone = average(&|z| z[0] * z[0]) * average(&|z| z[1] * z[1]);
-    assert!((together / alone - (free - 2.0) / (free - 4.0)).abs() < 0.04);
+    let separate = average(&|z| z[0] * z[0]) * average(&|z| z[1] * z[1]);
+    assert!((together / separate - (free - 2.0) / (free - 4.0)).abs() < 0.04);
 }
 
 #[test]
-fn constants_without_a_meaning_are_refused() {
+fn invalid_constants_are_refused() {
     let refusal = |nu, data, latent, sigma| {
         StudentConstants::new(nu, data, latent, sigma)
             .unwrap_err()

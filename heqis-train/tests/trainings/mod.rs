@@ -1,11 +1,11 @@
-//! Trainings of moments that several tests share.
+//! Settings of short trainings, shared by tests.
 
 use std::path::Path;
 
 use heqis_train::train::TrainConfig;
 
-/// Settings with an encoder and three small generators of other kinds and windows, one of them with the encoder inside; each
-/// phase has one epoch.
+/// Returns settings with an encoder and three small generators of different kinds and windows, one of which contains the encoder;
+/// each phase has one epoch.
 pub(crate) fn small(set: &Path) -> TrainConfig {
     let text = format!(
         r#"

@@ -1,9 +1,9 @@
-//! Activations with their slopes written by hand.
+//! Activations with explicit derivatives.
 //!
-//! The framework's own activations compute their exponentials a second time in the backward pass, and those are the dearest
-//! part of a recurrent step. Here value and slope are computed once, outside the graph, and the graph holds the tangent
-//! `x · slope + (value − x · slope)`: the same value up to rounding, and a backward pass of one product. The LSTM does the
-//! same with all of a step's gates.
+//! The framework's own activations compute their exponentials a second time in the backward pass, and those are the most
+//! expensive part of a recurrent step. Here value and derivative are computed once, outside the graph, and the graph contains the
+//! tangent `x · slope + (value − x · slope)`: the same value up to rounding, with a backward pass of one product. The LSTM does the
+//! same with all gates of a step.
 
 use burn::tensor::Tensor;
 
@@ -16,7 +16,7 @@ pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     })
 }
 
-/// The hyperbolic tangent, by way of the logistic function, whose exponential takes a third of the C library's tangent.
+/// The hyperbolic tangent, by the logistic function, whose exponential takes a third of the time of the C library's tangent.
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     tangent(x, |x| {
         let value = logistic(x * 2.0) * 2.0 - 1.0;
@@ -47,12 +47,12 @@ pub(crate) fn leaky_relu<const D: usize>(x: Tensor<D>, low: f64) -> Tensor<D> {
     x * (above.float() * (1.0 - low) + low)
 }
 
-/// Returns the value of an elementwise curve, with its slope as the only thing that the graph knows of it.
+/// Returns the value of an elementwise function, represented in the graph only by its tangent.
 fn tangent<const D: usize>(
     x: Tensor<D>,
     curve: impl FnOnce(Tensor<D>) -> (Tensor<D>, Tensor<D>),
 ) -> Tensor<D> {
-    // Tensors without autodiff are constants to the operations that they enter.
+    // Tensors without autodiff are constants in operations with others.
     let (value, slope) = curve(x.clone().without_autodiff());
     match x.is_tracked() {
         true => through(x * slope, value),
@@ -60,7 +60,7 @@ fn tangent<const D: usize>(
     }
 }
 
-/// Moves a linear expression so that it goes through `value`; its gradient stays.
+/// Shifts a linear expression to the value `value`; its gradient is kept.
 pub(super) fn through<const D: usize>(line: Tensor<D>, value: Tensor<D>) -> Tensor<D> {
     let rest = value - line.clone().without_autodiff();
     line + rest

@@ -12,10 +12,10 @@ use crate::nets::init::Init;
 /// A convolution over time with stride 1 that keeps the number of rows.
 ///
 /// It runs as one matrix product over the concatenated taps, which on CPUs is several times as fast as the framework's
-/// own convolution for the narrow series met here.
+/// convolution for narrow series.
 #[derive(Module, Debug)]
 pub struct Conv1d {
-    /// Taps in time order, each `[inputs, outputs]`, under each other: `[kernel · inputs, outputs]`.
+    /// Taps in time order, each `[inputs, outputs]`, stacked: `[kernel · inputs, outputs]`.
     pub weight: Param<Tensor<2>>,
     /// Shape `[outputs]`.
     pub bias: Param<Tensor<1>>,
@@ -28,7 +28,7 @@ pub struct Conv1d {
 }
 
 impl Conv1d {
-    /// Draws weights and bias uniform in ±1/√(kernel · inputs).
+    /// Initialises weights and bias uniformly in ±1/√(kernel · inputs).
     pub(crate) fn init(
         init: &mut Init<'_>,
         inputs: usize,
@@ -108,7 +108,7 @@ impl Conv1d {
     }
 }
 
-/// A 3 × 3 convolution of images with stride 1 and one pixel of zeros around.
+/// A 3 × 3 convolution of images with stride 1 and zero padding of one pixel.
 #[derive(Module, Debug)]
 pub struct Conv3x3 {
     /// Shape `[outputs, inputs, 3, 3]`.
@@ -118,7 +118,7 @@ pub struct Conv3x3 {
 }
 
 impl Conv3x3 {
-    /// Draws weights and bias uniform in ±1/√(9 · inputs).
+    /// Initialises weights and bias uniformly in ±1/√(9 · inputs).
     pub(crate) fn init(init: &mut Init<'_>, inputs: usize, outputs: usize) -> Self {
         let bound = 1.0 / ((9 * inputs) as f64).sqrt();
         Conv3x3 {

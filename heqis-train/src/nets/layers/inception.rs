@@ -1,4 +1,4 @@
-//! An inception-style network over rows: parallel branches see one, three and five bars around each row.
+//! An inception-style network over rows: parallel branches with kernels of one, three and five bars.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -10,15 +10,15 @@ use super::linear::Linear;
 use crate::nets::graph::Operators;
 use crate::nets::init::Init;
 
-/// Bars that each branch sees.
+/// Kernel size of each branch.
 const KERNELS: [usize; 3] = [1, 3, 5];
 
-/// Branches of different reach, side by side, mixed by a linear layer.
+/// Parallel branches with different kernel sizes, combined by a linear layer.
 #[derive(Module, Debug)]
 pub struct Inception {
-    /// One branch per reach.
+    /// One branch per kernel size.
     pub branches: Vec<Conv1d>,
-    /// Mixes the branches: branches · hidden → hidden.
+    /// Combines the branches: branches · hidden → hidden.
     pub mix: Linear,
 }
 

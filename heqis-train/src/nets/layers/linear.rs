@@ -18,12 +18,12 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Draws weights and bias uniform in ±1/√inputs.
+    /// Initialises weights and bias uniformly in ±1/√inputs.
     pub(crate) fn init(init: &mut Init<'_>, inputs: usize, outputs: usize) -> Self {
         Self::scaled(init, inputs, outputs, 1.0)
     }
 
-    /// Draws as [`Self::init`] does, times `gain`.
+    /// Initialises as [`Self::init`] does, times `gain`.
     pub(crate) fn scaled(init: &mut Init<'_>, inputs: usize, outputs: usize, gain: f64) -> Self {
         let bound = gain / (inputs as f64).sqrt();
         Linear {
@@ -58,8 +58,8 @@ impl Linear {
         graph.binary(name, "Add", &product, &bias)
     }
 
-    /// Writes the layer as a convolution whose kernel covers an image `[N, channels, height, width]` whole, for flattened
-    /// images whose elements stand in the order of `axes`, the image's axes 0 to 2 from slowest to fastest.
+    /// Writes the layer as a convolution whose kernel covers a whole image `[N, channels, height, width]`, for images flattened
+    /// in the order of `axes`, the image's axes 0 to 2 from slowest to fastest.
     ///
     /// Returns `[N, outputs]`.
     pub(crate) fn to_onnx_conv(

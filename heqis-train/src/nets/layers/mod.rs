@@ -1,6 +1,6 @@
-//! The layers of the networks, each with its framework form and its ONNX form side by side.
+//! The layers of the networks, each with its forward pass and its ONNX export.
 //!
-//! - [`activation`]: activations with hand-written slopes.
+//! - [`activation`]: activations with explicit derivatives.
 //! - [`linear`]: matrix product and bias.
 //! - [`norm`]: layer normalisation.
 //! - [`conv`]: one-dimensional convolution over time, and two-dimensional over a window's image.
@@ -8,7 +8,7 @@
 //! - [`rope`]: rotary position embedding.
 //! - [`transformer`]: attention and the pre-norm Transformer stack.
 //! - [`tcn`]: the temporal convolution network.
-//! - [`inception`]: a bar seen through kernels of several widths.
+//! - [`inception`]: parallel kernels of several sizes over bars.
 
 pub mod activation;
 pub mod conv;

@@ -8,7 +8,7 @@ use heqis_infer::onnx::{GraphBuilder, Value};
 use crate::nets::graph::{Operators, elements};
 use crate::nets::init::Init;
 
-/// Added to the variance before the root.
+/// Added to the variance before the square root.
 pub(crate) const EPSILON: f64 = 1e-5;
 
 /// `y = (x − mean) / √(variance + ε) · γ + β` over the last axis, with the biased variance.
@@ -21,7 +21,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Starts from the plain normalisation: γ = 1, β = 0.
+    /// Initialises with γ = 1 and β = 0.
     pub(crate) fn init(init: &mut Init<'_>, width: usize) -> Self {
         LayerNorm {
             gamma: init.constant([width], 1.0),
@@ -34,7 +34,7 @@ impl LayerNorm {
         layer_norm(x, self.gamma.val(), Some(self.beta.val()), EPSILON)
     }
 
-    /// Writes the layer for `[N, T, width]`, in the operators that opset 13 has.
+    /// Writes the layer for `[N, T, width]`, with operators of opset 13.
     pub(crate) fn to_onnx(&self, graph: &mut GraphBuilder, name: &str, x: &Value) -> Value {
         let part = |part: &str| format!("{name}.{part}");
         let [width] = self.gamma.dims();

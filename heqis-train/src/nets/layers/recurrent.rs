@@ -1,8 +1,8 @@
 //! Recurrent layers.
 //!
 //! All gates of a cell share one fused matrix per operand, `[inputs, gates · hidden]` and `[hidden, gates · hidden]`, and
-//! are split at each step. Gate order is that of ONNX: z, r, h for the GRU and i, o, f, c for the LSTM, so that weights go
-//! into an ONNX node by a transpose.
+//! are split at each step. Gate order is that of ONNX: z, r, h for the GRU and i, o, f, c for the LSTM, so that the
+//! weights of an ONNX node are the transposes.
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -44,7 +44,7 @@ pub struct RecurrentLayer {
     pub recurrent: Param<Tensor<2>>,
     /// Bias of the input product, shape `[gates · hidden]`.
     pub input_bias: Param<Tensor<1>>,
-    /// Bias of the recurrent product, shape `[gates · hidden]`; only the GRU tells it from the input bias.
+    /// Bias of the recurrent product, shape `[gates · hidden]`; used by the GRU only.
     pub recurrent_bias: Option<Param<Tensor<1>>>,
     /// Kind of the cell.
     #[module(skip)]
@@ -52,7 +52,7 @@ pub struct RecurrentLayer {
 }
 
 impl RecurrentLayer {
-    /// Draws all weights uniform in ±1/√hidden.
+    /// Initialises all weights uniformly in ±1/√hidden.
     pub(crate) fn init(init: &mut Init<'_>, kind: CellKind, inputs: usize, hidden: usize) -> Self {
         let (bound, width) = (1.0 / (hidden as f64).sqrt(), kind.gates() * hidden);
         RecurrentLayer {
@@ -95,11 +95,11 @@ impl RecurrentLayer {
         states
     }
 
-    /// Returns the matrix that takes `[x, 1, h]` to the gates that read all three: input weights, bias and recurrent
-    /// weights under each other, `[inputs + 1 + hidden, width]`.
+    /// Returns the matrix that maps `[x, 1, h]` to the gates that read all three: input weights, bias and recurrent weights,
+    /// stacked, `[inputs + 1 + hidden, width]`.
     ///
-    /// One product a step in place of two, and no bias to add: on small batches a step costs its number of operations.
-    /// The GRU's last gate is left out, because its two products must stay apart.
+    /// One product per step instead of two and an addition: on small batches the number of operations dominates a step's time.
+    /// The GRU's last gate is excluded, because its two products must be separate.
     fn fused(&self) -> Tensor<2> {
         let [hidden, width] = self.recurrent.dims();
         let shared = match self.kind {
@@ -146,7 +146,7 @@ fn gru_state(zr: Tensor<2>, of_input: Tensor<2>, of_state: Tensor<2>, h: Tensor<
 
 /// Returns hidden and cell state of an LSTM from the sums of its gates i, o, f, c and its cell state.
 ///
-/// `i, o, f = σ`, `u = tanh`, `c' = f c + i u`, `h' = o tanh(c')`, with the slopes written by hand.
+/// `i, o, f = σ`, `u = tanh`, `c' = f c + i u`, `h' = o tanh(c')`, with explicit derivatives.
 fn lstm_state(gates: Tensor<2>, cell: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let [batch, hidden] = cell.dims();
     let sums = gates.clone().without_autodiff();
@@ -161,16 +161,16 @@ fn lstm_state(gates: Tensor<2>, cell: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         return (state, next);
     }
     let slopes = vec![
-        u.clone() * flank(&i),
+        u.clone() * logistic_derivative(&i),
         o.zeros_like(),
-        c * flank(&f),
+        c * logistic_derivative(&f),
         i * (1.0 - u.clone() * u),
     ];
     let line = (gates.clone() * Tensor::cat(slopes, 1))
         .reshape([batch, 4, hidden])
         .sum_dim(1);
     let next = through(line.reshape([batch, hidden]) + cell * f, next);
-    let line = part(&gates, 1, hidden) * (bounded.clone() * flank(&o))
+    let line = part(&gates, 1, hidden) * (bounded.clone() * logistic_derivative(&o))
         + next.clone() * (o * (1.0 - bounded.clone() * bounded));
     (through(line, state), next)
 }
@@ -180,8 +180,8 @@ fn part(gates: &Tensor<2>, index: usize, hidden: usize) -> Tensor<2> {
     gates.clone().narrow(1, index * hidden, hidden)
 }
 
-/// Returns the slope of the logistic function where it has the value `s`.
-fn flank(s: &Tensor<2>) -> Tensor<2> {
+/// Returns the derivative of the logistic function where its value is `s`.
+fn logistic_derivative(s: &Tensor<2>) -> Tensor<2> {
     s.clone() * (1.0 - s.clone())
 }
 
@@ -190,12 +190,12 @@ fn flank(s: &Tensor<2>) -> Tensor<2> {
 pub struct Recurrent {
     /// The layers that read forwards, first to last.
     pub forwards: Vec<RecurrentLayer>,
-    /// The layers that read backwards; none when the stack has one direction.
+    /// The layers that read backwards; empty if the stack has one direction.
     pub backwards: Vec<RecurrentLayer>,
 }
 
 impl Recurrent {
-    /// Draws a stack.
+    /// Initialises a stack.
     pub(crate) fn init(
         init: &mut Init<'_>,
         kind: CellKind,
@@ -234,17 +234,17 @@ impl Recurrent {
         let mut backwards = self.backwards.iter();
         let mut ends = Vec::new();
         for layer in &self.forwards {
-            let forth = layer.forward(&steps);
-            ends = forth.last().cloned().into_iter().collect();
+            let forwards = layer.forward(&steps);
+            ends = forwards.last().cloned().into_iter().collect();
             steps = match backwards.next() {
-                None => forth,
+                None => forwards,
                 Some(layer) => {
                     steps.reverse();
-                    let mut back = layer.forward(&steps);
-                    ends.extend(back.last().cloned());
-                    back.reverse();
-                    let both = forth.into_iter().zip(back);
-                    both.map(|(forth, back)| Tensor::cat(vec![forth, back], 1))
+                    let mut backwards = layer.forward(&steps);
+                    ends.extend(backwards.last().cloned());
+                    backwards.reverse();
+                    let both = forwards.into_iter().zip(backwards);
+                    both.map(|(forwards, backwards)| Tensor::cat(vec![forwards, backwards], 1))
                         .collect()
                 }
             };
@@ -254,8 +254,8 @@ impl Recurrent {
 
     /// Writes the stack for `[N, T, inputs]` of the given shape → `[N, hidden · directions]`.
     ///
-    /// GRU and LSTM become nodes of which only the output of all steps is read, because a converter fails on the others;
-    /// an RNN is unrolled, because not every engine knows its node.
+    /// GRU and LSTM become nodes of which only the output of all steps is used, because a converter fails on the others; an RNN is
+    /// unrolled, because not every engine supports its node.
     pub(crate) fn to_onnx(
         &self,
         graph: &mut GraphBuilder,
@@ -265,13 +265,13 @@ impl Recurrent {
     ) -> Value {
         let mut steps = graph.transpose(&format!("{name}.steps"), x, &[1, 0, 2]);
         let mut ends = Vec::new();
-        for (index, forth) in self.forwards.iter().enumerate() {
+        for (index, first) in self.forwards.iter().enumerate() {
             let name = format!("{name}.{index}");
-            let layers: Vec<&RecurrentLayer> = std::iter::once(forth)
+            let layers: Vec<&RecurrentLayer> = std::iter::once(first)
                 .chain(self.backwards.get(index))
                 .collect();
             let last = index + 1 == self.forwards.len();
-            (steps, ends) = match forth.kind {
+            (steps, ends) = match first.kind {
                 CellKind::Rnn => unrolled(graph, &name, &layers, &steps, [rows, batch], last),
                 _ => node(graph, &name, &layers, &steps, [rows, batch], last),
             };
@@ -281,7 +281,7 @@ impl Recurrent {
 }
 
 /// Writes one GRU or LSTM layer in one direction or both: steps `[T, N, inputs]` → steps `[T, N, hidden · directions]`,
-/// which a last layer leaves out, and the states at the end of each direction.
+/// which the last layer omits, and the states at the end of each direction.
 fn node(
     graph: &mut GraphBuilder,
     name: &str,
@@ -337,8 +337,12 @@ fn node(
             .collect();
         return (all, ends);
     }
-    let beside = graph.transpose(&part("beside"), &all, &[0, 2, 1, 3]);
-    let steps = graph.reshape(&part("steps"), &beside, &[rows, batch, directions * hidden]);
+    let batch_major = graph.transpose(&part("beside"), &all, &[0, 2, 1, 3]);
+    let steps = graph.reshape(
+        &part("steps"),
+        &batch_major,
+        &[rows, batch, directions * hidden],
+    );
     (steps, Vec::new())
 }
 
@@ -385,7 +389,7 @@ fn unrolled(
     if last {
         return (steps.clone(), ends);
     }
-    let mut beside = Vec::new();
+    let mut all_states = Vec::new();
     for (direction, (mut states, hidden)) in directions.into_iter().enumerate() {
         if direction == 1 {
             states.reverse();
@@ -393,9 +397,9 @@ fn unrolled(
         // [N, T · hidden] in time order, then [N, T, hidden].
         let line = graph.concat(&format!("{name}.{direction}.line"), &states, 1);
         let shape = [batch, rows, hidden];
-        beside.push(graph.reshape(&format!("{name}.{direction}.states"), &line, &shape));
+        all_states.push(graph.reshape(&format!("{name}.{direction}.states"), &line, &shape));
     }
-    let joined = graph.concat(&format!("{name}.joined"), &beside, 2);
+    let joined = graph.concat(&format!("{name}.joined"), &all_states, 2);
     let steps = graph.transpose(&format!("{name}.steps"), &joined, &[1, 0, 2]);
     (steps, ends)
 }

@@ -1,7 +1,7 @@
 //! Rotary position embedding (RoFormer, arXiv 2104.09864), in the half-split layout.
 //!
-//! Pair k of a head of width d is made of its elements k and k + d/2; row p turns it by the angle p · 10000^(−2k/d). Only
-//! queries and keys are turned, so that their products depend on the distance of the rows alone.
+//! Pair k of a head of width d is made of its elements k and k + d/2; row p rotates it by the angle p · 10000^(−2k/d).
+//! Only queries and keys are rotated, so that their products depend only on the distance of the rows.
 
 use burn::tensor::{Tensor, TensorData};
 use heqis_infer::onnx::{GraphBuilder, Value};
@@ -20,7 +20,7 @@ pub struct Rope {
     rows: usize,
     width: usize,
     cos: Vec<f32>,
-    /// With the sign of the turn: negative in the first half.
+    /// With the sign of the rotation: negative in the first half.
     sin: Vec<f32>,
 }
 
@@ -46,7 +46,7 @@ impl Rope {
         }
     }
 
-    /// Turns `[B, T, heads, width]`, where row t of T stands at position t.
+    /// Rotates `[B, T, heads, width]`, where row t of T has position t.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let (device, half) = (x.device(), self.width / 2);
         let table = |values: &Vec<f32>| {
@@ -63,7 +63,7 @@ impl Rope {
         x * table(&self.cos) + swapped * table(&self.sin)
     }
 
-    /// Writes the turn of `[N, T, heads, width]`, with the tables as constants.
+    /// Writes the rotation of `[N, T, heads, width]`, with the tables as constants.
     pub(crate) fn to_onnx(&self, graph: &mut GraphBuilder, name: &str, x: &Value) -> Value {
         let part = |part: &str| format!("{name}.{part}");
         let (half, shape) = (self.width / 2, [1, self.rows, 1, self.width]);

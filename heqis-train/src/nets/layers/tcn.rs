@@ -9,7 +9,7 @@ use super::conv::Conv1d;
 use crate::nets::graph::Operators;
 use crate::nets::init::Init;
 
-/// Taps of each convolution.
+/// Kernel size of each convolution.
 const KERNEL: usize = 3;
 
 /// `relu(skip x + relu(conv relu(conv x)))`.
@@ -19,7 +19,7 @@ pub struct TcnBlock {
     pub first: Conv1d,
     /// Second convolution.
     pub second: Conv1d,
-    /// Brings the input to the block's width, where they differ.
+    /// Projects the input to the block's width, if they differ.
     pub skip: Option<Conv1d>,
 }
 
@@ -57,7 +57,7 @@ pub struct Tcn {
 }
 
 impl Tcn {
-    /// Draws a stack; block i has dilation 2^i.
+    /// Initialises a stack; block i has dilation 2^i.
     pub(crate) fn init(init: &mut Init<'_>, inputs: usize, hidden: usize, layers: usize) -> Self {
         let blocks = (0..layers)
             .map(|layer| {

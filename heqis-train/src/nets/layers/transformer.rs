@@ -17,7 +17,7 @@ use crate::nets::init::Init;
 pub struct Attention {
     /// Queries, keys and values of all heads in one product: width → 3 · width.
     pub qkv: Linear,
-    /// Mixes the heads: width → width.
+    /// Combines the heads: width → width.
     pub mix: Linear,
     /// Number of heads.
     pub heads: usize,
@@ -41,12 +41,12 @@ impl Attention {
         }
     }
 
-    /// Attends over `[B, T, width]` and answers for the last `queries` rows: `[B, queries, width]`.
+    /// Attends over `[B, T, width]` with the last `queries` rows as queries: `[B, queries, width]`.
     pub fn forward(&self, x: Tensor<3>, queries: usize) -> Tensor<3> {
         let ([batch, rows, width], heads) = (x.dims(), self.heads);
         let head = width / heads;
         let qkv = self.qkv.forward_rows(x);
-        // Queries and keys turn together: they are neighbours in the fused product.
+        // Queries and keys are rotated together, since they are adjacent in the fused product.
         let qk = qkv
             .clone()
             .narrow(2, 0, 2 * width)
@@ -70,7 +70,7 @@ impl Attention {
         )
     }
 
-    /// Writes the layer for `[N, T, width]` of the given shape, answering for the last `queries` rows.
+    /// Writes the layer for `[N, T, width]` of the given shape, with the last `queries` rows as queries.
     fn to_onnx(
         &self,
         graph: &mut GraphBuilder,
@@ -170,9 +170,9 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// Draws a stack for windows of `rows` rows; `heads` divides `width` into an even head width.
+    /// Initialises a stack for windows of `rows` rows; `width / heads` must be even.
     ///
-    /// The products that end a residual branch start smaller by 1/√(2 · layers), so that deep stacks start near the
+    /// The last products of residual branches are initialised smaller by 1/√(2 · layers), so that deep stacks start near the
     /// identity.
     pub(crate) fn init(
         init: &mut Init<'_>,
@@ -197,9 +197,9 @@ impl Transformer {
         }
     }
 
-    /// Returns the last row's answer: `[B, T, width]` → `[B, width]`.
+    /// Returns the last row's output: `[B, T, width]` → `[B, width]`.
     ///
-    /// The last block computes that row only: nothing reads its others.
+    /// The last block computes only that row, since the others are not used.
     pub fn forward(&self, mut x: Tensor<3>) -> Tensor<2> {
         let [batch, rows, width] = x.dims();
         for (index, block) in self.blocks.iter().enumerate() {
