@@ -125,10 +125,10 @@ bce = functional.binary_cross_entropy_with_logits
 share = 1.0 / len(WINDOWS)
 
 
-def judge(net, bars, past, past_classes, shown):
-    series = [torch.cat([past[:, -bars:-1], value], 1) for value, _ in shown]
-    labels = [torch.cat([past_classes[:, -bars:-1], label[:, None]], 1) for _, label in shown]
-    return net(torch.cat(series), torch.cat(labels)).chunk(len(shown))
+def discriminate(net, bars, past, past_classes, candidates):
+    series = [torch.cat([past[:, -bars:-1], value], 1) for value, _ in candidates]
+    labels = [torch.cat([past_classes[:, -bars:-1], label[:, None]], 1) for _, label in candidates]
+    return net(torch.cat(series), torch.cat(labels)).chunk(len(candidates))
 
 
 def learn(nets, optimisers, loss):
@@ -156,7 +156,7 @@ def epochs():
         given = [(value.detach(), drawn.detach()) for value, drawn in candidates]
         total = 0.0
         for net, bars in zip(discriminators, WINDOWS):
-            real, *fakes = judge(net, bars, past, labels, [(target, label), *given])
+            real, *fakes = discriminate(net, bars, past, labels, [(target, label), *given])
             total = total + bce(real, torch.ones_like(real))
             total = total + sum(share * bce(fake, torch.zeros_like(fake)) for fake in fakes)
         learn(discriminators, discriminator_adams, total)
@@ -166,7 +166,7 @@ def epochs():
             functional.mse_loss(value, target) + functional.cross_entropy(logits, label) for value, logits in answers
         )
         for net, bars in zip(discriminators, WINDOWS):
-            fakes = judge(net, bars, past, labels, candidates)
+            fakes = discriminate(net, bars, past, labels, candidates)
             total = total + sum(share * bce(fake, torch.ones_like(fake)) for fake in fakes)
         learn(generators, generator_adams, total)
         for net in discriminators:

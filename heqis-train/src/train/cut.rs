@@ -24,8 +24,8 @@ pub(crate) struct Cut {
     pub(crate) boundaries: [Date; 2],
     /// First days of them after the embargo; `None` when it leaves no day.
     from: [Option<Date>; 2],
-    /// Rows of each series that are left out before each cut. A look-back is counted in rows, so this is too: in days it
-    /// would leave out hundreds of rows of a minute series for each, and too few of one that was suspended.
+    /// Rows of each series that are left out before each cut. A purge is counted in rows, as a look-back is: counted in days
+    /// it would remove hundreds of rows per day of a minute series, and too few of a series with suspensions.
     purge_bars: usize,
 }
 
