@@ -19,7 +19,7 @@ pub const HORIZON_BARS: usize = 1;
 /// Largest absolute return that counts as flat: half a per cent.
 pub const FLAT_BAND: f64 = 0.005;
 /// Smallest number of samples in a span.
-pub(crate) const MIN_SAMPLES: usize = 100;
+pub const MIN_SAMPLES: usize = 100;
 /// Names of the direction classes, in the order of the model's output.
 pub const CLASSES: [&str; 3] = ["down", "flat", "up"];
 

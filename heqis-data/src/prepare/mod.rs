@@ -1,7 +1,7 @@
 //! From tables of bars to a data set: read ▸ sort ▸ clean ▸ features and labels ▸ store ▸ fit the scaler.
 //!
 //! - [`inputs`]: the files with the rows.
-//! - [`reference`]: reference data: ex-rights, special treatment, suspensions, trading days.
+//! - [`mod@reference`]: reference data: ex-rights, special treatment, suspensions, trading days.
 //! - [`runs`]: files in any arrangement → the rows of each symbol, in memory that does not grow with their number.
 //! - [`series`]: the rows of one symbol → bars, features, labels.
 //! - [`contradictions`]: disagreements between bars and reference data; [`findings`]: `findings.csv`.
