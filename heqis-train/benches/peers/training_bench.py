@@ -131,7 +131,7 @@ def discriminate(net, bars, past, past_classes, candidates):
     return net(torch.cat(series), torch.cat(labels)).chunk(len(candidates))
 
 
-def learn(nets, optimisers, loss):
+def update(nets, optimisers, loss):
     for optimiser in optimisers:
         optimiser.zero_grad()
     loss.backward()
@@ -159,7 +159,7 @@ def epochs():
             real, *fakes = discriminate(net, bars, past, labels, [(target, label), *given])
             total = total + bce(real, torch.ones_like(real))
             total = total + sum(share * bce(fake, torch.zeros_like(fake)) for fake in fakes)
-        learn(discriminators, discriminator_adams, total)
+        update(discriminators, discriminator_adams, total)
         for net in discriminators:
             net.requires_grad_(False)
         total = sum(
@@ -168,7 +168,7 @@ def epochs():
         for net, bars in zip(discriminators, WINDOWS):
             fakes = discriminate(net, bars, past, labels, candidates)
             total = total + sum(share * bce(fake, torch.ones_like(fake)) for fake in fakes)
-        learn(generators, generator_adams, total)
+        update(generators, generator_adams, total)
         for net in discriminators:
             net.requires_grad_(True)
 

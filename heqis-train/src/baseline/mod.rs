@@ -66,7 +66,7 @@ pub struct Choice {
 
 /// The baselines' prediction for one sample.
 #[derive(Clone, Debug)]
-pub struct Prediction {
+pub struct BaselinePrediction {
     /// Latent factors.
     pub factors: Vec<f64>,
     /// Factors and the last scaled row: the second model's input.
@@ -157,9 +157,9 @@ impl Baseline {
 
     /// Computes both models for one sample in `f64`, with the shipped weights and with factors rounded to `f32`, as they are sent
     /// over the wire.
-    pub fn predict(&self, sample: &Sample, feature_count: usize) -> Prediction {
+    pub fn predict(&self, sample: &Sample, feature_count: usize) -> BaselinePrediction {
         let (factors, features) = features(&self.pca, sample, feature_count);
-        Prediction {
+        BaselinePrediction {
             predicted_return: self.ridge.predict(&features),
             probabilities: self.logistic.predict(&features),
             factors,
@@ -171,7 +171,7 @@ impl Baseline {
     pub fn measure(&self, prepared: &Prepared, span: Range<usize>) -> SpanMetrics {
         let samples = &prepared.samples[span];
         let training = &prepared.samples[prepared.spans.training.clone()];
-        let predictions: Vec<Prediction> = samples
+        let predictions: Vec<BaselinePrediction> = samples
             .iter()
             .map(|sample| self.predict(sample, prepared.feature_names().len()))
             .collect();

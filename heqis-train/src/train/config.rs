@@ -96,7 +96,7 @@ pub struct DataConfig {
 #[serde(untagged)]
 pub enum Symbols {
     /// All of them pooled. The variant comes first, since `all` would also parse as a symbol.
-    All(All),
+    All(AllSymbols),
     /// Those of a list.
     List(Vec<Symbol>),
     /// One series.
@@ -108,14 +108,14 @@ pub enum Symbols {
 
 impl Default for Symbols {
     fn default() -> Self {
-        Self::All(All::All)
+        Self::All(AllSymbols::All)
     }
 }
 
 /// The value `"all"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum All {
+pub enum AllSymbols {
     /// Every series of the data set.
     All,
 }

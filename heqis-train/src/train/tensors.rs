@@ -25,7 +25,7 @@ pub struct Tensors {
 
 /// One entry of the header.
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct HeaderEntry {
     dtype: String,
     shape: Vec<usize>,
     data_offsets: [usize; 2],
@@ -169,7 +169,7 @@ impl Tensors {
                 tensors.notes = serde_json::from_value(entry).map_err(json)?;
                 continue;
             }
-            let entry: Entry = serde_json::from_value(entry).map_err(json)?;
+            let entry: HeaderEntry = serde_json::from_value(entry).map_err(json)?;
             let [from, to] = entry.data_offsets;
             let count = entry
                 .shape
