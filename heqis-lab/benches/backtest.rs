@@ -3,12 +3,12 @@
 //!
 //! The model is trivial, so that the simulator dominates the time: a close above the mean of the last 20 closes is bought,
 //! one below is sold. Every round visits each arm in turn: an account for each stock on one thread and on two, and one
-//! account over all stocks. Prints the median time of each arm, bars a second, and the peak memory of the process (Linux).
-//! `benches/backtest_peers.py` trades such prices with other simulators.
+//! account over all stocks. Prints the median time of each arm, bars per second, and the peak memory of the process (Linux).
+//! `benches/backtest_peers.py` trades similar prices with other simulators.
 //!
-//! `-- --end-to-end [SYMBOLS DAYS]` writes such bars (a CSV file each) and the model's predictions (one CSV file) into a
-//! temporary directory, and measures the command `heqis-lab backtest --portfolio --no-pages` on them as a process of its own,
-//! reading and writing included: wall time, processor time and peak memory (Linux).
+//! `-- --end-to-end [SYMBOLS DAYS]` writes such bars (one CSV file each) and the model's predictions (one CSV file) into a
+//! temporary directory, and measures the command `heqis-lab backtest --portfolio --no-pages` on them as a separate process,
+//! including reading and writing: wall time, processor time and peak memory (Linux).
 
 #![allow(
     clippy::print_stdout,
@@ -109,8 +109,8 @@ fn command(symbols: usize, calendar: &Calendar) {
     let work = tempfile::tempdir().unwrap();
     let dir = |name: &str| work.path().join(name);
     std::fs::create_dir(dir("bars")).unwrap();
-    let mut said = BufWriter::new(File::create(dir("mean.csv")).unwrap());
-    writeln!(said, "symbol,date,predicted_return,p_down,p_flat,p_up").unwrap();
+    let mut table = BufWriter::new(File::create(dir("mean.csv")).unwrap());
+    writeln!(table, "symbol,date,predicted_return,p_down,p_flat,p_up").unwrap();
     let mut count = 0;
     for index in 0..symbols {
         let bars = bars(index, calendar);
@@ -137,10 +137,10 @@ fn command(symbols: usize, calendar: &Calendar) {
                 true => "0.2,0.2,0.6",
                 false => "0.6,0.2,0.2",
             };
-            writeln!(said, "{},{},{expected:.6},{odds}", last.symbol, last.date).unwrap();
+            writeln!(table, "{},{},{expected:.6},{odds}", last.symbol, last.date).unwrap();
         }
     }
-    said.flush().unwrap();
+    table.flush().unwrap();
     println!(
         "{symbols} symbols x {} days = {count} bars",
         calendar.days().len()
@@ -190,7 +190,7 @@ fn count(ledger: &Ledger) -> [usize; 2] {
     [ledger.orders.len(), ledger.fills.len()]
 }
 
-/// Trades each market by itself: decisions, orders, fills and the daily account.
+/// Trades each market separately: decisions, orders, fills and the daily account.
 fn accounts(markets: &[MarketHistory], book: &Markets, threads: usize) -> [usize; 2] {
     let part = markets.len().div_ceil(threads);
     let trade = |markets: &[MarketHistory]| {

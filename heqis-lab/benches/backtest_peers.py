@@ -2,17 +2,17 @@
 
     python backtest_peers.py [SYMBOLS DAYS ROUNDS [PEER...]]
 
-Rules are brought as near as each simulator allows; what it cannot express is left out, in its favour:
+Rules are as similar as each simulator allows; rules that it cannot express are left out, in its favour:
 
               next open   limits   lots of 100   rate   minimum fee   stamp duty   slippage   volume cap   T+1 by lot
 vectorbt         yes       mask        yes        yes       no          mean          yes         no        by signals
 backtesting      yes       mask        yes        yes      yes           yes          yes         no        by signals
 backtrader       yes       mask        yes        yes      yes           yes          yes         no        by signals
 
-"mask": wishes are struck out before the run where the next open is at its limit, so unfilled sales do not wait. Signals of
+"mask": orders are removed before the run where the next open is at its limit, so unfilled sales do not wait. Signals of
 one stock alternate with a day between them, so T+1 is never violated. Times are of the simulation and its daily account
-alone: prices and signals are made before. vectorbt is compiled by a first run, which is not timed. The two that go bar by
-bar in Python trade a part of the symbols; bars a second are comparable.
+alone: prices and signals are computed before. vectorbt is compiled by a first run, which is not timed. The two that run bar
+by bar in Python trade a part of the symbols; bars per second are comparable.
 """
 
 import resource

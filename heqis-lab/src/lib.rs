@@ -21,6 +21,7 @@ pub mod audit;
 pub mod backtest;
 pub mod baseline;
 pub mod baselines;
+mod batch_predictor;
 pub mod commands;
 pub mod convert;
 pub mod data;

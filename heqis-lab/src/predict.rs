@@ -17,7 +17,8 @@ use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
 use heqis_train::export::run::write_bundles;
 use serde_json::Value;
 
-use crate::backtest::{BatchPredictor, read_clean};
+use crate::backtest::read_clean;
+use crate::batch_predictor::BatchPredictor;
 use crate::error::LabError;
 use crate::output::CommandOutput;
 
@@ -239,8 +240,8 @@ fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
     let samples = figures
         .get("samples")
         .map(|spans| &spans["validation"]["to"]);
-    let told = figures.get("fitted_to").or(samples).and_then(Value::as_str);
-    let Some(told) = told else {
+    let date = figures.get("fitted_to").or(samples).and_then(Value::as_str);
+    let Some(date) = date else {
         eprintln!(
             "warning: {}: the manifest does not state which days the model was chosen by, so fitted_to is the end of the \
              training span, {trained}; --fitted-to sets it",
@@ -248,5 +249,5 @@ fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
         );
         return Ok(trained);
     };
-    Ok(Date::parse(told)?.max(trained))
+    Ok(Date::parse(date)?.max(trained))
 }

@@ -428,7 +428,7 @@ fn every_planted_leak_in_a_table_is_found() {
         true => last_return(bars, place + 1),
         false => 0.0,
     };
-    let says = |row: Row, predicted_return| {
+    let predicting = |row: Row, predicted_return| {
         Some(Row {
             predicted_return,
             ..row
@@ -438,17 +438,17 @@ fn every_planted_leak_in_a_table_is_found() {
     let leaks: [(&str, Change<'_>, &[&str]); 9] = [
         (
             "the label",
-            &|bars, place, row| says(row, next(bars, place)),
+            &|bars, place, row| predicting(row, next(bars, place)),
             &["look_ahead", "copied_returns"],
         ),
         (
             "the label in per cent, with a little noise",
-            &|bars, place, row| says(row, 100.0 * (next(bars, place) + noise(place))),
+            &|bars, place, row| predicting(row, 100.0 * (next(bars, place) + noise(place))),
             &["look_ahead"],
         ),
         (
             "a model of the last return, in rows that are one too early",
-            &|bars, place, row| says(row, noise(place) - 0.5 * next(bars, place)),
+            &|bars, place, row| predicting(row, noise(place) - 0.5 * next(bars, place)),
             &["look_ahead"],
         ),
         (
@@ -456,19 +456,26 @@ fn every_planted_leak_in_a_table_is_found() {
             &|bars, place, row| {
                 let around = &bars[place.saturating_sub(3)..(place + 4).min(bars.len())];
                 let mean = around.iter().map(|bar| bar.close).sum::<f64>() / around.len() as f64;
-                says(row, mean / bars[place].close - 1.0)
+                predicting(row, mean / bars[place].close - 1.0)
             },
             &["look_ahead"],
         ),
         (
             "the label on every third day, and one outlier",
             &|bars, place, row| {
-                let said = if place % 3 == 0 {
+                let predicted_return = if place % 3 == 0 {
                     next(bars, place)
                 } else {
                     row.predicted_return
                 };
-                says(row, if place + 50 == bars.len() { 1e6 } else { said })
+                predicting(
+                    row,
+                    if place + 50 == bars.len() {
+                        1e6
+                    } else {
+                        predicted_return
+                    },
+                )
             },
             &["look_ahead"],
         ),
@@ -484,7 +491,7 @@ fn every_planted_leak_in_a_table_is_found() {
         ),
         (
             "labels in rows that are one too late",
-            &|bars, place, row| says(row, last_return(bars, place)),
+            &|bars, place, row| predicting(row, last_return(bars, place)),
             &["copied_returns"],
         ),
         (

@@ -1,4 +1,4 @@
-//! Markets beside A-shares, and bars shorter than a day, through whole runs.
+//! Markets other than A-shares, and bars shorter than a day, through complete runs.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -20,8 +20,8 @@ use heqis_quant::{Bar, Date, Marks, Symbol};
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
-/// 45,000 minutes around the clock with single minutes, hours and a whole night missing. No two bars have the same prices,
-/// so that one that moved would be found.
+/// 45,000 minutes around the clock with single minutes, hours and a whole night missing. All bars have different
+/// prices, so that a shifted one would be found.
 fn minutes() -> Vec<Bar> {
     let symbol = Symbol::parse("BTCUSDT").unwrap();
     let markets = Markets::shipped().unwrap();
@@ -59,7 +59,7 @@ fn minutes() -> Vec<Bar> {
 }
 
 #[test]
-fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
+fn no_minute_of_45_000_around_the_clock_is_lost_or_shifted() {
     let bars = minutes();
     let market =
         MarketHistory::of_bars(&[(bars[0].symbol, &bars, InstrumentInfo::default())]).unwrap();
@@ -69,7 +69,7 @@ fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
         assert_eq!(step.time_ns, bar.time_ns);
         assert_eq!(market.days()[step.day as usize], bar.date);
     }
-    // In and out, every third bar, over holes and midnights alike.
+    // Buy and sell alternately at every third bar, across holes and midnights.
     let intents: Vec<OrderIntent> = (0..bars.len())
         .step_by(3)
         .map(|bar| OrderIntent {
@@ -118,7 +118,7 @@ fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
     assert_eq!(ends[0], ends[1]);
 }
 
-/// The table of the account has each minute once, with its time.
+/// Checks that the table of the account has each minute once, with its time.
 fn table_of_minutes(market: &MarketHistory, ledger: &Ledger, bars: &[Bar]) {
     let returns = returns_of(&ledger.days, 100_000_000).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -155,11 +155,11 @@ struct Cli {
     args: BacktestArgs,
 }
 
-/// Four days of a symbol that rises, and predictions that it will.
+/// Writes four days of a rising symbol, and predictions of the rise.
 fn write(dir: &Path, symbol: &str, days: [&str; 4], price: f64) {
     let mut bars = String::from("symbol,date,open,high,low,close,volume\n");
     let path = dir.join("predictions.csv");
-    let mut told = fs::read_to_string(&path)
+    let mut text = fs::read_to_string(&path)
         .unwrap_or_else(|_| String::from("symbol,date,predicted_return,down,flat,up\n"));
     for (i, day) in days.into_iter().enumerate() {
         let price = price * (1.0 + 0.01 * i as f64);
@@ -168,10 +168,10 @@ fn write(dir: &Path, symbol: &str, days: [&str; 4], price: f64) {
             price * 1.01,
             price * 0.99
         );
-        told += &format!("{symbol},{day},0.05,0.1,0.1,0.8\n");
+        text += &format!("{symbol},{day},0.05,0.1,0.1,0.8\n");
     }
     fs::write(dir.join(format!("{symbol}.csv")), bars).unwrap();
-    fs::write(path, told).unwrap();
+    fs::write(path, text).unwrap();
 }
 
 const WEEK: [&str; 4] = ["2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"];
@@ -196,7 +196,7 @@ fn summary(line: &Line) -> serde_json::Value {
 }
 
 #[test]
-fn what_cannot_be_traded_is_left_out_and_named_and_ends_no_run() {
+fn untradable_symbols_are_left_out_by_name_without_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let tables = ["600000.SH", "000300.SH", "900901.SH", "CL=F"];
     for symbol in tables {
@@ -206,8 +206,8 @@ fn what_cannot_be_traded_is_left_out_and_named_and_ends_no_run() {
         let lines = run(dir.path(), &tables, more).unwrap();
         assert_eq!(lines.len(), 1);
         assert_eq!(lines[0].fills, 1);
-        let told = summary(&lines[0]);
-        let left: Vec<&str> = told["left_out"]
+        let text = summary(&lines[0]);
+        let left: Vec<&str> = text["left_out"]
             .as_array()
             .unwrap()
             .iter()
@@ -215,7 +215,7 @@ fn what_cannot_be_traded_is_left_out_and_named_and_ends_no_run() {
             .collect();
         assert_eq!(left, ["000300.SH", "900901.SH", "CL=F"]);
         assert!(
-            told["left_out"][0]["reason"]
+            text["left_out"][0]["reason"]
                 .as_str()
                 .unwrap()
                 .contains("index")
@@ -234,7 +234,7 @@ fn what_cannot_be_traded_is_left_out_and_named_and_ends_no_run() {
     );
     let error = run(dir.path(), &["000300.SH"], "").unwrap_err().to_string();
     assert!(error.contains("000300.SH: an index is computed"), "{error}");
-    // Without one there is no word of it.
+    // Without one the field is absent.
     let lines = run(dir.path(), &["600000.SH"], "").unwrap();
     assert_eq!(summary(&lines[0]).get("left_out"), None);
 }
@@ -257,7 +257,7 @@ fn an_account_has_one_currency() {
 }
 
 #[test]
-fn a_year_has_the_days_of_its_market_unless_the_settings_say_otherwise() {
+fn a_year_has_the_days_of_its_market_unless_the_settings_differ() {
     let dir = tempfile::tempdir().unwrap();
     let weekend = ["2024-01-05", "2024-01-06", "2024-01-07", "2024-01-08"];
     write(dir.path(), "600000.SH", WEEK, 10.0);
@@ -279,7 +279,7 @@ fn a_year_has_the_days_of_its_market_unless_the_settings_say_otherwise() {
     .unwrap();
     assert_eq!(years("--settings {dir}/year.toml"), [244.0; 3]);
     let lines = run(dir.path(), &["BTCUSDT"], "").unwrap();
-    // Bought on Saturday with all of a million: 24.7277 coins, which whole coins would not spend.
+    // Bought on Saturday with all of a million: 24.7277 coins, which shows that fractions are traded.
     let fills = fs::read_to_string(lines[0].dir.join("fills.csv")).unwrap();
     assert!(fills.contains("2024-01-06,BTCUSDT,buy,"), "{fills}");
     let page = fs::read_to_string(lines[0].dir.join("report.html")).unwrap();
@@ -309,7 +309,7 @@ fn prices_and_quantities_are_written_with_the_decimals_of_the_market() {
 }
 
 #[test]
-fn a_market_of_ones_own_is_traded() {
+fn an_own_market_is_traded() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "SAP.DE", WEEK, 150.0);
     let error = run(dir.path(), &["SAP.DE"], "").unwrap_err().to_string();
@@ -323,7 +323,7 @@ fn a_market_of_ones_own_is_traded() {
     );
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/markets.md");
     let docs = fs::read_to_string(docs).unwrap();
-    // The example of the page is one that works.
+    // The example of the page is valid.
     let example = docs
         .split("```toml\n")
         .nth(1)
@@ -357,7 +357,7 @@ fn a_market_of_ones_own_is_traded() {
     );
 }
 
-/// Bars of five minutes of forty days of a stock that wanders, with a table of them on disk.
+/// Returns five-minute bars of forty days of a random walk, and writes them as a table.
 fn five_minutes(dir: &Path) -> Vec<Bar> {
     let symbol = Symbol::parse("600000.SH").unwrap();
     let markets = Markets::shipped().unwrap();
@@ -422,7 +422,7 @@ fn minutes_are_selected_and_audited() {
     use heqis_quant::decision::SignalMode;
     let dir = tempfile::tempdir().unwrap();
     let bars = five_minutes(dir.path());
-    // A span from the middle of a day to the middle of another: bought at the open of its second bar, held to its end.
+    // A span from the middle of a day to the middle of another: bought at the open of its second bar, held to the end.
     let evaluator = Evaluator {
         settings: Settings::default(),
         events: Vec::new(),
@@ -476,11 +476,11 @@ fn minutes_are_selected_and_audited() {
         "--json",
     ];
     let answer = heqis_lab::audit::run(&AuditCli::parse_from(words).args).unwrap();
-    let told: serde_json::Value = serde_json::from_str(&answer.lines[0]).unwrap();
-    for finding in told["findings"].as_array().unwrap() {
+    let text: serde_json::Value = serde_json::from_str(&answer.lines[0]).unwrap();
+    for finding in text["findings"].as_array().unwrap() {
         assert_eq!(finding["good"], true, "{finding}");
     }
-    // An index is neither.
+    // An index is neither selected nor audited.
     write(dir.path(), "000300.SH", WEEK, 3_000.0);
     let index = dir.path().join("000300.SH.csv").display().to_string();
     let words = ["audit", &index, "--test-from", "2024-01-04"];

@@ -1,4 +1,4 @@
-//! Whole runs of the `backtest` command on the committed bars and bundles.
+//! Complete runs of the `backtest` command on the committed bars and bundles.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ fn args(text: &str, out: &Path) -> BacktestArgs {
     Cli::parse_from(words).args
 }
 
-/// Runs a command and answers its lines.
+/// Runs a command and returns its lines.
 fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
     backtest(&args(text, out))
 }
@@ -50,7 +50,7 @@ const TWO_STOCKS: &str = "{data}/002032.SZ.csv {data}/600000.SH.csv --strategy \
     {models}/baseline-factors,{models}/baseline-direction --calendar {data}/000300.SH.csv \
     --benchmark {data}/000300.SH.csv --from 2013-01-01 --to 2015-04-30";
 
-/// Every file below a directory, by its relative path.
+/// Returns every file below a directory by its relative path.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![dir.to_owned()];
@@ -96,7 +96,7 @@ fn strategies_modes_and_stocks_give_the_same_bytes_on_any_number_of_threads() {
         lines.iter().any(|line| line.fills > 20),
         "something is traded"
     );
-    // Eight tables twice, the summary and the page of each run, and the two summaries of all.
+    // Eight tables in two formats, the summary and the page of each run, and the two summaries of the command.
     assert_eq!(one.len(), 6 * (8 * 2 + 2) + 2);
 }
 
@@ -125,7 +125,7 @@ fn the_files_of_a_run_agree_with_each_other() {
         assert_eq!(summary["metrics"]["basis"]["days_per_year"], 244.0);
         assert_eq!(summary["metrics"]["basis"]["ddof"], 1);
         assert_eq!(summary["orders"], table("orders").len());
-        // Cash at the end is cash at the start, less fills, fees and plus dividends.
+        // Cash at the end is cash at the start, less fills and fees, plus dividends.
         let whole = |record: &csv::StringRecord, at: usize| record[at].parse::<i64>().unwrap();
         let mut cash = summary["settings"]["broker"]["cash_cents"]
             .as_i64()
@@ -139,16 +139,16 @@ fn the_files_of_a_run_agree_with_each_other() {
         }
         let equity = table("equity");
         assert_eq!(whole(equity.last().unwrap(), 1), cash);
-        // Each order that is not whole says why.
+        // Each order that is not completely filled states the reason.
         for order in table("orders") {
             assert!(&order[7] == "filled" || !order[8].is_empty(), "{order:?}");
         }
     }
 }
 
-/// What the board's own path decides on the same bars, bar by bar.
+/// Compares with the decisions of the boards' pipeline on the same bars, bar by bar.
 #[test]
-fn decisions_are_those_of_the_decision_path_in_every_mode() {
+fn decisions_equal_those_of_the_decision_pipeline_in_every_mode() {
     let dir = tempfile::tempdir().unwrap();
     let text = "{data}/002032.SZ.csv --strategy {models}/baseline-factors,{models}/baseline-direction \
         --mode return,class,both --no-pages";
@@ -179,19 +179,19 @@ fn decisions_are_those_of_the_decision_path_in_every_mode() {
                 ));
             }
         }
-        let told: Vec<_> = records(&line.dir.join("signals.csv"))
+        let written: Vec<_> = records(&line.dir.join("signals.csv"))
             .iter()
             .map(|row| (row[0].into(), row[3].into(), row[7].into(), row[9].into()))
             .collect();
-        assert_eq!(told, decided, "{mode:?}");
-        compared += told.len();
+        assert_eq!(written, decided, "{mode:?}");
+        compared += written.len();
     }
     assert!(compared > 3 * 2_500, "{compared} decisions compared");
 }
 
-/// The settings of a backtest say from which day on the switch stands where; the boards' path, told the same, agrees.
+/// The settings of a backtest set the trading state by day; the boards' pipeline with the same states agrees.
 #[test]
-fn the_kill_state_binds_from_its_day_on_as_on_a_board() {
+fn the_trading_state_applies_from_its_day_on_as_on_a_board() {
     let dir = tempfile::tempdir().unwrap();
     let settings = dir.path().join("settings.toml");
     let day = |text: &str| text.parse::<heqis_quant::Date>().unwrap();
@@ -236,13 +236,13 @@ fn the_kill_state_binds_from_its_day_on_as_on_a_board() {
             ));
         }
     }
-    let told: Vec<(String, String, String)> = records(&lines[0].dir.join("signals.csv"))
+    let written: Vec<(String, String, String)> = records(&lines[0].dir.join("signals.csv"))
         .iter()
         .map(|row| (row[0].into(), row[7].into(), row[9].into()))
         .collect();
-    assert_eq!(told, decided);
+    assert_eq!(written, decided);
     let within = |from: &str, to: &str, what: &str| {
-        let days = told
+        let days = written
             .iter()
             .filter(|(date, ..)| from <= date.as_str() && date.as_str() < to);
         days.filter(|(_, side, reason)| side == what || reason == what)
@@ -256,7 +256,7 @@ fn the_kill_state_binds_from_its_day_on_as_on_a_board() {
 }
 
 #[test]
-fn a_table_of_predictions_decides_as_the_bundles_that_made_it() {
+fn a_table_of_predictions_decides_as_its_bundles() {
     let dir = tempfile::tempdir().unwrap();
     let bundles = "{data}/002032.SZ.csv --strategy {models}/baseline-factors,{models}/baseline-direction --no-pages";
     let first = run(bundles, &dir.path().join("a")).unwrap();
@@ -276,13 +276,13 @@ fn a_table_of_predictions_decides_as_the_bundles_that_made_it() {
         let read = |line: &Line| fs::read(line.dir.join(name)).unwrap();
         assert!(read(&first[0]) == read(&second[0]), "{name} differs");
     }
-    // A prediction that cannot be one is refused with its line.
+    // An invalid prediction is rejected with its line.
     fs::write(&table, text.replacen(",0.", ",NaN,0.", 1)).unwrap();
     assert!(run(&by_table, &dir.path().join("c")).is_err());
 }
 
 #[test]
-fn a_portfolio_shares_one_account_and_its_page_needs_nothing_from_outside() {
+fn a_portfolio_shares_one_account_and_its_page_is_self_contained() {
     let dir = tempfile::tempdir().unwrap();
     let settings = dir.path().join("settings.toml");
     fs::write(
@@ -299,14 +299,14 @@ fn a_portfolio_shares_one_account_and_its_page_needs_nothing_from_outside() {
     let symbols: std::collections::BTreeSet<&str> = positions.iter().map(|row| &row[1]).collect();
     assert_eq!(symbols.len(), 2, "both stocks are held");
     let page = fs::read_to_string(lines[0].dir.join("report.html")).unwrap();
-    for wanted in [
+    for expected in [
         "<h2>Account",
         "<h2>Drawdown",
         "class=\"months\"",
         "<h2>Orders",
         "<title>2013-",
     ] {
-        assert!(page.contains(wanted), "{wanted}");
+        assert!(page.contains(expected), "{expected}");
     }
     let fills = records(&lines[0].dir.join("fills.csv")).len();
     assert_eq!(
@@ -323,7 +323,7 @@ fn a_portfolio_shares_one_account_and_its_page_needs_nothing_from_outside() {
     balanced(&page);
 }
 
-/// Every element that is opened is closed, in order.
+/// Checks that every opened element is closed, in order.
 fn balanced(page: &str) {
     let mut open: Vec<&str> = Vec::new();
     for part in page.split('<').skip(1) {
@@ -341,7 +341,7 @@ fn balanced(page: &str) {
 }
 
 #[test]
-fn what_cannot_be_run_is_refused_with_its_reason() {
+fn invalid_arguments_are_rejected_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let settings = dir.path().join("settings.toml");
     let both = "--strategy {models}/baseline-factors,{models}/baseline-direction";
@@ -390,7 +390,7 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_rule_takes_the_defaults_of_what_it_leaves_out_and_other_gaps_are_named() {
+fn a_rule_takes_defaults_for_absent_fields_and_other_gaps_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("settings.toml");
     let read = |text: &str| {
@@ -408,9 +408,9 @@ fn a_rule_takes_the_defaults_of_what_it_leaves_out_and_other_gaps_are_named() {
     assert!(refused("rule = { entre = 0.1 }").contains("entre"));
 }
 
-/// Hold and cash stand beside every run: in its lines, its files and its page, by the same broker and costs.
+/// Hold and cash accompany every run: in its lines, its files and its page, with the same broker and costs.
 #[test]
-fn hold_and_cash_stand_beside_every_run() {
+fn hold_and_cash_accompany_every_run() {
     let dir = tempfile::tempdir().unwrap();
     let lines = run(&format!("{TWO_STOCKS} --mode return,class"), dir.path()).unwrap();
     for line in &lines {
@@ -426,7 +426,7 @@ fn hold_and_cash_stand_beside_every_run() {
         let page = fs::read_to_string(line.dir.join("report.html")).unwrap();
         assert!(page.contains(">hold</th>") && page.contains(">cash</th>"));
     }
-    // Both modes of one stock have one alternative.
+    // Both modes of one stock have the same alternative.
     assert_eq!(lines[0].label.symbol, lines[2].label.symbol);
     assert_eq!(lines[0].alternatives, lines[2].alternatives);
     let table = records(&dir.path().join("summary.csv"));
@@ -434,7 +434,7 @@ fn hold_and_cash_stand_beside_every_run() {
 }
 
 #[test]
-fn the_headline_of_the_readme_is_what_its_command_says() {
+fn the_headline_of_the_readme_equals_the_output_of_its_command() {
     let dir = tempfile::tempdir().unwrap();
     let text = "{data}/002032.SZ.csv --strategy {models}/cae-factors,{models}/multi-gan-direction --from 2014-07-18";
     let shown = run_command(&args(text, dir.path())).unwrap().lines;
@@ -444,7 +444,7 @@ fn the_headline_of_the_readme_is_what_its_command_says() {
     }
 }
 
-/// Writes a table of bars of `600101.SH` and the predictions `date return`, and answers the one line of a run.
+/// Writes a table of bars of `600101.SH` and the predictions `date return`, and returns the line of the run.
 fn one_stock(dir: &Path, bars: &str, predictions: &[(&str, f64)], more: &str) -> Line {
     fs::write(dir.join("600101.SH.csv"), bars).unwrap();
     let mut text = "symbol,date,predicted_return,down,flat,up\n".to_owned();
@@ -468,7 +468,7 @@ const PLAIN: &str = "date,open,high,low,close,volume,amount\n\
     2023-02-03,10.00,10.10,9.90,10.00,100000002,1000000020\n";
 
 #[test]
-fn without_events_and_references_the_size_of_missing_dividends_is_an_assumption_and_called_so() {
+fn without_events_and_references_the_size_of_missing_dividends_is_marked_as_assumed() {
     let dir = tempfile::tempdir().unwrap();
     let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], "");
     let [missing] = &line.missing_dividends[..] else {
@@ -481,10 +481,10 @@ fn without_events_and_references_the_size_of_missing_dividends_is_an_assumption_
         (0, Some(16_361))
     );
     let page = fs::read_to_string(line.dir.join("report.html")).unwrap();
-    let told = "no ex-right events given: the bars of 1 stock have no reference prices, so every cash dividend inside the price \
+    let expected = "no ex-right events given: the bars of 1 stock have no reference prices, so every cash dividend inside the price \
                 limits is missing; for 2 days with shares, at an assumed 2 % a year, that would be about 164 CNY";
-    assert!(page.contains(told), "{page}");
-    // A table of events says that there was none.
+    assert!(page.contains(expected), "{page}");
+    // A table of events states that there was none.
     let events = dir.path().join("events.csv");
     fs::write(
         &events,
@@ -497,7 +497,7 @@ fn without_events_and_references_the_size_of_missing_dividends_is_an_assumption_
 }
 
 #[test]
-fn names_of_a_stock_that_is_not_traded_end_nothing_and_unclear_ones_of_a_traded_stock_are_told() {
+fn names_of_an_untraded_stock_are_ignored_and_unclear_ones_of_a_traded_stock_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let names = dir.path().join("names.csv");
     let header = "ts_code,name,start_date,end_date,change_reason\n";
@@ -518,7 +518,7 @@ fn names_of_a_stock_that_is_not_traded_end_nothing_and_unclear_ones_of_a_traded_
           from 2001-01-01 to an open end and 甲 from 2001-01-01 to an open end; counted as under special treatment"
         ]
     );
-    // The narrower limit holds: an open at 10.50 is one of special treatment.
+    // The narrower limit applies: an open at 10.50 is at the limit of special treatment.
     let locked = "date,open,high,low,close,volume,amount\n\
         2023-02-01,10.00,10.10,9.90,10.00,100000000,1000000000\n\
         2023-02-02,10.50,10.50,10.40,10.50,100000000,1049000000\n\
@@ -551,7 +551,7 @@ fn a_sale_on_the_first_day_of_the_delisting_period_fills_far_below_the_limit() {
 }
 
 #[test]
-fn a_delisting_that_a_bar_contradicts_is_left_out_and_a_long_silence_is_told() {
+fn a_delisting_that_a_bar_contradicts_is_left_out_and_a_long_gap_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let stocks = dir.path().join("stocks.csv");
     let header = "ts_code,name,list_date,delist_date\n";
@@ -568,7 +568,7 @@ fn a_delisting_that_a_bar_contradicts_is_left_out_and_a_long_silence_is_told() {
              price limit, is not known; the usual limits are taken"
         ]
     );
-    // Delisted behind the last bar: the account lasts until then, and what it holds is nothing.
+    // Delisted after the last bar: the account lasts until then, and its holding is worth zero.
     fs::write(&stocks, format!("{header}600101.SH,a,20010101,20230210\n")).unwrap();
     let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], &more);
     let last = records(&line.dir.join("equity.csv")).pop().unwrap();

@@ -1,4 +1,4 @@
-//! The commands refuse each defect of a bundle with the contract's message, as the stages do.
+//! The commands reject each defect of a bundle with the contract's message, as the stages do.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../heqis-bundle/tests/support/mod.rs"]
@@ -24,7 +24,7 @@ struct Predict {
     args: PredictArgs,
 }
 
-/// A table of bars, the strategy of the pair, and where the result is written.
+/// Returns a command line with a table of bars, the strategy of the pair, and the directory of the result.
 fn words(command: &str, strategy: &str, out: &Path) -> Vec<String> {
     let bars = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare/002032.SZ.csv");
     let words = [
@@ -53,7 +53,7 @@ fn verified(bundle: PathBuf) -> Result<(), LabError> {
 }
 
 #[test]
-fn backtest_predict_and_verify_refuse_every_defect_with_the_contracts_message() {
+fn backtest_predict_and_verify_reject_every_defect_with_the_contracts_message() {
     let root = tempfile::tempdir().unwrap();
     let (factors, direction) = (root.path().join("factors"), root.path().join("direction"));
     bundles::factors(&factors);

@@ -1,5 +1,5 @@
-//! Files of bars through whole commands: what is lost leaves a hole and no false move, adjusted tables give what traded
-//! ones give, a market without a close loses no minute, and too much loss writes nothing.
+//! Files of bars through complete commands: lost rows leave a hole and no false move, adjusted tables give the same results
+//! as unadjusted ones, a market without a close loses no minute, and above the limit of lost rows nothing is written.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -46,7 +46,7 @@ fn moves(inputs: &Path, out: &Path) -> Options {
     }
 }
 
-/// What happens to a row.
+/// Damage to a row.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     None,
@@ -59,7 +59,7 @@ enum Damage {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Fault L1 and its kind: every label is the move between two closes that were accepted, whatever lies between them.
+    /// Fault L1 and similar ones: every label is the move between two accepted closes, whatever lies between them.
     #[test]
     fn labels_are_the_moves_between_accepted_closes_whatever_was_lost(
         steps in prop::collection::vec((-90i64..=90, prop_oneof![
@@ -97,7 +97,7 @@ proptest! {
                 accepted.push((day, close));
             }
             day = next_weekday(day);
-            // No holiday of the exchange in this span may look like a lost day.
+            // No holiday of the exchange in this span may count as a lost day.
             while ("2015-02-18".parse::<Date>().unwrap().."2015-02-25".parse().unwrap()).contains(&day)
                 || day == "2015-04-06".parse().unwrap()
             {
@@ -110,7 +110,7 @@ proptest! {
         prepare::prepare(&moves(&table, &out)).unwrap();
         let rows = rows(&out, "600000.SH");
         let stored: Vec<(Date, i64)> = rows.bars().iter().map(|bar| (bar.date, (bar.close * 100.0).round() as i64)).collect();
-        // Without a reference the limits cannot be told from a lost fall: a bar may be rejected or doubted then.
+        // Without a reference price the limits are unknown: a bar may then be rejected or marked.
         if given {
             prop_assert_eq!(&stored, &accepted);
         }
@@ -131,7 +131,7 @@ proptest! {
     }
 }
 
-/// A stock as it traded, with its ex-rights, and the factor of each day over that of the last one.
+/// A stock at unadjusted prices, with its ex-rights, and the factor of each day relative to that of the last day.
 struct Traded {
     table: String,
     events: String,
@@ -139,7 +139,7 @@ struct Traded {
     limit_days: usize,
 }
 
-/// 1,500 days that meet their limits often, with a dividend or a bonus every 150 days.
+/// Returns 1,500 days that often reach their limits, with a dividend or a bonus every 150 days.
 fn traded(seed: u64) -> Traded {
     let mut state = seed;
     let mut random = move |below: u64| {
@@ -213,10 +213,10 @@ fn traded(seed: u64) -> Traded {
     }
 }
 
-/// Fault L2: the adjusted table of a stock gives the features and labels of the one that traded, within the rounding of
-/// its prices, and no day at a limit is lost in either.
+/// Fault L2: the adjusted table of a stock gives the features and labels of the unadjusted one, within the rounding of its
+/// prices, and no day at a limit is lost in either.
 #[test]
-fn an_adjusted_table_gives_what_the_traded_one_gives_with_its_events() {
+fn an_adjusted_table_gives_the_results_of_the_unadjusted_one_with_events() {
     let root = tempfile::tempdir().unwrap();
     for seed in 1..=3 {
         let stock = traded(seed);
@@ -279,7 +279,7 @@ fn an_adjusted_table_gives_what_the_traded_one_gives_with_its_events() {
                     .min(b.bars()[row].close);
             if let (Some(x), Some(y)) = (a.features(row), b.features(row)) {
                 for (name, (x, y)) in features.iter().zip(x.iter().zip(y)) {
-                    // K is a place within a range of about a tenth of the price; the others move like prices.
+                    // K is a position within a range of about a tenth of the price; the others scale with prices.
                     let allowed = if *name == "k" { 40.0 } else { 2.5 } * rounding;
                     assert!(
                         (x - y).abs() <= allowed,
@@ -295,7 +295,7 @@ fn an_adjusted_table_gives_what_the_traded_one_gives_with_its_events() {
                 (x, y) => assert_eq!(x.is_some(), y.is_some(), "{row}"),
             }
         }
-        // A backtest on them says what it cannot know, and credits no event twice.
+        // A backtest on them reports the missing information, and credits no event twice.
         let p = root.path().join("p.csv");
         fs::write(
             &p,
@@ -333,17 +333,17 @@ fn run(text: &str, out: &Path) -> heqis_lab::backtest::Line {
         .swap_remove(0)
 }
 
-/// 45,000 minutes of an instrument that never closes, with gaps, in a text of its zone or of another one with summer time.
+/// 45,000 minutes of an instrument that never closes, with gaps, in a text of its time zone or of one with summer time.
 fn minutes(zone: &str) -> (String, Vec<i64>) {
     let mut text = String::from("symbol,datetime,open,high,low,close,volume\n");
     let mut times = Vec::new();
-    // From 2024-03-08 to 2024-04-09: over the night in which New York puts its clocks forward.
+    // From 2024-03-08 to 2024-04-09: across the start of summer time in New York.
     let start = 1_709_856_000i64;
     let mut price = 60_000i64;
     let mut minute = 0i64;
     while times.len() < 45_000 {
         minute += 1;
-        // A gap of an hour now and then, over midnight too.
+        // Occasional gaps of an hour, also across midnight.
         if minute % 9_973 == 0 {
             minute += 60;
         }
@@ -377,7 +377,7 @@ fn minutes(zone: &str) -> (String, Vec<i64>) {
     (text, times)
 }
 
-/// Fault L3: no minute of a market that never closes is lost or moved, on its way into a data set or through a backtest.
+/// Fault L3: no minute of a market that never closes is lost or shifted in a data set or a backtest.
 #[test]
 fn a_market_that_never_closes_loses_no_minute() {
     let root = tempfile::tempdir().unwrap();
@@ -399,7 +399,7 @@ fn a_market_that_never_closes_loses_no_minute() {
             stored.len(),
             times.len()
         );
-        // The day of each bar is that of the market, whatever zone the text is of.
+        // The day of each bar is that of the market, whatever the time zone of the text.
         for bar in rows.bars().iter().step_by(97) {
             assert_eq!(
                 i64::from(bar.date.days()),
@@ -438,7 +438,7 @@ fn a_market_that_never_closes_loses_no_minute() {
 }
 
 #[test]
-fn above_the_share_that_may_be_lost_nothing_is_written() {
+fn above_the_limit_of_lost_rows_nothing_is_written() {
     let root = tempfile::tempdir().unwrap();
     let stock = traded(7);
     let text: Vec<String> = stock
@@ -500,10 +500,10 @@ fn above_the_share_that_may_be_lost_nothing_is_written() {
     assert!(run("0.6").is_ok());
 }
 
-/// Faults D21 to D29: one file of a directory that gives nothing is left out by name, one that was named itself is an error
+/// Faults D21 to D29: a file of a directory without usable rows is left out by name; one given by its own path is an error
 /// with its reason.
 #[test]
-fn a_directory_is_read_without_what_is_no_table_and_says_so() {
+fn files_of_a_directory_that_are_not_tables_are_left_out_with_a_warning() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("tables");
     fs::create_dir_all(&dir).unwrap();

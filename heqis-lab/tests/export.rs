@@ -1,4 +1,4 @@
-//! A trained run becomes bundles that compute what the networks compute, fit each other, and say what they are.
+//! A trained run is exported to bundles that compute what the networks compute, match each other, and describe themselves.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -23,7 +23,7 @@ use market::{closes, files, prepared};
 use rand_chacha::rand_core::Rng;
 use trainings::small;
 
-/// Trains for a moment: recurrent and attentive generators, and one with an encoder inside, each with another window.
+/// Trains briefly: recurrent and attention generators, and one with an own encoder, each with another window.
 fn trained_run(root: &Path) -> TrainedRun {
     let series = [3, 4].map(|seed| closes(400, seed, |rng, _| rng.next_u32().is_multiple_of(2)));
     let set = prepared(root, &series);
@@ -46,7 +46,7 @@ fn args(run: &TrainedRun, out: &Path, target: &str) -> ExportArgs {
 }
 
 #[test]
-fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_same_bytes() {
+fn every_bundle_computes_what_was_trained_and_an_export_repeats_to_the_byte() {
     let root = tempfile::tempdir().unwrap();
     let trained = trained_run(root.path());
     let out = root.path().join("models");
@@ -84,7 +84,7 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
         }
     }
 
-    // The two halves of the pipeline: one scaler, and the direction model names the encoder that it was trained on.
+    // Both models have the same scaler, and the direction model names the encoder that it was trained on.
     let factors = Bundle::load(out.join("factors")).unwrap();
     let scaler: serde_json::Value = serde_json::from_slice(factors.scaler_params()).unwrap();
     assert_eq!(
@@ -149,7 +149,7 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
 }
 
 #[test]
-fn another_run_is_compared_in_the_table_when_it_has_the_same_samples() {
+fn another_run_with_the_same_samples_is_compared_in_the_table() {
     let root = tempfile::tempdir().unwrap();
     let game = trained_run(root.path());
     let other = |name: &str, generator: usize| {
@@ -160,7 +160,7 @@ fn another_run_is_compared_in_the_table_when_it_has_the_same_samples() {
         TrainedRun::open(&dir).unwrap()
     };
     let corpus = game.corpus().unwrap();
-    // The second generator looks back furthest, so that a game of it alone has the same samples.
+    // The second generator has the longest look-back, so that a training of it alone has the same samples.
     let pair = [other("pair", 1)];
     let table = trained::table(&game, &corpus, 1, &pair).unwrap();
     assert_eq!(table.entries().len(), (6 + 2 * 4 + 2) * 2);
@@ -184,7 +184,7 @@ fn the_table_of_a_run_compares_every_network_with_every_baseline_on_the_same_ite
     let trained = trained_run(root.path());
     let corpus = trained.corpus().unwrap();
     let table = trained::table(&trained, &corpus, 3, &[]).unwrap();
-    // Six baselines; three generators and their ensemble, before and after the game; three folds and the test span.
+    // Six baselines; three generators and their ensemble, before and after the adversarial phase; three folds and the test span.
     assert_eq!(table.entries().len(), (6 + 2 * 4) * 4);
     let test = corpus.samples(Split::Test).len();
     let of = |span: &str| {
@@ -200,13 +200,13 @@ fn the_table_of_a_run_compares_every_network_with_every_baseline_on_the_same_ite
         .map(|fold| of(&format!("validation {fold}"))[0])
         .sum();
     assert_eq!(folds, corpus.samples(Split::Validation).len());
-    // The generators' own predictions, measured by another hand.
-    let said = trained
+    // The generators' own predictions, with independently computed metrics.
+    let found = trained
         .generators(heqis_train::train::SavedWeights::Best)
         .unwrap()[0]
         .predict(&corpus, Split::Test)
         .unwrap();
-    let mse = said
+    let mse = found
         .iter()
         .map(|p| (p.predicted_return - p.actual_return).powi(2))
         .sum::<f64>()
@@ -264,13 +264,13 @@ fn a_run_predicts_what_its_bundles_predict() {
             ..predicting("bundles.csv", "best")
         };
         predict(&bundles).unwrap();
-        let told = table(&format!("p-{target}.csv"));
-        assert_eq!(told, table("bundles.csv"), "{target}");
+        let text = table(&format!("p-{target}.csv"));
+        assert_eq!(text, table("bundles.csv"), "{target}");
         assert!(
-            told.lines().skip(1).all(|line| line.ends_with(&seen_to)),
+            text.lines().skip(1).all(|line| line.ends_with(&seen_to)),
             "{target}"
         );
-        assert!(told.lines().count() > 600, "{target}");
+        assert!(text.lines().count() > 600, "{target}");
     }
     let best = trained::best(&trained).unwrap();
     assert_eq!(table("best.csv"), table(&format!("p-{best}.csv")));

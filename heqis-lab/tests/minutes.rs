@@ -1,4 +1,4 @@
-//! Minute bars are read, cleaned, stored and labelled as days are: several bars a day, each with its own time.
+//! Minute bars are read, cleaned, stored and labelled like daily bars: several bars each day, each with its own time.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -13,7 +13,7 @@ use heqis_lab::data::show::{self, ShowArgs};
 use heqis_quant::{CleanConfig, Date, Marks, Symbol};
 use market::{files, options};
 
-/// Four days of five-minute bars of one stock in the vendor's shape, newest first.
+/// Returns four days of five-minute bars of one stock in the vendor's format, newest first.
 fn table() -> String {
     let header = "ts_code,trade_time,close,open,high,low,vol,amount\n";
     let mut rows = Vec::new();
@@ -48,7 +48,7 @@ fn bars_of_minutes_become_a_data_set() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("minutes.csv");
     let mut text = table();
-    // One minute twice, one a fourth above the last close of the day before, and one missing.
+    // One minute occurs twice, one is a fourth above the previous day's close, and one is missing.
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let duplicate = lines
         .iter()
@@ -90,19 +90,19 @@ fn bars_of_minutes_become_a_data_set() {
             .all(|pair| pair[0].time_ns < pair[1].time_ns)
     );
     assert_eq!(bars[0].volume_shares, 1000.0);
-    let told: Vec<(String, String)> = report::read(data.dir())
+    let text: Vec<(String, String)> = report::read(data.dir())
         .unwrap()
         .into_iter()
         .map(|line| (line.date, line.reason))
         .collect();
     assert_eq!(
-        told,
+        text,
         [
             ("2024-01-03".to_owned(), "duplicate".to_owned()),
             ("2024-01-05".to_owned(), "outside_limits".to_owned())
         ]
     );
-    // The hole and the bar that was turned down are gaps; a lunch and a night are not.
+    // The hole and the rejected bar are gaps; a lunch break and a night are not.
     let clock = |time_ns: i64| (time_ns / 60_000_000_000 + 480) % 1440;
     let gaps: Vec<(String, i64)> = bars
         .iter()
@@ -116,7 +116,7 @@ fn bars_of_minutes_become_a_data_set() {
             ("2024-01-05".to_owned(), 9 * 60 + 45)
         ]
     );
-    // A label is the next bar, of the same day or of the next one.
+    // A label refers to the next bar, of the same day or of the next one.
     for (row, pair) in bars.windows(2).enumerate() {
         let next = rows.next()[row].unwrap();
         assert_eq!(next.date, pair[1].date);
@@ -125,7 +125,7 @@ fn bars_of_minutes_become_a_data_set() {
     assert!(rows.next()[bars.len() - 1].is_none());
     let manifest = data.manifest();
     assert_eq!(manifest.files[0].days.len(), 4);
-    // The last label of the training span looks at the next day and is left out of the scaler; its features are not.
+    // The last label of the training span depends on the next day, so the scaler leaves it out, but not its features.
     assert_eq!(manifest.rows.scaler, 2 * 48 - 5);
     let day = data
         .day(Date::parse("2024-01-04").unwrap(), Columns::All)

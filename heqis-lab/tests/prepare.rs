@@ -1,5 +1,5 @@
-//! Data sets are prepared the same way whatever the threads, the arrangement of files and what was there before; the
-//! future changes nothing of the past; and a killed writer leaves the last good version.
+//! A data set does not depend on threads, the arrangement of files and earlier versions; later rows do not change earlier
+//! ones; and a killed writer leaves the last complete version.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -29,7 +29,7 @@ fn tables(root: &Path, symbols: usize, days: usize) -> PathBuf {
     dir
 }
 
-/// All series of a data set in the order of symbols.
+/// Returns all series of a data set in the order of symbols.
 fn everything(out: &Path) -> Vec<Rows> {
     let data = DataSet::open(out).unwrap();
     let mut reader = data.series(Columns::All).unwrap();
@@ -67,7 +67,7 @@ fn files_by_symbol_by_day_and_newest_first_give_the_same_rows() {
     let all: Vec<Vec<String>> = (0..5).map(|index| rows(index, 300)).collect();
     for (at, _) in all[0].iter().enumerate() {
         let mut text = format!("symbol,{HEADER}");
-        // The order of symbols within a day is of no importance either.
+        // The order of symbols within a day does not matter either.
         for index in [3, 0, 4, 2, 1] {
             text += &format!("{},{}\n", symbol(index), all[index][at]);
         }
@@ -91,7 +91,7 @@ fn files_by_symbol_by_day_and_newest_first_give_the_same_rows() {
 }
 
 #[test]
-fn the_rows_and_the_scaler_are_those_that_the_market_half_computes() {
+fn the_rows_and_the_scaler_are_those_of_the_quant_crate() {
     let root = tempfile::tempdir().unwrap();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare");
     let out = root.path().join("out");
@@ -104,7 +104,7 @@ fn the_rows_and_the_scaler_are_those_that_the_market_half_computes() {
     })
     .unwrap();
 
-    // The same from the reader, the cleaner and the features, bar by bar, with all rows in memory.
+    // The same result from the reader, the cleaner and the features, bar by bar, with all rows in memory.
     let (mut fitted_on, mut targets) = (Vec::new(), Vec::new());
     let mut stored = everything(&out).into_iter();
     for name in ["000300.SH", "002032.SZ", "600000.SH"] {
@@ -155,7 +155,7 @@ fn the_rows_and_the_scaler_are_those_that_the_market_half_computes() {
 }
 
 #[test]
-fn the_future_changes_nothing_of_the_past() {
+fn later_rows_do_not_change_earlier_ones() {
     let root = tempfile::tempdir().unwrap();
     let whole_out = root.path().join("whole");
     let days = 500;
@@ -185,7 +185,7 @@ fn the_future_changes_nothing_of_the_past() {
                     long.features(row),
                     "row {row} of {cut}"
                 );
-                // The last label looks at the day that is cut off, and no other may.
+                // Only the last label depends on the removed day.
                 let known = (row + 1 < cut).then(|| long.next()[row]).flatten();
                 assert_eq!(short.next()[row], known, "row {row} of {cut}");
             }
@@ -194,14 +194,14 @@ fn the_future_changes_nothing_of_the_past() {
 }
 
 #[test]
-fn a_wild_day_behind_the_training_span_moves_neither_the_scaler_nor_its_target() {
+fn an_outlier_after_the_training_span_changes_neither_the_scaler_nor_its_target() {
     let root = tempfile::tempdir().unwrap();
     let calm = tables(root.path(), 2, 300);
     let wild = root.path().join("wild");
     std::fs::create_dir(&wild).unwrap();
     for index in 0..2 {
         let mut rows = rows(index, 300);
-        // The first day of 2016 opens and closes at a limit that no day of the walk reaches.
+        // The first day of 2016 opens and closes at a limit that no day of the random walk reaches.
         let close: f64 = rows[258].split(',').nth(4).unwrap().parse().unwrap();
         let up = ((close * 110.0).floor()) / 100.0;
         rows[259] = format!("2016-01-01,{up},{up},{up},{up},5");
@@ -225,7 +225,7 @@ fn a_wild_day_behind_the_training_span_moves_neither_the_scaler_nor_its_target()
 fn an_update_computes_only_what_changed_and_equals_a_full_run() {
     let root = tempfile::tempdir().unwrap();
     let dir = tables(root.path(), 12, 300);
-    // One symbol with rejects that must survive being copied, and one file that holds two symbols.
+    // One symbol with rejects that must be copied, and one file with two symbols.
     let mut faulty = rows(3, 300);
     faulty[40] = faulty[40].replace("2015-", "2015x");
     faulty.insert(50, faulty[49].clone());
@@ -262,12 +262,12 @@ fn an_update_computes_only_what_changed_and_equals_a_full_run() {
     };
     let before = inode();
     assert_eq!(update(), (2, 12));
-    // Nothing of 2015 is new, so its file is the one that was there.
+    // Nothing of 2015 is new, so its file is reused.
     assert_eq!(inode(), before);
-    // A file of two symbols, one of which is as it was.
+    // A file of two symbols, one of which is unchanged.
     std::fs::write(&mixed, mixed_text(302)).unwrap();
     assert_eq!(update(), (1, 13));
-    // A new symbol, and one that is gone.
+    // A new symbol, and a removed one.
     write_table(&dir, 40, &rows(40, 300));
     std::fs::remove_file(dir.join(format!("{}.csv", symbol(2)))).unwrap();
     assert_eq!(update(), (1, 13));
@@ -278,10 +278,10 @@ fn an_update_computes_only_what_changed_and_equals_a_full_run() {
         .for_each(|row| more += &format!("{},{row}\n", symbol(8)));
     std::fs::write(dir.join("more.csv"), &more).unwrap();
     assert_eq!(update(), (1, 13));
-    // And without that file again.
+    // The same without that file.
     std::fs::remove_file(dir.join("more.csv")).unwrap();
     assert_eq!(update(), (1, 13));
-    // Another setting concerns everything.
+    // Another setting affects all series.
     let outcome = prepare::prepare(&Options {
         flat_band: 0.01,
         ..options(&[&dir], &out)
@@ -291,7 +291,7 @@ fn an_update_computes_only_what_changed_and_equals_a_full_run() {
 }
 
 #[test]
-fn every_row_that_is_turned_down_is_told_with_place_and_reason() {
+fn every_rejected_row_is_reported_with_place_and_reason() {
     let root = tempfile::tempdir().unwrap();
     let dir = tables(root.path(), 2, 300);
     let mut table = rows(0, 300);
@@ -303,7 +303,7 @@ fn every_row_that_is_turned_down_is_told_with_place_and_reason() {
     let path = write_table(&dir, 0, &table);
     let out = root.path().join("out");
     let outcome = prepare::prepare(&options(&[&dir], &out)).unwrap();
-    let told: Vec<(u32, String, String)> = report::read(DataSet::open(&out).unwrap().dir())
+    let output: Vec<(u32, String, String)> = report::read(DataSet::open(&out).unwrap().dir())
         .unwrap()
         .into_iter()
         .inspect(|line| assert_eq!(Path::new(&line.file), path))
@@ -317,7 +317,7 @@ fn every_row_that_is_turned_down_is_told_with_place_and_reason() {
         (301, "2016-02-26", "duplicate"),
     ];
     assert_eq!(
-        told,
+        output,
         expected.map(|(row, date, reason)| (row, date.to_owned(), reason.to_owned()))
     );
     let manifest = outcome.manifest;
@@ -327,7 +327,7 @@ fn every_row_that_is_turned_down_is_told_with_place_and_reason() {
 }
 
 #[test]
-fn what_cannot_be_prepared_is_refused_and_the_data_set_stays() {
+fn invalid_input_is_rejected_and_the_data_set_is_kept() {
     let root = tempfile::tempdir().unwrap();
     let dir = tables(root.path(), 3, 300);
     let out = root.path().join("out");
@@ -365,14 +365,14 @@ fn what_cannot_be_prepared_is_refused_and_the_data_set_stays() {
         &options(&[&nameless], &out),
         "no row is a bar: there is no row",
     );
-    // A second writer is told to wait for the first.
+    // A second writer is rejected while the first runs.
     let draft = heqis_data::store::Draft::begin(&out).unwrap();
     refused(&options(&[&dir], &out), "another process is writing");
     draft.discard().unwrap();
 }
 
 #[test]
-fn a_digest_of_a_series_sees_every_value_and_no_place() {
+fn the_digest_of_a_series_depends_on_every_value_and_not_on_its_file() {
     let bar = |text: &str| {
         let table = format!("{HEADER}{text}\n");
         let symbol = Symbol::parse("600000.SH").unwrap();
@@ -403,7 +403,7 @@ fn a_digest_of_a_series_sees_every_value_and_no_place() {
     }
 }
 
-/// The number that the file system gives a file, whatever its names.
+/// Returns the inode number of a file.
 #[cfg(unix)]
 fn file_number(path: &Path) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap())
@@ -414,7 +414,7 @@ fn file_number(_: &Path) -> u64 {
     0
 }
 
-/// Starts the real program.
+/// Returns the command of the real program.
 fn heqis_lab(dir: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heqis-lab"));
     command.arg("prepare").arg(dir).arg("--out").arg(out).args([
@@ -435,7 +435,7 @@ fn heqis_lab(dir: &Path, out: &Path) -> Command {
 
 #[cfg(unix)]
 #[test]
-fn a_killed_writer_leaves_the_last_good_version_and_the_next_one_repairs() {
+fn a_killed_writer_leaves_the_last_complete_version_and_the_next_one_repairs() {
     use std::os::unix::process::ExitStatusExt;
 
     let root = tempfile::tempdir().unwrap();
@@ -448,11 +448,11 @@ fn a_killed_writer_leaves_the_last_good_version_and_the_next_one_repairs() {
     let good = files(&out);
     let series = everything(&out);
 
-    // Killed while it reads, when it has sorted, and while it stores.
+    // Killed while reading, after sorting, and while storing.
     for sign in ["runs", "runs/new/run-0", "bars/2015.parquet"] {
         let mut child = heqis_lab(&dir, &out).spawn().unwrap();
-        let seen = out.join("draft").join(sign);
-        while !seen.exists() && child.try_wait().unwrap().is_none() {
+        let signal = out.join("draft").join(sign);
+        while !signal.exists() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         child.kill().unwrap();
@@ -479,7 +479,7 @@ fn a_killed_writer_leaves_the_last_good_version_and_the_next_one_repairs() {
 }
 
 #[test]
-fn the_command_line_answers_in_lines_and_in_json_and_names_what_it_refuses() {
+fn the_command_prints_lines_or_json_and_names_invalid_arguments() {
     let root = tempfile::tempdir().unwrap();
     let dir = tables(root.path(), 3, 300);
     let out = root.path().join("out");
@@ -515,27 +515,27 @@ fn the_command_line_answers_in_lines_and_in_json_and_names_what_it_refuses() {
         )
     };
 
-    let (good, told, _) = prepare(&[
+    let (good, output, _) = prepare(&[
         "--calendar",
         calendar.to_str().unwrap(),
         "--clean",
         clean.to_str().unwrap(),
     ]);
     assert!(good);
-    assert!(told.contains("rejected: 3 closed_market"), "{told}");
-    // Seven per cent are too much for a stock under special treatment.
-    assert!(told.contains("rejected: 1 outside_limits"), "{told}");
+    assert!(output.contains("rejected: 3 closed_market"), "{output}");
+    // A move of 7 % exceeds the limit of a stock under special treatment.
+    assert!(output.contains("rejected: 1 outside_limits"), "{output}");
     let manifest = Manifest::read(&out).unwrap();
     assert_eq!(manifest.settings.clean.st_symbols.len(), 1);
     assert_eq!(manifest.tables[0].role, "calendar");
 
-    let (good, told, _) = prepare(&["--json", "--train-fraction", "0.5"]);
+    let (good, output, _) = prepare(&["--json", "--train-fraction", "0.5"]);
     assert!(good);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["rows"]["bars"], 900);
-    assert_eq!(told["symbols"], 3);
-    // Half of 300 weekdays behind 2015-01-05 end on a Friday.
-    assert_eq!(told["scaler_span"]["to"], "2015-07-31");
+    let output: serde_json::Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(output["rows"]["bars"], 900);
+    assert_eq!(output["symbols"], 3);
+    // Half of 300 weekdays after 2015-01-05 end on a Friday.
+    assert_eq!(output["scaler_span"]["to"], "2015-07-31");
 
     for (wrong, part) in [
         (
@@ -551,13 +551,13 @@ fn the_command_line_answers_in_lines_and_in_json_and_names_what_it_refuses() {
         (["--clean", "/nowhere.json"], "/nowhere.json"),
         (["--train-to", "yesterday"], "yesterday"),
     ] {
-        let (good, _, told) = prepare(&wrong);
-        assert!(!good && told.contains(part), "{wrong:?}: {told}");
+        let (good, _, output) = prepare(&wrong);
+        assert!(!good && output.contains(part), "{wrong:?}: {output}");
     }
 }
 
 #[test]
-fn a_flat_band_that_swallows_all_labels_is_a_warning_of_the_set() {
+fn a_flat_band_that_covers_all_labels_is_a_warning() {
     let root = tempfile::tempdir().unwrap();
     let table = write_table(root.path(), 0, &rows(0, 300));
     let warnings = |flat_band: f64, name: &str| {
@@ -570,6 +570,6 @@ fn a_flat_band_that_swallows_all_labels_is_a_warning_of_the_set() {
         manifest.warnings
     };
     assert_eq!(warnings(0.005, "narrow"), Vec::<String>::new());
-    let told = warnings(0.5, "wide");
-    assert!(told[0].starts_with("100.0 % of 299 labels"), "{told:?}");
+    let output = warnings(0.5, "wide");
+    assert!(output[0].starts_with("100.0 % of 299 labels"), "{output:?}");
 }

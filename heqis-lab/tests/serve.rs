@@ -28,7 +28,7 @@ fn lab(arguments: &[&str]) -> Command {
 /// A server that is killed when the test ends.
 struct Served {
     child: Child,
-    said: Vec<String>,
+    lines: Vec<String>,
     host: String,
 }
 
@@ -44,18 +44,18 @@ impl Served {
         // Held from here on, so that the server ends with the test.
         let mut served = Self {
             child,
-            said: Vec::new(),
+            lines: Vec::new(),
             host: String::new(),
         };
         for line in stderr.lines() {
-            served.said.push(line.unwrap());
-            let last = served.said.last().unwrap();
+            served.lines.push(line.unwrap());
+            let last = served.lines.last().unwrap();
             if let Some(host) = last.strip_prefix("dashboard on http://") {
                 served.host = host.to_owned();
                 return served;
             }
         }
-        panic!("{:?}", served.said);
+        panic!("{:?}", served.lines);
     }
 
     fn get(&self, path: &str) -> (u16, Value) {
@@ -116,10 +116,10 @@ fn a_data_set_is_shown_with_its_stored_values() {
         journal.to_str().unwrap(),
     ]);
     assert_eq!(
-        served.said.len(),
+        served.lines.len(),
         1,
         "no link without a token: {:?}",
-        served.said
+        served.lines
     );
 
     let symbol = Symbol::parse("002032.SZ").unwrap();
@@ -191,7 +191,7 @@ fn a_data_set_is_shown_with_its_stored_values() {
 
 #[test]
 fn invalid_arguments_are_reported_at_the_start() {
-    for (arguments, said) in [
+    for (arguments, expected) in [
         (&["serve"][..], "required arguments"),
         (
             &["serve", "--results", "no/such/results"],
@@ -227,7 +227,7 @@ fn invalid_arguments_are_reported_at_the_start() {
         let output = lab(arguments).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && stderr.contains(said),
+            !output.status.success() && stderr.contains(expected),
             "{arguments:?}: {stderr}"
         );
     }

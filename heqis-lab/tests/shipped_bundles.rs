@@ -1,9 +1,9 @@
-//! The shipped trained bundles are what the committed settings and data make, and the shipped topologies use them as they
-//! were meant.
+//! The shipped trained bundles are reproducible from the committed settings and data, and the shipped topologies use them as
+//! intended.
 //!
-//! The training takes minutes: the test that remakes the bundles to the byte is ignored, and run by
-//! `cargo test -p heqis-lab --test shipped_bundles -- --ignored`. That a training repeats bit for bit is held by
-//! `train.rs` on small ones, and here settings and data to the digests that the bundles carry.
+//! The training takes minutes: the test that rebuilds the bundles to the byte is ignored, and run by
+//! `cargo test -p heqis-lab --test shipped_bundles -- --ignored`. `train.rs` checks on small trainings that a training repeats
+//! bit for bit; the tests here compare settings and data with the digests in the bundles.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ fn figures(manifest: &Manifest) -> Value {
 }
 
 #[test]
-fn settings_and_data_are_those_that_the_bundles_were_made_of() {
+fn settings_and_data_are_those_of_the_bundles() {
     let config = TrainConfig::read(&project().join("training/shipped.toml")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("002032.SZ");
@@ -58,10 +58,10 @@ fn settings_and_data_are_those_that_the_bundles_were_made_of() {
     }
 }
 
-/// What `convert` and `verify` add to a bundle is not of the training, and stands in fields of its own.
+/// The additions of `convert` and `verify` to a bundle are in fields of their own and not part of the training.
 #[test]
 #[ignore = "trains two games, some minutes"]
-fn the_commands_of_the_guide_remake_the_bundles_to_the_byte() {
+fn the_commands_of_the_guide_rebuild_the_bundles_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let copy = |name: &str| {
         let to = dir.path().join(name);
@@ -109,7 +109,7 @@ fn the_commands_of_the_guide_remake_the_bundles_to_the_byte() {
     }
 }
 
-/// A change of any setting is another training.
+/// A change of any setting makes another training.
 #[test]
 fn the_digest_of_settings_follows_their_meaning() {
     let path = project().join("training/shipped.toml");
@@ -130,7 +130,7 @@ fn the_bundles_load_and_pass_their_self_test_on_the_cpu() {
 
 /// Published daily direction accuracy lies between 56 and 59 per cent: much more would be a leak.
 #[test]
-fn the_accuracy_is_not_too_good_to_be_true() {
+fn the_accuracy_is_plausible() {
     let figures = figures(bundle("multi-gan-direction").manifest());
     for span in ["validation", "test"] {
         let direction = &figures[span]["returns"]["direction"];
@@ -172,7 +172,7 @@ fn the_feature_model_is_shipped_with_a_build_for_the_npu_that_passed_its_gate() 
     let trading = verified.trading.as_ref().unwrap();
     assert_eq!(trading.decisions, 0);
     assert_eq!(trading.reference_return, trading.backend_return);
-    // Without the NPU's library the CPU takes over, and says so.
+    // Without the NPU's library the CPU is used, and the reason is reported.
     let libraries = Libraries::from_env().with(RKNN_LIBRARY, "/nowhere/librknnrt.so");
     let list = [BackendKind::Rknn, BackendKind::Cpu];
     let opened = open_with(&bundle, &list, false, &libraries).unwrap();

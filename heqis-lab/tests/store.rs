@@ -1,4 +1,4 @@
-//! What is written to a data set is read back to the bit, by symbol, by day and whole; and `data` tells what is in it.
+//! A data set reads back to the bit, by symbol, by day and as a whole; and `data` shows and validates it.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
@@ -17,7 +17,7 @@ use heqis_quant::{Bar, CleanConfig, Cleaner, Date, FeatureSet, Marks, Symbol};
 use market::{options, rows, symbol, write_table};
 use proptest::prelude::*;
 
-/// A data set of some synthetic symbols, and its directory.
+/// Prepares a data set of synthetic symbols and returns its directory.
 fn prepared(root: &Path, symbols: usize, days: usize) -> PathBuf {
     let tables = root.join("tables");
     std::fs::create_dir(&tables).unwrap();
@@ -29,7 +29,7 @@ fn prepared(root: &Path, symbols: usize, days: usize) -> PathBuf {
     out
 }
 
-/// Puts other rows into a data set, as a fault or another program would.
+/// Replaces the rows of a data set, as a fault or another program would.
 fn replace(out: &Path, series: &[Rows]) {
     let mut manifest = Manifest::read(out).unwrap();
     let draft = Draft::begin(out).unwrap();
@@ -126,7 +126,7 @@ proptest! {
 }
 
 #[test]
-fn a_symbol_and_a_day_are_found_behind_the_first_row_group() {
+fn a_symbol_and_a_day_are_found_after_the_first_row_group() {
     let root = tempfile::tempdir().unwrap();
     // 150 symbols × 261 weekdays of 2015 make two row groups.
     let out = prepared(root.path(), 150, 300);
@@ -162,7 +162,7 @@ fn a_symbol_and_a_day_are_found_behind_the_first_row_group() {
 }
 
 #[test]
-fn series_that_do_not_come_in_order_are_refused() {
+fn series_out_of_order_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let names = ["return_1".to_owned()];
     let mut writer = BarsWriter::create(&dir.path().join("bars"), &names).unwrap();
@@ -204,7 +204,7 @@ fn series_that_do_not_come_in_order_are_refused() {
 }
 
 #[test]
-fn a_manifest_of_another_layout_is_refused_and_its_version_is_not_swept_away() {
+fn a_manifest_of_another_layout_is_rejected_and_its_version_is_kept() {
     let root = tempfile::tempdir().unwrap();
     let out = prepared(root.path(), 1, 300);
     let path = out.join(manifest::FILE);
@@ -233,7 +233,7 @@ fn a_manifest_of_another_layout_is_refused_and_its_version_is_not_swept_away() {
 }
 
 #[test]
-fn whatever_an_interrupted_publication_leaves_reads_as_the_old_version_and_is_cleared() {
+fn an_interrupted_publication_reads_as_the_old_version_and_is_cleared() {
     let root = tempfile::tempdir().unwrap();
     let out = prepared(root.path(), 2, 300);
     let before = market::files(&out);
@@ -245,7 +245,7 @@ fn whatever_an_interrupted_publication_leaves_reads_as_the_old_version_and_is_cl
             .unwrap()
     };
     let whole = rows();
-    // The new version has its name, its manifest is half written, and the old one is still in force.
+    // The new version has its name and a half-written manifest; the old one is still current.
     for dir in ["v-0123456789abcde1/bars", "draft/bars"] {
         std::fs::create_dir_all(out.join(dir)).unwrap();
         std::fs::write(out.join(dir).join("2015.parquet"), "half a file").unwrap();
@@ -277,7 +277,7 @@ fn damaged_files_are_errors_that_name_the_file() {
             .to_string();
         assert!(message.contains("2015.parquet: "), "{message}");
     }
-    // The next run does not build on a damaged version.
+    // The next run does not reuse a damaged version.
     let tables = root.path().join("tables");
     let outcome = prepare::prepare(&options(&[&tables], &out)).unwrap();
     assert_eq!((outcome.computed, outcome.reused), (2, 0));
@@ -288,7 +288,7 @@ fn damaged_files_are_errors_that_name_the_file() {
 }
 
 #[test]
-fn a_sound_data_set_passes_the_check_with_its_gaps() {
+fn a_valid_data_set_passes_the_check_with_its_gaps() {
     let root = tempfile::tempdir().unwrap();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare");
     let out = root.path().join("out");
@@ -352,7 +352,7 @@ fn the_check_names_each_fault_of_a_stored_row() {
     let short = with_bars(&|bars| bars.truncate(bars.len() - 1));
     assert_eq!(found(&short), [(None, "row_count")]);
 
-    // A day stored twice, and features and a label that are not those of the bars.
+    // A day stored twice, and features and a label that differ from those of the bars.
     let altered = |change: &Change| {
         let mut rows = Rows::new(good.feature_count());
         for row in 0..good.len() {
@@ -401,7 +401,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn the_commands_show_what_is_stored_and_exit_with_one_on_a_violation() {
+fn the_commands_show_stored_rows_and_exit_with_one_on_a_violation() {
     let root = tempfile::tempdir().unwrap();
     let out = prepared(root.path(), 2, 300);
     let dir = out.to_str().unwrap();
@@ -432,7 +432,7 @@ fn the_commands_show_what_is_stored_and_exit_with_one_on_a_violation() {
         .next()
         .unwrap();
     assert_eq!(points.split(' ').count(), 3);
-    // What is shown in CSV is what the table said, and the lab reads it again.
+    // The CSV output equals the table, and the lab reads it again.
     let table = text(&answer);
     let bars: Vec<Bar> = heqis_data::BarReader::new(table.as_bytes(), None, "shown")
         .unwrap()

@@ -14,7 +14,7 @@ use market::{closes, files, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
-/// The settings of a training of seconds.
+/// Returns the settings of a training of a few seconds.
 fn settings(set: &Path, more: &str) -> TrainConfig {
     let text = format!(
         r#"
@@ -58,8 +58,8 @@ fn lab() -> Command {
     Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
 }
 
-/// Everything of a run but the times of its events.
-fn lasting(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// Returns the files of a run without the times of its events.
+fn without_times(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = files(run);
     all.retain(|(path, _)| !path.ends_with("progress.jsonl"));
     all
@@ -70,7 +70,7 @@ fn coin(rng: &mut ChaCha8Rng, _: [bool; 2]) -> bool {
 }
 
 #[test]
-fn a_killed_training_goes_on_to_the_same_bytes() {
+fn a_killed_training_resumes_to_the_same_bytes() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let config = toml::to_string(&settings(&set, "")).unwrap();
@@ -89,8 +89,8 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
     assert!(whole.status.success(), "{whole:?}");
 
     let mut killed = command("killed").stdout(Stdio::piped()).spawn().unwrap();
-    // An epoch of the encoder, one alone, and one of the game are whole; then the process dies wherever it is.
-    let wanted = BufReader::new(killed.stdout.take().unwrap())
+    // One epoch of each phase is complete: encoder, pre-training and adversarial; then the process is killed at an arbitrary point.
+    let line = BufReader::new(killed.stdout.take().unwrap())
         .lines()
         .map(Result::unwrap)
         .find(|line| {
@@ -98,19 +98,22 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
         });
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert!(wanted.is_some());
+    assert!(line.is_some());
     let dir = root.path().join("killed");
     assert!(!RunManifest::read(&dir).unwrap().finished);
 
     let other = command("killed").output().unwrap();
-    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    let message = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        !other.status.success() && said.contains("--resume"),
-        "{said}"
+        !other.status.success() && message.contains("--resume"),
+        "{message}"
     );
     let resumed = command("killed").arg("--resume").output().unwrap();
     assert!(resumed.status.success(), "{resumed:?}");
-    let (whole, killed) = (lasting(&root.path().join("whole")), lasting(&dir));
+    let (whole, killed) = (
+        without_times(&root.path().join("whole")),
+        without_times(&dir),
+    );
     let names = |files: &[(PathBuf, Vec<u8>)]| -> Vec<PathBuf> {
         files.iter().map(|(path, _)| path.clone()).collect()
     };
@@ -125,7 +128,7 @@ fn a_killed_training_goes_on_to_the_same_bytes() {
             .unwrap();
         assert!(String::from_utf8_lossy(curves).contains(phase), "{phase}");
     }
-    // Every line of the events is whole, those around the kill too.
+    // Every line of the events is complete, including those around the kill.
     let events = std::fs::read_to_string(dir.join("progress.jsonl")).unwrap();
     let parsed = events
         .lines()

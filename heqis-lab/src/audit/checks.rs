@@ -169,9 +169,9 @@ pub fn start_drift(
             "no decision was made".to_owned(),
         ));
     };
-    let said: Vec<f64> = whole.iter().map(|one| one.predicted_return).collect();
+    let predicted: Vec<f64> = whole.iter().map(|one| one.predicted_return).collect();
     // There is a last decision, so there is a spread.
-    let spread = deviation(&said, 0).unwrap_or(f64::NAN);
+    let spread = deviation(&predicted, 0).unwrap_or(f64::NAN);
     let room = bars.len().saturating_sub(warmup_bars);
     let mut detail = Vec::new();
     let mut worst = 0.0_f64;
@@ -232,15 +232,15 @@ pub fn shuffled(
             .windows(2)
             .map(|pair| (pair[0].time_ns, pair[1].close / pair[0].close - 1.0))
             .collect();
-        let (said, came): (Vec<f64>, Vec<f64>) = decisions
+        let (predicted, realised): (Vec<f64>, Vec<f64>) = decisions
             .iter()
             .filter(|one| one.date >= test_from)
             .filter_map(|one| Some((one.predicted_return, *next.get(&one.time_ns)?)))
             .unzip();
         // Constant predictions have no correlation.
-        let correlation = pearson(&said, &came).unwrap_or(0.0);
-        worst = worst.max(correlation.abs() * (said.len() as f64).sqrt());
-        detail.push(format!("{correlation:+.3} over {} days", said.len()));
+        let correlation = pearson(&predicted, &realised).unwrap_or(0.0);
+        worst = worst.max(correlation.abs() * (predicted.len() as f64).sqrt());
+        detail.push(format!("{correlation:+.3} over {} days", predicted.len()));
     }
     let detail = format!(
         "predictions correlate with the next returns by {}",

@@ -72,7 +72,7 @@ pub struct RknnArgs {
     pub npu: NpuArgs,
 }
 
-/// What a build for the NPU depends on.
+/// Settings of a build for the NPU.
 #[derive(Args, Clone, Debug)]
 pub struct NpuArgs {
     /// Directory of the environment that `convert setup` made.

@@ -41,16 +41,16 @@ const CLASSES: usize = 3;
 /// Returns the forecasts of `cash`.
 #[must_use]
 pub fn cash(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
-    let said = certain(f64::MIN, Direction::Down);
-    bars.iter().map(|bar| (bar.time_ns, said)).collect()
+    let forecast = certain(f64::MIN, Direction::Down);
+    bars.iter().map(|bar| (bar.time_ns, forecast)).collect()
 }
 
 /// Returns the forecasts of `hold`.
 #[must_use]
 pub fn hold(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
     // The return must exceed every threshold: it is the largest that a rule accepts.
-    let said = certain(f64::MAX, Direction::Up);
-    bars.iter().map(|bar| (bar.time_ns, said)).collect()
+    let forecast = certain(f64::MAX, Direction::Up);
+    bars.iter().map(|bar| (bar.time_ns, forecast)).collect()
 }
 
 /// Returns the forecasts of `last`; the first bar, which has no return, has no forecast.
@@ -61,14 +61,14 @@ pub fn hold(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
 pub fn last(bars: &[Bar]) -> Result<BTreeMap<i64, Forecast>, LabError> {
     let labels = next_bar_labels(bars, FLAT_BAND)?;
     let known = std::iter::once(None).chain(labels);
-    let said = bars.iter().zip(known).map(|(bar, label)| {
+    let forecasts = bars.iter().zip(known).map(|(bar, label)| {
         let label: Option<Label> = label;
         let forecast = label.map_or(certain(0.0, Direction::Flat), |label| {
             certain(label.next_return, label.direction)
         });
         (bar.time_ns, forecast)
     });
-    Ok(said.collect())
+    Ok(forecasts.collect())
 }
 
 fn certain(predicted_return: f64, direction: Direction) -> Forecast {
@@ -95,14 +95,14 @@ pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, La
             return Err(TrainError::singular("linear candidate").into());
         };
         Ok(move |rows: &[Vec<f64>]| -> Result<_, LabError> {
-            let said = rows.iter().map(|values| {
+            let forecasts = rows.iter().map(|values| {
                 let shares = logistic.predict(values);
                 Prediction {
                     predicted_return: ridge.predict(values),
                     probabilities: [shares[0], shares[1], shares[2]],
                 }
             });
-            Ok(said.collect())
+            Ok(forecasts.collect())
         })
     })
 }
@@ -130,22 +130,25 @@ pub fn boosted(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, L
         let [down, flat, up] = ones.map(|came| Boosting::fit(inputs, &came, TREES));
         let heads = [down?, flat?, up?];
         Ok(move |rows: &[Vec<f64>]| -> Result<_, LabError> {
-            let said = moves.predict(rows)?;
+            let forecasts = moves.predict(rows)?;
             let heads = heads.each_ref().map(|head| head.predict(rows));
             let [down, flat, up] = heads;
             let (down, flat, up) = (down?, flat?, up?);
-            let predictions = said.into_iter().enumerate().map(|(at, predicted_return)| {
-                let positive = [down[at], flat[at], up[at]].map(|share| share.max(0.0));
-                let sum: f64 = positive.iter().sum();
-                Prediction {
-                    predicted_return,
-                    probabilities: if sum > 0.0 {
-                        positive.map(|share| share / sum)
-                    } else {
-                        shares
-                    },
-                }
-            });
+            let predictions = forecasts
+                .into_iter()
+                .enumerate()
+                .map(|(at, predicted_return)| {
+                    let positive = [down[at], flat[at], up[at]].map(|share| share.max(0.0));
+                    let sum: f64 = positive.iter().sum();
+                    Prediction {
+                        predicted_return,
+                        probabilities: if sum > 0.0 {
+                            positive.map(|share| share / sum)
+                        } else {
+                            shares
+                        },
+                    }
+                });
             Ok(predictions.collect())
         })
     })

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_history_is_cut_as_computed_by_hand() {
         let cut = plan(40, 80, 2, 1, 4).cut(&days(100)).unwrap();
-        let wanted = [
+        let expected = [
             Fold {
                 train: 0..35,
                 validation: 40..57,
@@ -164,7 +164,7 @@ mod tests {
                 validation: 57..75,
             },
         ];
-        assert_eq!(cut.folds, wanted);
+        assert_eq!(cut.folds, expected);
         assert_eq!((cut.last_train, cut.test), (0..75, 80..100));
     }
 
@@ -185,16 +185,16 @@ mod tests {
             prop_assert_eq!(cut.folds.len(), folds);
             prop_assert!(purge >= 1);
             let spans = cut.folds.iter().map(|fold| (&fold.train, &fold.validation));
-            let mut behind = validate_from as usize;
+            let mut end = validate_from as usize;
             for (train, evaluated) in spans {
                 prop_assert!(!train.is_empty() && !evaluated.is_empty());
                 prop_assert_eq!(train.end + purge + embargo, evaluated.start);
                 // The validation spans follow each other without a gap.
-                prop_assert_eq!(evaluated.start, behind);
-                behind = evaluated.end;
+                prop_assert_eq!(evaluated.start, end);
+                end = evaluated.end;
             }
-            prop_assert_eq!(behind + purge + embargo, cut.test.start);
-            prop_assert_eq!(cut.last_train, 0..behind);
+            prop_assert_eq!(end + purge + embargo, cut.test.start);
+            prop_assert_eq!(cut.last_train, 0..end);
             prop_assert_eq!(cut.test, test_from as usize..count as usize);
         }
     }

@@ -144,8 +144,8 @@ pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Rejected> {
     match judged {
         Ok(_) => Ok(options),
         Err(error) => {
-            let said = error.to_string();
-            let first = said.lines().next().unwrap_or_default();
+            let message = error.to_string();
+            let first = message.lines().next().unwrap_or_default();
             Err(Rejected::Invalid(
                 first.trim_start_matches("error: ").to_owned(),
             ))
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn an_order_that_breaks_a_rule_is_rejected_by_name() {
         let bars = |path: &str| json!({"bars": [path], "strategy": ["m"], "out": "o"});
-        for (command, values, said) in [
+        for (command, values, expected) in [
             ("serve", json!({}), "no command serve"),
             ("rm", json!({}), "no command rm"),
             ("backtest", bars("/etc/passwd"), "bars must be a path below"),
@@ -314,7 +314,7 @@ mod tests {
             let Err(Rejected::Invalid(rule)) = order(command, values.clone()) else {
                 panic!("{command} {values}");
             };
-            assert!(rule.contains(said), "{command} {values}: {rule}");
+            assert!(rule.contains(expected), "{command} {values}: {rule}");
         }
     }
 

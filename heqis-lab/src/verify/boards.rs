@@ -40,7 +40,7 @@ pub struct BoardArgs {
     /// Last day that is traded.
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
-    /// Share of the bars whose most likely class an accelerator may change.
+    /// Proportion of the bars whose most likely class an accelerator may change.
     #[arg(long, value_name = "SHARE", default_value_t = FLIPS)]
     pub flips: f64,
     /// Write the measurements of each backend into the manifest, where they decide whether the backend may be used.

@@ -128,7 +128,7 @@ pub fn implementations(
     Ok(implementations)
 }
 
-/// Compares implementations over golden and random windows: each with the bundle's golden answers, and each with the first.
+/// Compares implementations over golden and random windows: each with the bundle's golden outputs, and each with the first.
 ///
 /// # Errors
 ///

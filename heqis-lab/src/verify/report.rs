@@ -50,7 +50,7 @@ pub struct Report {
     pub distances: Vec<Distance>,
     /// The effect of differences on decisions, by implementation.
     pub trading: Vec<Trading>,
-    /// Sides that could not be computed, with the reason.
+    /// Implementations that could not be computed, with the reason.
     pub skipped: Vec<String>,
 }
 

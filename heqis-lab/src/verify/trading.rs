@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// What decisions are compared on.
+/// The data and settings for comparing decisions.
 #[derive(Clone, Debug)]
 pub struct Trade {
     /// Tables of daily bars.

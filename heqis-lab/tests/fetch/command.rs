@@ -1,4 +1,4 @@
-//! The whole command over real sockets: a process that is killed, what it shows, and the token.
+//! The complete command over real sockets: a killed process, its output, and the token.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,7 +32,7 @@ fn command(server: &Server, folder: &Path) -> Command {
 
 #[test]
 fn a_killed_run_resumes_fetches_everything_once_and_leaves_the_token_nowhere() {
-    // Now and then a fault, so that the repetition is killed too.
+    // Occasional faults, so that retries are killed too.
     let faults = [None, Some(Fault::Truncated), None, Some(Fault::Closed)];
     let server = Server::start(market(), faults);
     let folder = tempfile::tempdir().unwrap();
@@ -43,7 +43,7 @@ fn a_killed_run_resumes_fetches_everything_once_and_leaves_the_token_nowhere() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // The process now waits for an answer that never comes; it gets no chance to clean up.
+        // The process waits for a response that never comes, and is killed without a chance to clean up.
         held.recv().unwrap();
         run.kill().unwrap();
         run.wait().unwrap();
@@ -96,7 +96,7 @@ fn a_killed_run_resumes_fetches_everything_once_and_leaves_the_token_nowhere() {
 }
 
 #[test]
-fn the_command_tells_plain_lines_where_there_is_no_terminal() {
+fn the_command_prints_plain_lines_without_a_terminal() {
     let server = Server::start(market(), []);
     let folder = tempfile::tempdir().unwrap();
     let run = command(&server, folder.path()).output().unwrap();
@@ -114,7 +114,7 @@ fn the_command_tells_plain_lines_where_there_is_no_terminal() {
 }
 
 #[test]
-fn the_command_takes_its_token_from_a_file_and_refuses_what_it_cannot_use() {
+fn the_command_takes_its_token_from_a_file_and_rejects_an_invalid_one() {
     let server = Server::start(market(), []);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");

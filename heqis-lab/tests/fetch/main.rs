@@ -1,4 +1,4 @@
-//! The command `fetch` as a process, and what becomes of its tables, with the vendor of `heqis-data`'s tests.
+//! The command `fetch` as a process, and the use of its tables, with the vendor of `heqis-data`'s tests.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod command;

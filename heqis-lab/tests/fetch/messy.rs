@@ -1,7 +1,7 @@
-//! From a vendor whose tables are as messy as real ones to a result, without a hand in between: fetch, prepare, backtest.
+//! From a vendor with tables as inconsistent as real ones to a result, without manual steps: fetch, prepare, backtest.
 //!
-//! Five stocks are traded, one for each thing that a table must say for the money to be right: special treatment, the
-//! delisting period, a dividend, a suspension, a delisting. A sixth one has no bar, and nothing but contradictions.
+//! Five stocks are traded, one for each fact that the account depends on: special treatment, the delisting period, a
+//! dividend, a suspension, a delisting. A sixth one has no bars, and only contradictory rows.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ impl Transport for Tables {
     }
 }
 
-/// `open close` of a stock on a day, or `None` for a day without a bar.
+/// Returns open and close of a stock on a day, or `None` for a day without a bar.
 fn prices(code: &str, day: &str) -> Option<(f64, f64)> {
     match code {
         // At the limit of 5 % on the 8th, 10.00 × 1.05.
@@ -169,7 +169,7 @@ fn vendor() -> Tables {
             // Listed and delisted at once.
             stock(DELISTED, "L", Some("20000101"), None),
             stock(DELISTED, "D", Some("20000101"), Some("20220921")),
-            // Gone before it came.
+            // Delisted before it was listed.
             stock(CONTRADICTORY, "D", Some("20220101"), Some("20210101")),
         ],
     );
@@ -177,7 +177,7 @@ fn vendor() -> Tables {
     tables.insert(
         "namechange",
         vec![
-            // The same name with and without an end, in wide letters and overlapping the name before.
+            // The same name with and without an end, in full-width letters, and overlapping the previous name.
             name(SPECIAL, "ST甲", Some("20200506"), None, Some("ST")),
             name(SPECIAL, "ＳＴ甲 ", Some("20200506"), Some("20221231"), None),
             name(SPECIAL, "ST甲", Some("20200506"), None, Some("ST")),
@@ -314,7 +314,7 @@ fn line<'a>(lines: &'a [Line], code: &str) -> &'a Line {
     lines.iter().find(|line| line.label.symbol == code).unwrap()
 }
 
-/// The rows of a table of a run as `column=value`.
+/// Returns the rows of a run's table as `column=value`.
 fn rows(line: &Line, table: &str, columns: &[&str]) -> Vec<String> {
     let path = line.dir.join(table).with_extension("csv");
     let mut reader = csv::Reader::from_path(path).unwrap();
@@ -335,7 +335,7 @@ fn rows(line: &Line, table: &str, columns: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_messy_vendor_goes_through_fetch_and_prepare_and_its_contradictions_are_told() {
+fn inconsistent_tables_pass_fetch_and_prepare_and_contradictions_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let tables = fetched(dir.path());
     let out = dir.path().join("set");
@@ -362,7 +362,7 @@ fn a_messy_vendor_goes_through_fetch_and_prepare_and_its_contradictions_are_told
     assert_eq!(roles[0], "events", "the dividends are events");
     let data = DataSet::open(&out).unwrap();
     let found = std::fs::read_to_string(data.dir().join("findings.csv")).unwrap();
-    for (evidence, symbol, told) in [
+    for (evidence, symbol, expected) in [
         (
             "unreadable",
             CONTRADICTORY,
@@ -387,9 +387,14 @@ fn a_messy_vendor_goes_through_fetch_and_prepare_and_its_contradictions_are_told
         ),
         ("suspend_d", CONTRADICTORY, "must be S or R"),
     ] {
-        let is_it =
-            |row: &&str| row.starts_with(symbol) && row.contains(evidence) && row.contains(told);
-        assert_eq!(found.lines().filter(is_it).count(), 1, "{told}: {found}");
+        let is_it = |row: &&str| {
+            row.starts_with(symbol) && row.contains(evidence) && row.contains(expected)
+        };
+        assert_eq!(
+            found.lines().filter(is_it).count(),
+            1,
+            "{expected}: {found}"
+        );
     }
     assert!(!found.contains("{"), "no debug form: {found}");
     let answer = check::run(&CheckArgs {
@@ -408,12 +413,12 @@ fn a_messy_vendor_goes_through_fetch_and_prepare_and_its_contradictions_are_told
 }
 
 #[test]
-fn a_messy_vendor_gives_a_backtest_whose_money_is_right_to_the_cent() {
+fn inconsistent_tables_give_a_backtest_that_is_right_to_the_cent() {
     let dir = tempfile::tempdir().unwrap();
     let tables = fetched(dir.path());
     let lines = backtest(&arguments(&tables, dir.path())).unwrap();
 
-    // 10.50 is the limit of a stock under special treatment, so the buy of the 8th is refused.
+    // 10.50 is the limit of a stock under special treatment, so the purchase of the 8th is rejected.
     let special = line(&lines, SPECIAL);
     assert_eq!(special.fills, 0);
     assert_eq!(
@@ -458,28 +463,28 @@ fn a_messy_vendor_gives_a_backtest_whose_money_is_right_to_the_cent() {
         format!("2022-09-14 {cash} {}", cash + 998 * 98_500)
     );
 
-    // No bar, no trade.
+    // No trade without a bar.
     let suspended = line(&lines, SUSPENDED);
     assert_eq!(
         rows(suspended, "orders", &["status", "reasons"]),
         ["refused 2022-09-08 suspended"]
     );
 
-    // Held when it was delisted, two days behind its last bar: nothing from that day on.
+    // Held when it was delisted, two days after its last bar: worth zero from that day on.
     let delisted = line(&lines, DELISTED);
     let equity = rows(delisted, "equity", &["date", "holdings_cents"]);
     assert_eq!(
         equity[equity.len() - 2..],
         ["2022-09-20 99800000", "2022-09-21 0"]
     );
-    let told = "600105.SH was delisted on 2022-09-21: 99800 shares, last counted as 998000.00 CNY, could not be sold";
+    let expected = "600105.SH was delisted on 2022-09-21: 99800 shares, last counted as 998000.00 CNY, could not be sold";
     assert!(
-        delisted.warnings[0].starts_with(told),
+        delisted.warnings[0].starts_with(expected),
         "{:?}",
         delisted.warnings
     );
     let page = std::fs::read_to_string(delisted.dir.join("report.html")).unwrap();
-    assert!(page.contains(told), "the page says so");
+    assert!(page.contains(expected), "the page says so");
     let summary = std::fs::read_to_string(delisted.dir.join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(
@@ -491,7 +496,7 @@ fn a_messy_vendor_gives_a_backtest_whose_money_is_right_to_the_cent() {
         ["2022-09-21 false 0"]
     );
 
-    // What is wrong with a stock that is not traded is nobody's business here.
+    // Contradictions of a stock that is not traded are not reported.
     for line in &lines {
         assert!(
             line.missing_dividends.is_empty(),
@@ -507,7 +512,7 @@ fn a_messy_vendor_gives_a_backtest_whose_money_is_right_to_the_cent() {
 }
 
 #[test]
-fn without_the_dividends_a_backtest_tells_what_is_missing_to_the_cent() {
+fn without_dividends_a_backtest_reports_the_missing_amount_to_the_cent() {
     let dir = tempfile::tempdir().unwrap();
     let tables = fetched(dir.path());
     std::fs::remove_file(tables.join("dividend.csv")).unwrap();
@@ -523,11 +528,11 @@ fn without_the_dividends_a_backtest_tells_what_is_missing_to_the_cent() {
     assert_eq!((one.ex_right_days, one.ex_right_days_held), (Some(1), 1));
     assert_eq!((one.lost_cents, one.assumed_cents), (1_497_000, None));
     let text = run_command(&arguments).unwrap().lines.join("\n");
-    let told = "warning: no ex-right events given: 1 day of 1 stock with a reference price below the last close, which are \
+    let expected = "warning: no ex-right events given: 1 day of 1 stock with a reference price below the last close, which are \
                 ex-rights; 1 times shares were held, and lost 14970.00 CNY by it";
-    assert!(text.contains(told), "{text}");
+    assert!(text.contains(expected), "{text}");
 
-    // An event that cannot be read is missing, and is told before all else.
+    // An unreadable event is missing, and is reported first.
     let header = "ts_code,ex_date,cash_div,gift,incr,rights,rights_price\n";
     let events =
         format!("{header}{PAYING},20220914,0.15x,0,0,0,0\n{CONTRADICTORY},20220914,y,0,0,0,0\n");
@@ -537,9 +542,9 @@ fn without_the_dividends_a_backtest_tells_what_is_missing_to_the_cent() {
     let lines = backtest(&arguments).unwrap();
     let paying = line(&lines, PAYING);
     assert_eq!(paying.missing_dividends.len(), 1);
-    let told = "1 ex-right event cannot be used, so their dividends and shares are missing from the account: 600103.SH: ";
+    let expected = "1 ex-right event cannot be used, so their dividends and shares are missing from the account: 600103.SH: ";
     assert!(
-        paying.warnings[0].starts_with(told),
+        paying.warnings[0].starts_with(expected),
         "{:?}",
         paying.warnings
     );

@@ -1,4 +1,4 @@
-//! What the tables of a fetched directory know.
+//! The facts in the tables of a fetched directory.
 
 use heqis_data::prepare::{self, Options};
 use heqis_data::store::DataSet;
@@ -9,7 +9,7 @@ use market::{options, rows, symbol};
 use super::*;
 
 #[test]
-fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
+fn a_fetched_directory_becomes_a_data_set_with_all_facts_of_its_tables() {
     let root = tempfile::tempdir().unwrap();
     let (dir, out) = (root.path().join("fetched"), root.path().join("out"));
     fetched(&dir, 320);
@@ -61,7 +61,7 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
     let volume: f64 = rows(0, 1)[0].split(',').nth(5).unwrap().parse().unwrap();
     assert_eq!(split.bars()[0].volume_shares, volume);
     // One of two days without a row was recorded, and one recorded day has a bar.
-    let found: Vec<(String, String, String)> = told(&out)
+    let found: Vec<(String, String, String)> = findings(&out)
         .into_iter()
         .map(|finding| (finding.symbol, finding.date, finding.evidence))
         .collect();
@@ -81,10 +81,10 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
         violations(&out)
     );
 
-    // A new day of all tables computes what it concerns: every series here, but without the tables of others.
+    // A new day in all tables recomputes the affected series: all of them here.
     let again = prepare::prepare(&of_fetched(&dir, &out)).unwrap();
     assert_eq!((again.computed, again.reused), (0, 3));
-    // Under special treatment 5 % are the limit: the same jump is turned down then, and not before.
+    // Under special treatment the limit is 5 %: the same jump is rejected then, and not before.
     let text = std::fs::read_to_string(dir.join("daily.csv")).unwrap();
     let jump = |date: &str| {
         let lines: Vec<String> = text
@@ -113,7 +113,7 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
 }
 
 #[test]
-fn a_z_score_of_the_stored_rows_is_that_of_all_rows_at_once() {
+fn a_z_score_of_stored_rows_equals_that_of_all_rows_at_once() {
     let root = tempfile::tempdir().unwrap();
     let (dir, _) = market_with_event(root.path());
     let out = root.path().join("out");

@@ -1,5 +1,5 @@
-//! What is known beside the bars: ex-rights bridge prices without moving them, whatever disagrees is told, and a
-//! directory of fetched tables becomes a data set as it is.
+//! Facts in addition to bars: ex-rights bridge prices without changing them, contradictions are reported, and a directory of
+//! fetched tables becomes a data set without edits.
 #![allow(clippy::unwrap_used)]
 
 mod fetched;
@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 const EVENTS: &str = "ts_code,ex_date,cash_div,gift,incr,rights,rights_price\n";
 
-/// The rows of a walk whose shares become two for one on the row `at`: prices are halved to the cent and volumes doubled.
+/// Returns the rows of a random walk with a two-for-one split on the row `at`: prices are halved to the cent and volumes
+/// doubled.
 fn split_rows(index: usize, days: usize, at: usize) -> Vec<String> {
     let mut all = rows(index, days);
     for row in &mut all[at..] {
@@ -47,7 +48,7 @@ fn series(out: &Path, index: usize) -> Rows {
     data.symbol(symbol, Columns::All).unwrap()
 }
 
-/// A market of two stocks, the first of which becomes two for one on row 150, and its event.
+/// Writes a market of two stocks, the first of which splits two for one on row 150, and its event.
 fn market_with_event(root: &Path) -> (PathBuf, PathBuf) {
     let dir = root.join("tables");
     std::fs::create_dir_all(&dir).unwrap();
@@ -71,7 +72,7 @@ fn with_events(dir: &Path, events: &Path, out: &Path, adjust: Adjust) -> Options
     }
 }
 
-fn told(out: &Path) -> Vec<Finding> {
+fn findings(out: &Path) -> Vec<Finding> {
     let data = DataSet::open(out).unwrap();
     let all = findings::of_bars(data.dir()).unwrap();
     all.into_values().flatten().collect()
@@ -126,7 +127,7 @@ fn a_known_event_makes_returns_continuous_and_leaves_prices_as_traded() {
     let (forward, backward) = (series(&out("forward"), 0), series(&out("backward"), 0));
     assert_eq!(forward, backward);
     assert_eq!(forward.len(), 320);
-    // Nothing but the reference of the day itself was added to a bar.
+    // Only the reference price of the day itself was added to a bar.
     let plain = series(&out("none"), 0);
     for (row, (bar, traded)) in forward.bars().iter().zip(plain.bars()).enumerate() {
         assert_eq!(bar.close, traded.close);
@@ -134,7 +135,7 @@ fn a_known_event_makes_returns_continuous_and_leaves_prices_as_traded() {
     }
     assert!(plain.bars()[150].marks.contains(Marks::EX_RIGHT_SUSPECTED));
     assert!(forward.bars().iter().all(|bar| !bar.marks.breaks_level()));
-    // Features and labels are those of the stock that was never split, up to the halves of cents.
+    // Features and labels are those of the stock without the split, up to half cents.
     let same = series(&out("same"), 0);
     for row in 0..320 {
         let pairs = forward.features(row).into_iter().flatten();
@@ -149,7 +150,7 @@ fn a_known_event_makes_returns_continuous_and_leaves_prices_as_traded() {
         }
     }
 
-    // Shown prices meet the market at the last day, at the first day, or nowhere.
+    // Shown prices equal those of the market on the last day, on the first day, or on all days.
     let close = |rows: &[serde_json::Value], row: usize| rows[row]["close"].as_f64().unwrap();
     let (traded, shown) = (
         show(&out("forward"), 0, Some(Adjust::None)),
@@ -165,12 +166,12 @@ fn a_known_event_makes_returns_continuous_and_leaves_prices_as_traded() {
 }
 
 #[test]
-fn what_disagrees_is_told_and_counted_and_nothing_is_repaired() {
+fn contradictions_are_reported_and_counted_and_not_repaired() {
     let root = tempfile::tempdir().unwrap();
     let (dir, events) = market_with_event(root.path());
     let out = root.path().join("out");
     let day = date_of(&rows(0, 320)[150]);
-    // Factors that forget the event, lack a day, and hold a value that stands for nothing.
+    // Factors without the event, without one day, and with an invalid value.
     let mut factors = String::from("ts_code,trade_date,adj_factor\n");
     for (at, row) in rows(0, 320).iter().enumerate() {
         match at {
@@ -189,7 +190,7 @@ fn what_disagrees_is_told_and_counted_and_nothing_is_repaired() {
     let mut given = with_events(&dir, &events, &out, Adjust::Backward);
     given.tables.factors = Some(path);
     let outcome = prepare::prepare(&given).unwrap();
-    let found: Vec<(String, String, Option<f64>)> = told(&out)
+    let found: Vec<(String, String, Option<f64>)> = findings(&out)
         .into_iter()
         .map(|finding| (finding.date, finding.evidence, finding.got))
         .collect();
@@ -210,7 +211,7 @@ fn what_disagrees_is_told_and_counted_and_nothing_is_repaired() {
     );
     assert_eq!(outcome.manifest.rows.bars, 640);
     assert!(violations(&out).contains(" 0 violations"));
-    // A table that is no longer what it was is said to be so.
+    // A changed table is reported as such.
     std::fs::write(&events, EVENTS).unwrap();
     let answer = check::run(&CheckArgs {
         dir: out,
@@ -222,7 +223,7 @@ fn what_disagrees_is_told_and_counted_and_nothing_is_repaired() {
 }
 
 #[test]
-fn a_changed_event_computes_its_stock_again_and_no_other() {
+fn a_changed_event_recomputes_its_stock_only() {
     let root = tempfile::tempdir().unwrap();
     let (dir, events) = market_with_event(root.path());
     let (out, fresh) = (root.path().join("out"), root.path().join("fresh"));
@@ -236,7 +237,7 @@ fn a_changed_event_computes_its_stock_again_and_no_other() {
     let counts = |outcome: PrepareOutcome| (outcome.computed, outcome.reused);
     assert_eq!(counts(update()), (2, 0));
     assert_eq!(counts(update()), (0, 2));
-    // An event behind the last bar says nothing yet, and one of another stock nothing here.
+    // An event after the last bar has no effect yet, and one of another stock has none here.
     let text = std::fs::read_to_string(&events).unwrap();
     let later = format!(
         "{text}{},2030-01-01,1,0,0,0,0\n600999.SH,2015-03-03,1,0,0,0,0\n",
@@ -247,7 +248,7 @@ fn a_changed_event_computes_its_stock_again_and_no_other() {
     let now = format!("{later}{},2015-06-01,0.1,0,0,0,0\n", symbol(1));
     std::fs::write(&events, now).unwrap();
     assert_eq!(counts(update()), (1, 1));
-    // Ten cents are inside the limits: without the table nobody would have seen them.
+    // Ten cents are within the limits: without the table the dividend is not detectable.
     let bars = series(&out, 1);
     let marked: Vec<_> = bars
         .bars()
@@ -258,7 +259,7 @@ fn a_changed_event_computes_its_stock_again_and_no_other() {
     assert_eq!(marked[0].date.to_string(), "2015-06-01");
 }
 
-/// Tables as `fetch` writes them: two stocks, an index, their factors, names, suspensions and days.
+/// Writes tables as `fetch` does: two stocks, an index, their factors, names, suspensions and days.
 fn fetched(dir: &Path, days: usize) {
     std::fs::create_dir_all(dir).unwrap();
     let compact = |row: &str| date_of(row).replace('-', "");
@@ -284,7 +285,7 @@ fn fetched(dir: &Path, days: usize) {
             }
             last = Some(close);
             factors += &format!("{},{},{factor:.6}\n", symbol(stock), compact(row));
-            // The second stock rests on two days; the vendor has recorded one of them.
+            // The second stock is suspended on two days; the vendor has recorded one of them.
             if stock == 1 && (at == 70 || at == 71) {
                 last = rows[69].split(',').nth(4).unwrap().parse().ok();
                 continue;
@@ -338,7 +339,7 @@ fn fetched(dir: &Path, days: usize) {
         "daily_basic",
         "ts_code,trade_date,turnover_rate,volume_ratio,pe,pb,total_share,float_share,total_mv,circ_mv\n",
     );
-    // Special treatment from 2015-03-02 to 2015-04-30: the vendor has forgotten it on one day.
+    // Special treatment from 2015-03-02 to 2015-04-30: the vendor lacks it on one day.
     table(
         "stk_limit",
         &format!(
@@ -387,9 +388,9 @@ fn of_fetched(dir: &Path, out: &Path) -> Options {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
-    /// Bars, factors, names, suspensions and days all end at the cut, and what was known before it stays to the bit.
+    /// Bars, factors, names, suspensions and days all end at the cut, and all results before it stay the same to the bit.
     #[test]
-    fn a_future_that_is_cut_off_anywhere_changes_nothing_of_the_past(cut in 262usize..320, z_score in any::<bool>()) {
+    fn cutting_off_later_rows_does_not_change_earlier_ones(cut in 262usize..320, z_score in any::<bool>()) {
         let root = tempfile::tempdir().unwrap();
         let scaler = if z_score { ScalerKind::ZScore } else { ScalerKind::MinMax };
         let prepared = |days: usize, name: &str| {
@@ -404,8 +405,8 @@ proptest! {
             DataSet::open(&short).unwrap().scaler().unwrap()
         );
         let last = date_of(&rows(0, 320)[cut - 1]);
-        let past: Vec<Finding> = told(&whole).into_iter().filter(|f| f.date <= last).collect();
-        prop_assert_eq!(past, told(&short));
+        let past: Vec<Finding> = findings(&whole).into_iter().filter(|f| f.date <= last).collect();
+        prop_assert_eq!(past, findings(&short));
         for index in 0..2 {
             let (long, short_rows) = (series(&whole, index), series(&short, index));
             let len = short_rows.len();
@@ -424,7 +425,7 @@ proptest! {
 }
 
 #[test]
-fn a_table_without_an_adjustment_is_refused_on_the_command_line() {
+fn a_table_without_an_adjustment_is_rejected_on_the_command_line() {
     let root = tempfile::tempdir().unwrap();
     let (dir, events) = market_with_event(root.path());
     let out = root.path().join("out");
@@ -443,9 +444,9 @@ fn a_table_without_an_adjustment_is_refused_on_the_command_line() {
             text(output.stderr),
         )
     };
-    let (good, _, told) = run(&[]);
-    assert!(!good && told.contains("need --adjust"), "{told}");
-    let (good, told, _) = run(&[
+    let (good, _, output) = run(&[]);
+    assert!(!good && output.contains("need --adjust"), "{output}");
+    let (good, output, _) = run(&[
         "--adjust",
         "forward",
         "--scaler",
@@ -455,9 +456,9 @@ fn a_table_without_an_adjustment_is_refused_on_the_command_line() {
         "--json",
     ]);
     assert!(good);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["adjustment"], "forward");
-    assert_eq!(told["findings"], serde_json::json!({}));
+    let output: serde_json::Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(output["adjustment"], "forward");
+    assert_eq!(output["findings"], serde_json::json!({}));
     let text = std::fs::read_to_string(
         DataSet::open(&out)
             .unwrap()

@@ -23,18 +23,18 @@ fn lab(words: &str) -> Output {
 
 fn done(words: &str) -> String {
     let output = lab(words);
-    let told = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success(),
         "{words}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    told
+    text
 }
 
-/// For bundles with a rule of their own and without one.
+/// Checks bundles with their own rule and without one.
 #[test]
-fn a_backtest_of_predicted_tables_is_that_of_the_bundles_to_the_byte() {
+fn a_backtest_of_predicted_tables_equals_that_of_the_bundles_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().display();
     let bars = "data/ashare/002032.SZ.csv data/ashare/600000.SH.csv";
@@ -55,17 +55,17 @@ fn a_backtest_of_predicted_tables_is_that_of_the_bundles_to_the_byte() {
         let name = bundles.rsplit('/').next().unwrap();
         for ending in ["csv", "parquet"] {
             let table = format!("{at}/{name}.{ending}");
-            let told = done(&format!(
+            let text = done(&format!(
                 "predict {bars} --strategy {bundles} --out {table}"
             ));
-            assert!(told.contains(&format!("fitted to {fitted_to}")), "{told}");
-            let told = done(&format!(
+            assert!(text.contains(&format!("fitted to {fitted_to}")), "{text}");
+            let text = done(&format!(
                 "backtest {bars} --strategy {table} {common} --out {at}/table"
             ));
             assert_eq!(
-                told.contains(".rule.toml)"),
+                text.contains(".rule.toml)"),
                 name == "multi-gan-direction",
-                "{told}"
+                "{text}"
             );
             let mut compared = 0;
             for mode in ["return", "class", "both"] {
@@ -96,19 +96,19 @@ fn a_backtest_of_predicted_tables_is_that_of_the_bundles_to_the_byte() {
 }
 
 #[test]
-fn a_bundle_trades_by_its_own_rule_unless_settings_have_one() {
+fn a_bundle_trades_by_its_own_rule_unless_the_settings_have_one() {
     let dir = tempfile::tempdir().unwrap();
     let settings = dir.path().join("settings.toml");
     let run = |bundles: &str, settings: &str| {
         let out = dir.path().join("out");
-        let told = done(&format!(
+        let text = done(&format!(
             "backtest data/ashare/002032.SZ.csv --strategy {bundles} --from 2016-01-04 --no-pages {settings} --out {}",
             out.display()
         ));
         let text = fs::read_to_string(out.join("summary.json")).unwrap();
         let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
         let line = summary[0].clone();
-        assert!(told.contains(line["rule_from"].as_str().unwrap()), "{told}");
+        assert!(text.contains(line["rule_from"].as_str().unwrap()), "{text}");
         (
             line["rule"]["enter"].as_f64().unwrap(),
             line["rule_from"].as_str().unwrap().to_owned(),
@@ -117,7 +117,7 @@ fn a_bundle_trades_by_its_own_rule_unless_settings_have_one() {
     let shipped = "models/cae-factors,models/multi-gan-direction";
     let own = (0.00126, "bundle models/multi-gan-direction".to_owned());
     assert_eq!(run(shipped, ""), own);
-    // Settings of the account alone leave the rule to the bundle.
+    // Settings with the account only leave the rule to the bundle.
     fs::write(&settings, "allocation = { max_positions = 2 }\n").unwrap();
     let named = format!("--settings {}", settings.display());
     assert_eq!(run(shipped, &named), own);
@@ -135,7 +135,7 @@ fn a_bundle_trades_by_its_own_rule_unless_settings_have_one() {
 }
 
 #[test]
-fn backtest_and_select_warn_of_what_does_not_meet_and_refuse_what_never_does() {
+fn backtest_and_select_warn_of_unmatched_rows_and_reject_tables_without_a_match() {
     let dir = tempfile::tempdir().unwrap();
     let table = dir.path().join("p.csv");
     let (at, out) = (table.display(), dir.path().join("out"));
@@ -156,30 +156,30 @@ fn backtest_and_select_warn_of_what_does_not_meet_and_refuse_what_never_does() {
         &format!("audit {bars} --predictions {at} --test-from 2010-01-04"),
     ] {
         let refused = lab(words);
-        let told = String::from_utf8(refused.stderr).unwrap();
+        let text = String::from_utf8(refused.stderr).unwrap();
         assert!(!refused.status.success(), "{words}");
         assert!(
-            told.contains("the first is 600000.SH 2010-01-04 (line 2)"),
-            "{told}"
+            text.contains("the first is 600000.SH 2010-01-04 (line 2)"),
+            "{text}"
         );
-        assert!(told.contains("those of 002032.SZ"), "{told}");
+        assert!(text.contains("those of 002032.SZ"), "{text}");
     }
     let rows = "600000.SH,2010-01-04,0.01\n002032.SZ,2010-01-04,0.01\n002032.SZ,2010-01-06,0.01\n";
     fs::write(&table, format!("{head}{rows}")).unwrap();
     let output = lab(&format!("{backtest} --from 2010-01-04 --to 2010-01-08"));
     assert!(output.status.success());
-    let told = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
     assert!(
-        told.contains(
+        text.contains(
             "1 of 3 rows belong to no accepted bar, the first is 600000.SH 2010-01-04 (line 2)"
         ),
-        "{told}"
+        "{text}"
     );
     assert!(
-        told.contains(
+        text.contains(
             "3 of 5 bars of the traded span have no prediction, the first is 002032.SZ 2010-01-05"
         ),
-        "{told}"
+        "{text}"
     );
     for file in ["summary.json", "p/return/002032.SZ/summary.json"] {
         let text = fs::read_to_string(out.join(file)).unwrap();
@@ -188,15 +188,15 @@ fn backtest_and_select_warn_of_what_does_not_meet_and_refuse_what_never_does() {
         assert_eq!(predictions["unmatched"], 1, "{file}");
         assert_eq!(predictions["bars_without_prediction"], 3, "{file}");
     }
-    // Without probabilities there is a return to follow and no class.
+    // Without probabilities only the return can decide.
     let signals = fs::read_to_string(out.join("p/return/002032.SZ/signals.csv")).unwrap();
     assert!(signals.contains("0.01,,,,buy,,entered"), "{signals}");
     let refused = lab(&format!("{backtest} --mode class"));
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(told.contains("which signal mode class needs"), "{told}");
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(text.contains("which signal mode class needs"), "{text}");
 }
 
-/// The blocks of a language in docs/predictions.md.
+/// Returns the code blocks of a language in docs/predictions.md.
 fn blocks(language: &str) -> Vec<String> {
     let text = fs::read_to_string(project().join("docs/predictions.md")).unwrap();
     let blocks = text.split("```").skip(1).step_by(2);
@@ -226,9 +226,9 @@ fn the_examples_of_the_documentation_are_read_and_run() {
     }
 }
 
-/// A copy of the bars under a name that is no symbol, with the symbol in a column.
+/// Uses a copy of the bars in a file that is not named after the symbol, with the symbol in a column.
 #[test]
-fn the_symbol_is_that_of_the_column_whatever_the_file_is_called() {
+fn the_symbol_column_takes_precedence_over_the_file_name() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("my_bars_of_a_stock.csv");
     let text = fs::read_to_string(project().join("data/ashare/002032.SZ.csv")).unwrap();
@@ -239,14 +239,14 @@ fn the_symbol_is_that_of_the_column_whatever_the_file_is_called() {
         .for_each(|line| named += &format!("002032.SZ,{line}\n"));
     fs::write(&path, &named).unwrap();
     let (bars, at) = (path.display(), dir.path().display());
-    let told = done(&format!(
+    let text = done(&format!(
         "audit {bars} --test-from 2013-01-04 --cuts 2 --rounds 1"
     ));
-    assert!(told.contains("pass"), "{told}");
-    let told = done(&format!(
+    assert!(text.contains("pass"), "{text}");
+    let text = done(&format!(
         "select {bars} --validate-from 2012-01-04 --test-from 2014-01-02 --folds 1 --out {at}/out"
     ));
-    assert!(told.starts_with("002032.SZ: "), "{told}");
+    assert!(text.starts_with("002032.SZ: "), "{text}");
     fs::write(
         &path,
         format!(
@@ -260,15 +260,15 @@ fn the_symbol_is_that_of_the_column_whatever_the_file_is_called() {
     )
     .unwrap();
     let refused = lab(&format!("audit {bars} --test-from 2013-01-04"));
-    let told = String::from_utf8(refused.stderr).unwrap();
+    let text = String::from_utf8(refused.stderr).unwrap();
     assert!(
-        told.contains("must have the bars of a single instrument, got 002032.SZ, 600000.SH"),
-        "{told}"
+        text.contains("must have the bars of a single instrument, got 002032.SZ, 600000.SH"),
+        "{text}"
     );
 }
 
 #[test]
-fn a_baseline_of_other_bars_goes_where_it_is_told() {
+fn a_baseline_of_other_bars_is_written_to_the_given_directory() {
     let dir = tempfile::tempdir().unwrap();
     let bars = project().join("data/ashare/600000.SH.csv");
     let baseline = |words: &[&str]| {

@@ -1,4 +1,4 @@
-//! Tables of predictions: what is read and refused, which bars they speak of, and that `predict` writes what bundles say.
+//! Tables of predictions: accepted and rejected files, the bars that they refer to, and the output of `predict`.
 #![allow(clippy::unwrap_used)]
 
 mod commands;
@@ -44,7 +44,7 @@ fn all() -> Span {
     Span::new(day("1990-01-01"), day("2199-12-31")).unwrap()
 }
 
-/// Reads a text as a table in a file of its own.
+/// Reads a text as a table from a file.
 fn read(text: &str) -> Result<Predictions, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("p.csv");
@@ -62,7 +62,7 @@ fn coverage(
 }
 
 #[test]
-fn old_and_new_spellings_any_order_and_foreign_columns_say_the_same() {
+fn old_and_new_spellings_any_order_and_unknown_columns_read_the_same() {
     let bars = [
         daily("002032.SZ", "2010-01-04"),
         daily("002032.SZ", "2010-01-05"),
@@ -90,7 +90,7 @@ fn old_and_new_spellings_any_order_and_foreign_columns_say_the_same() {
         ),
         ROWS.replace("2010-01-04", "20100104 00:00:00")
             .replace("2010-01-05", "2010/1/5 0:00"),
-        // Midnight at UTC+08:00, as a moment.
+        // Midnight at UTC+08:00, as a timestamp.
         ROWS.replace("2010-01-04", "2010-01-03T16:00:00Z")
             .replace("2010-01-05", "2010-01-04T16:00:00.000Z"),
         "\"fitted_to\",note,down,up,flat,predicted_return,trade_date,ts_code\r\n\
@@ -99,8 +99,8 @@ fn old_and_new_spellings_any_order_and_foreign_columns_say_the_same() {
             .to_owned(),
     ] {
         let table = read(&text).unwrap();
-        let said: Vec<Forecast> = bars.iter().filter_map(|bar| table.of(bar)).collect();
-        assert_eq!(said, expected, "{text}");
+        let found: Vec<Forecast> = bars.iter().filter_map(|bar| table.of(bar)).collect();
+        assert_eq!(found, expected, "{text}");
         let ignored = coverage(&table, &bars).unwrap().ignored_columns;
         assert_eq!(
             ignored,
@@ -114,7 +114,7 @@ fn old_and_new_spellings_any_order_and_foreign_columns_say_the_same() {
 }
 
 #[test]
-fn a_row_that_breaks_a_rule_is_refused_with_its_place_rule_and_value() {
+fn a_row_that_breaks_a_rule_is_rejected_with_place_rule_and_value() {
     let good = "002032.SZ,2010-01-06,0.01,0.2,0.3,0.5,2009-12-31";
     for (from, to, words) in [
         (
@@ -189,8 +189,8 @@ fn a_row_that_breaks_a_rule_is_refused_with_its_place_rule_and_value() {
 }
 
 #[test]
-fn a_minute_is_known_by_its_time_and_a_day_alone_does_not_fit_minutes() {
-    // 2022-01-01 23:59 and the next two minutes in UTC, where this market's clock stands; computed apart from this crate.
+fn a_minute_is_identified_by_its_time_and_a_date_does_not_match_minutes() {
+    // 2022-01-01 23:59 and the next two minutes in UTC, the time zone of this market; computed independently of this crate.
     let first = 1_641_081_540_000_000_000;
     let dates = ["2022-01-01", "2022-01-02", "2022-01-02"].map(day);
     let bars: Vec<Bar> = dates
@@ -231,7 +231,7 @@ fn a_minute_is_known_by_its_time_and_a_day_alone_does_not_fit_minutes() {
 }
 
 #[test]
-fn rows_and_bars_that_do_not_meet_are_counted_and_none_at_all_is_an_error() {
+fn unmatched_rows_and_bars_are_counted_and_no_match_is_an_error() {
     let table = read(ROWS).unwrap();
     let bars = [
         daily("002032.SZ", "2010-01-05"),
@@ -283,7 +283,7 @@ fn rows_and_bars_that_do_not_meet_are_counted_and_none_at_all_is_an_error() {
 }
 
 #[test]
-fn probabilities_are_asked_for_only_where_something_needs_them() {
+fn probabilities_are_required_only_where_they_are_used() {
     let rule = |min_confidence| DecisionRule {
         enter: 0.001,
         exit: 0.0,
@@ -305,7 +305,7 @@ fn probabilities_are_asked_for_only_where_something_needs_them() {
 }
 
 #[test]
-fn what_a_file_is_decides_its_content() {
+fn the_content_of_a_file_determines_its_format() {
     let dir = tempfile::tempdir().unwrap();
     let packed = dir.path().join("packed.csv");
     let mut gz = GzEncoder::new(fs::File::create(&packed).unwrap(), Default::default());
@@ -324,7 +324,7 @@ fn what_a_file_is_decides_its_content() {
         let error = Predictions::read(&place).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
-    // A row without an end, four million bytes of it, in a few packed ones.
+    // A row of four million bytes without an end, in a small compressed file.
     let mut gz = GzEncoder::new(fs::File::create(&packed).unwrap(), Default::default());
     gz.write_all(&vec![b'x'; 1 << 22]).unwrap();
     gz.finish().unwrap();
@@ -367,7 +367,7 @@ fn lines() -> impl Strategy<Value = Vec<PredictionRow>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
-    fn what_is_written_reads_back_to_the_bit(lines in lines()) {
+    fn a_table_reads_back_to_the_bit(lines in lines()) {
         let dir = tempfile::tempdir().unwrap();
         for name in ["p.csv", "p.csv.gz", "p.parquet"] {
             let path = dir.path().join(name);
@@ -375,8 +375,8 @@ proptest! {
             let table = Predictions::read(&path).unwrap();
             prop_assert_eq!(table.len(), lines.len());
             for line in &lines {
-                let said = table.of(&bar(line.symbol.as_str(), line.date, line.time_ns));
-                prop_assert_eq!(said, Some(line.forecast), "{}", name);
+                let found = table.of(&bar(line.symbol.as_str(), line.date, line.time_ns));
+                prop_assert_eq!(found, Some(line.forecast), "{}", name);
             }
         }
     }

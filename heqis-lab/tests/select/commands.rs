@@ -128,7 +128,7 @@ fn bundles_are_candidates_after_their_last_fitted_day() {
         ];
         run(&Cli::try_parse_from(words).unwrap().args).map(|answer| answer.lines)
     };
-    // Weights up to 2012-05-17, penalties chosen up to 2014-06-25, as the manifest says.
+    // Weights up to 2012-05-17, penalties chosen up to 2014-06-25, as the manifest states.
     let lines = go("2014-09-01", "@2014-06-25").unwrap();
     assert!(lines[0].contains("of 12 trials"), "{lines:?}");
     for (validate_from, made, words) in [
@@ -233,8 +233,8 @@ fn generators_are_trained_for_every_fold_on_earlier_days_and_the_test_span_chang
         assert!(run.manifest.days.training.to < run.manifest.days.validation.from);
         assert!(corpus.seen_to().unwrap() < from, "{name}");
         // The gap of one day and five, and the day of the last label.
-        let seen = corpus.series[0].dates.iter();
-        let between = seen.filter(|date| corpus.seen_to().unwrap() < **date && **date < from);
+        let dates = corpus.series[0].dates.iter();
+        let between = dates.filter(|date| corpus.seen_to().unwrap() < **date && **date < from);
         assert!(between.count() >= 6, "{name}");
         assert!(
             corpus.series[0].label_dates.iter().all(|date| *date <= to),

@@ -323,12 +323,12 @@ fn an_ensemble_is_the_mean_of_all_forecasts() {
     ];
     let mean = Candidate::ensemble("ensemble", &parts);
     let forecasts = &mean.forecasts[&bars[0].symbol];
-    assert_eq!(forecasts.len(), 2, "b says nothing of the third bar");
+    assert_eq!(forecasts.len(), 2, "b has no forecast for the third bar");
     let one = forecasts[&bars[0].time_ns];
     assert!((one.predicted_return - 0.005).abs() < 1e-15);
-    let wanted = [(0.1 + 0.8) / 2.0, 0.1, (0.8 + 0.1) / 2.0];
-    for (got, wanted) in one.probabilities.unwrap().iter().zip(wanted) {
-        assert!((got - wanted).abs() < 1e-12, "{got} {wanted}");
+    let expected = [(0.1 + 0.8) / 2.0, 0.1, (0.8 + 0.1) / 2.0];
+    for (got, expected) in one.probabilities.unwrap().iter().zip(expected) {
+        assert!((got - expected).abs() < 1e-12, "{got} {expected}");
     }
     assert_eq!(
         one.fitted_to,
