@@ -101,14 +101,17 @@ fn a_bundle_trades_by_its_own_rule_unless_the_settings_have_one() {
     let settings = dir.path().join("settings.toml");
     let run = |bundles: &str, settings: &str| {
         let out = dir.path().join("out");
-        let text = done(&format!(
+        let output = done(&format!(
             "backtest data/ashare/002032.SZ.csv --strategy {bundles} --from 2016-01-04 --no-pages {settings} --out {}",
             out.display()
         ));
         let text = fs::read_to_string(out.join("summary.json")).unwrap();
         let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
         let line = summary[0].clone();
-        assert!(text.contains(line["rule_from"].as_str().unwrap()), "{text}");
+        assert!(
+            output.contains(line["rule_from"].as_str().unwrap()),
+            "{output}"
+        );
         (
             line["rule"]["enter"].as_f64().unwrap(),
             line["rule_from"].as_str().unwrap().to_owned(),
