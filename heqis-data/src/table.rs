@@ -1,7 +1,7 @@
 //! A table, written as CSV for people and as Parquet for programs.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -153,15 +153,11 @@ impl<'a> Table<'a> {
         Ok(Arc::new(message.build()?))
     }
 
-    pub(crate) fn parquet(&self, name: &str, file: File) -> Result<()> {
+    pub(crate) fn parquet(&self, name: &str, to: impl Write + Send) -> Result<()> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .build();
-        let mut file = SerializedFileWriter::new(
-            BufWriter::new(file),
-            self.schema(name)?,
-            Arc::new(properties),
-        )?;
+        let mut file = SerializedFileWriter::new(to, self.schema(name)?, Arc::new(properties))?;
         let mut group = file.next_row_group()?;
         let mut columns = self.columns.iter();
         while let (Some(mut column), Some((name, values))) = (group.next_column()?, columns.next())

@@ -7,6 +7,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use heqis_base::files::write_atomically_with;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -94,10 +95,6 @@ impl Cache {
     /// # Errors
     ///
     /// [`DataError::File`] when the file system fails, [`FetchError::Setting`] when another process adds replies.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a new file of an append-only cache, synced before"
-    )]
     pub fn put(
         &mut self,
         api: &str,
@@ -113,16 +110,14 @@ impl Cache {
             sha256: sha256(body.as_bytes()),
         };
         let head = serde_json::to_string(&head).map_err(|error| DataError::json(&path, error))?;
-        let part = path.with_extension("part");
-        let write = || -> std::io::Result<()> {
-            std::fs::create_dir_all(self.dir.join(api))?;
-            let mut file = File::create(&part)?;
-            writeln!(file, "{head}")?;
-            file.write_all(body.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)
-        };
-        write().map_err(|error| DataError::file(&path, error))
+        std::fs::create_dir_all(self.dir.join(api))
+            .and_then(|()| {
+                write_atomically_with(&path, |file| {
+                    writeln!(file, "{head}")?;
+                    file.write_all(body.as_bytes())
+                })
+            })
+            .map_err(|error| DataError::file(&path, error))
     }
 
     fn lock(&mut self) -> Result<(), DataError> {

@@ -1,11 +1,10 @@
 //! Predictions → files for [`Predictions::read`](super::Predictions::read).
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use heqis_base::files::write_atomically_with;
 use heqis_quant::{Date, DecisionRule, Symbol};
 
 use super::{Forecast, time};
@@ -30,35 +29,28 @@ pub struct PredictionRow {
 /// days.
 ///
 /// # Errors
-/// [`DataError::File`] and [`DataError::Parquet`] when the file cannot be written.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a table that the command can write again"
-)]
+/// [`DataError::File`] when the file cannot be written.
 pub fn write(path: &Path, lines: &[PredictionRow]) -> Result<(), DataError> {
     let failed = |source| DataError::file(path, source);
-    let draft = with_suffix(path, ".draft");
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(failed)?;
     }
-    let file = File::create(&draft).map_err(failed)?;
     let table = table(lines);
     let name = path.to_string_lossy().to_lowercase();
-    if name.ends_with(".parquet") {
-        let written = table.parquet("predictions", file);
-        written.map_err(|source| DataError::parquet(path, source))?;
-    } else if name.ends_with(".gz") {
-        let mut packed = GzEncoder::new(file, Compression::default());
-        table.csv(&mut packed).map_err(failed)?;
-        packed.finish().map_err(failed)?;
-    } else {
-        let mut file = BufWriter::new(file);
-        table
-            .csv(&mut file)
-            .and_then(|()| file.flush())
-            .map_err(failed)?;
-    }
-    std::fs::rename(&draft, path).map_err(failed)
+    write_atomically_with(path, |file| {
+        if name.ends_with(".parquet") {
+            table
+                .parquet("predictions", file)
+                .map_err(std::io::Error::other)
+        } else if name.ends_with(".gz") {
+            let mut packed = GzEncoder::new(file, Compression::default());
+            table.csv(&mut packed)?;
+            packed.finish().map(|_| ())
+        } else {
+            table.csv(file)
+        }
+    })
+    .map_err(failed)
 }
 
 fn table(lines: &[PredictionRow]) -> Table<'_> {

@@ -8,12 +8,14 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use heqis_base::files::{sync_directory, write_atomically};
+
 use super::manifest::{self, Manifest};
 use crate::error::DataError;
 
 const DRAFT: &str = "draft";
 const LOCK: &str = "lock";
-const NEXT: &str = "manifest.json.next";
+const NEXT: &str = "manifest.json.new";
 
 /// The exclusive writer of a data set.
 #[derive(Debug)]
@@ -80,7 +82,13 @@ impl Draft {
     ///
     /// [`DataError::File`] when it cannot be written.
     pub fn write(&self, name: &str, content: &[u8]) -> Result<(), DataError> {
-        write_through(&self.dir.join(name), content)
+        let path = self.dir.join(name);
+        let put = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        };
+        put().map_err(|source| DataError::file(&path, source))
     }
 
     /// Makes the version current, removes the previous one, and returns the manifest as written.
@@ -94,11 +102,10 @@ impl Draft {
             manifest.version.push('0');
         }
         rename(&self.dir, &self.root.join(&manifest.version))?;
-        sync_dir(&self.root)?;
-        let next = self.root.join(NEXT);
-        write_through(&next, manifest.to_json()?.as_bytes())?;
-        rename(&next, &self.root.join(manifest::FILE))?;
-        sync_dir(&self.root)?;
+        sync_directory(&self.root).map_err(|source| DataError::file(&self.root, source))?;
+        let current = self.root.join(manifest::FILE);
+        write_atomically(&current, manifest.to_json()?.as_bytes())
+            .map_err(|source| DataError::file(&current, source))?;
         self.sweep()?;
         Ok(manifest)
     }
@@ -142,23 +149,4 @@ impl Draft {
 )]
 fn rename(from: &Path, to: &Path) -> Result<(), DataError> {
     fs::rename(from, to).map_err(|source| DataError::file(to, source))
-}
-
-fn write_through(path: &Path, content: &[u8]) -> Result<(), DataError> {
-    let put = || -> std::io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    put().map_err(|source| DataError::file(path, source))
-}
-
-/// Syncs a directory, so that new names survive a power failure. Only Unix can open a directory for it.
-fn sync_dir(dir: &Path) -> Result<(), DataError> {
-    if cfg!(unix) {
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|source| DataError::file(dir, source))?;
-    }
-    Ok(())
 }
