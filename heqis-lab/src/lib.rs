@@ -6,7 +6,7 @@
 //!   predictions.
 //! - [`backtest`]: strategies × signal modes × stocks.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
-//! - [`audit`]: any strategy → signs of look-ahead and other self-deception.
+//! - [`audit`]: any strategy → look-ahead bias and other sources of false results.
 //! - [`verify`]: whether all implementations compute a bundle alike; [`convert`]: builds for the boards.
 //! - [`mod@implementation`], [`windows`]: an implementation of a model's computation, and its inputs.
 //! - [`parity`]: lab, one process, two nodes and a journal make the same decisions, to the byte.

@@ -484,7 +484,7 @@ fn without_events_and_references_the_size_of_missing_dividends_is_marked_as_assu
     let expected = "no ex-right events given: the bars of 1 stock have no reference prices, so every cash dividend inside the price \
                 limits is missing; for 2 days with shares, at an assumed 2 % a year, that would be about 164 CNY";
     assert!(page.contains(expected), "{page}");
-    // A table of events states that there was none.
+    // A table of events states that there were no events.
     let events = dir.path().join("events.csv");
     fs::write(
         &events,

@@ -448,7 +448,7 @@ fn a_killed_writer_leaves_the_last_complete_version_and_the_next_one_repairs() {
     let good = files(&out);
     let series = everything(&out);
 
-    // Killed while reading, after sorting, and while storing.
+    // Terminated while reading, after sorting, and while storing.
     for sign in ["runs", "runs/new/run-0", "bars/2015.parquet"] {
         let mut child = heqis_lab(&dir, &out).spawn().unwrap();
         let signal = out.join("draft").join(sign);

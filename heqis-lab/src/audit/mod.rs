@@ -1,4 +1,4 @@
-//! Checks of a strategy for look-ahead and other self-deception, by its behaviour alone.
+//! Checks of a strategy for look-ahead bias and other sources of false results, by its behaviour alone.
 //!
 //! - [`subject`]: the interface of a strategy to an audit: fit, decide, trade.
 //! - [`checks`]: one function for each check.
@@ -34,8 +34,8 @@ pub mod linear;
 pub mod predictions;
 pub mod subject;
 
-/// Check a strategy for look-ahead and other self-deception on a series of bars, daily or shorter; the exit code is 1 when a
-/// check fails.
+/// Check a strategy for look-ahead bias and other sources of false results on a series of bars, daily or shorter; the exit
+/// code is 1 when a check fails.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
     /// Bars of one instrument, with a symbol column or named after it, such as 002032.SZ.csv.

@@ -1,4 +1,4 @@
-//! The feedback stage counts what comes back.
+//! The feedback stage counts the decisions that are returned.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;

@@ -357,7 +357,10 @@ fn an_extension_that_breaks_a_rule_is_refused_by_name() {
     let message = DecisionMessage::decode(&meta, Tensor::default())
         .unwrap_err()
         .to_string();
-    assert!(message.contains("an empty memory is not sent"), "{message}");
+    assert!(
+        message.contains("an empty risk state is not sent"),
+        "{message}"
+    );
 }
 
 #[test]
