@@ -31,6 +31,7 @@ pub mod contradictions;
 pub mod findings;
 pub mod inputs;
 pub mod lines;
+mod parallel;
 pub mod reference;
 pub mod report;
 mod run;

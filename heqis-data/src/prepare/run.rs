@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc;
 
 use heqis_quant::{Date, Span, Symbol};
 use sha2::{Digest, Sha256};
 
+use super::parallel::parallel_map;
 use super::report::{self, RejectRow};
 use super::runs::{FileSummary, Origin, Runs};
 use super::series::{self, PreparedSeries, SeriesConfig};
@@ -199,29 +200,9 @@ impl Run<'_> {
 
     /// Returns the SHA-256 of every file.
     fn digests(&self, threads: usize) -> Result<Vec<String>, DataError> {
-        let next = AtomicUsize::new(0);
-        let places: Vec<Mutex<Option<Result<String, DataError>>>> =
-            self.files.iter().map(|_| Mutex::new(None)).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let claimed = next.fetch_add(1, Ordering::Relaxed);
-                        let (Some(file), Some(place)) =
-                            (self.files.get(claimed), places.get(claimed))
-                        else {
-                            break;
-                        };
-                        let digest = crate::digest::sha256_of_file(&file.0);
-                        *place.lock().unwrap_or_else(|e| e.into_inner()) = Some(digest);
-                    }
-                });
-            }
-        });
-        places
-            .into_iter()
-            .filter_map(|place| place.into_inner().unwrap_or_else(|e| e.into_inner()))
-            .collect()
+        parallel_map(threads, self.files, |file| {
+            crate::digest::sha256_of_file(&file.0)
+        })
     }
 
     /// Returns the name of the version, a digest of all settings and inputs.

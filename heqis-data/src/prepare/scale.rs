@@ -1,12 +1,11 @@
 //! The scaler of a version, fitted on its training span.
 
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use heqis_quant::scaler::{FitOptions, ScalerKind, Spread};
 use heqis_quant::{Date, Scaler, Span};
 
+use super::parallel::parallel_map;
 use crate::error::DataError;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::{NextBar, Rows};
@@ -160,31 +159,18 @@ fn summary(
 ) -> Result<Summary, DataError> {
     let features = centers.len() - 1;
     let years = data.manifest().files.len();
-    let next = AtomicUsize::new(0);
-    let found: Vec<Mutex<Option<Result<Summary, DataError>>>> =
-        (0..years).map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, years.max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let year = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(place) = found.get(year) else { break };
-                    let mut summary = Summary::new(features);
-                    let scanned = data.scan(year..year + 1, Columns::All, |rows| {
-                        summary.add(&rows, train_to, centers);
-                        Ok(())
-                    });
-                    *place.lock().unwrap_or_else(|e| e.into_inner()) =
-                        Some(scanned.map(|()| summary));
-                }
-            });
-        }
-    });
+    let years: Vec<usize> = (0..years).collect();
+    let summaries = parallel_map(threads, &years, |&year| {
+        let mut summary = Summary::new(features);
+        data.scan(year..year + 1, Columns::All, |rows| {
+            summary.add(&rows, train_to, centers);
+            Ok(())
+        })?;
+        Ok(summary)
+    })?;
     let mut all = Summary::new(features);
-    for place in found {
-        if let Some(year) = place.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            all.merge(&year?);
-        }
+    for summary in &summaries {
+        all.merge(summary);
     }
     Ok(all)
 }
