@@ -250,7 +250,9 @@ fn an_interrupted_publication_reads_as_the_old_version_and_is_cleared() {
         std::fs::create_dir_all(out.join(dir)).unwrap();
         std::fs::write(out.join(dir).join("2015.parquet"), "half a file").unwrap();
     }
-    std::fs::write(out.join("manifest.json.next"), "{\"schema_version\": 1,").unwrap();
+    for draft in ["manifest.json.new", "manifest.json.next"] {
+        std::fs::write(out.join(draft), "{\"schema_version\": 1,").unwrap();
+    }
     std::fs::write(out.join("notes.txt"), "not ours").unwrap();
     assert_eq!(rows(), whole);
     Draft::begin(&out).unwrap().discard().unwrap();

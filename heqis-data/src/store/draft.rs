@@ -15,7 +15,8 @@ use crate::error::DataError;
 
 const DRAFT: &str = "draft";
 const LOCK: &str = "lock";
-const NEXT: &str = "manifest.json.new";
+// What an interrupted publication leaves: the draft of the manifest, under its name of this version and of the one before.
+const MANIFEST_DRAFTS: [&str; 2] = ["manifest.json.new", "manifest.json.next"];
 
 /// The exclusive writer of a data set.
 #[derive(Debug)]
@@ -135,7 +136,7 @@ impl Draft {
             let path = entry.path();
             if name == DRAFT || (version && !keeps_all && Some(&name) != current.as_ref().ok()) {
                 fs::remove_dir_all(&path).map_err(|source| DataError::file(&path, source))?;
-            } else if name == NEXT {
+            } else if MANIFEST_DRAFTS.contains(&name.as_str()) {
                 fs::remove_file(&path).map_err(|source| DataError::file(&path, source))?;
             }
         }

@@ -1,14 +1,13 @@
-//! Named tensors in one file: safetensors, an open format that other frameworks read.
-//!
-//! Eight bytes with the length of a JSON header (little-endian), the header with shapes and places, then all numbers
-//! as little-endian `f32` in the order of names. The same tensors give the same bytes.
+//! Named tensors in one file: safetensors, an open format that other frameworks read. All numbers are `f32`. The same tensors
+//! with at most one text give the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use crate::error::TrainError;
 use crate::nets::weights::{self, NamedTensor};
@@ -21,14 +20,6 @@ pub type Numbers = (Vec<usize>, Vec<f32>);
 pub struct Tensors {
     tensors: BTreeMap<String, Numbers>,
     notes: BTreeMap<String, String>,
-}
-
-/// One entry of the header.
-#[derive(Serialize, Deserialize)]
-struct HeaderEntry {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [usize; 2],
 }
 
 impl Tensors {
@@ -114,35 +105,27 @@ impl Tensors {
     ///
     /// [`TrainError::Rule`] when a shape does not hold its numbers.
     pub fn to_bytes(&self) -> Result<Vec<u8>, TrainError> {
-        let mut header = serde_json::Map::new();
-        if !self.notes.is_empty() {
-            header.insert("__metadata__".to_owned(), serde_json::json!(self.notes));
-        }
-        let mut at = 0;
-        for (name, (shape, values)) in &self.tensors {
-            if shape.iter().product::<usize>() != values.len() {
-                let rule = format!("{shape:?} does not hold {} numbers", values.len());
-                return Err(TrainError::training(name, rule));
-            }
-            let end = at + values.len() * 4;
-            let entry = serde_json::json!({
-                "dtype": "F32", "shape": shape, "data_offsets": [at, end],
-            });
-            header.insert(name.clone(), entry);
-            at = end;
-        }
-        let mut text = serde_json::Value::Object(header).to_string();
-        // The numbers start at a multiple of eight bytes.
-        while !text.len().is_multiple_of(8) {
-            text.push(' ');
-        }
-        let mut bytes = Vec::with_capacity(8 + text.len() + at);
-        bytes.extend((text.len() as u64).to_le_bytes());
-        bytes.extend(text.as_bytes());
-        for (_, values) in self.tensors.values() {
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        }
-        Ok(bytes)
+        let cells: Vec<Vec<u8>> = self
+            .tensors
+            .values()
+            .map(|(_, values)| {
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect()
+            })
+            .collect();
+        let views = self.tensors.iter().zip(&cells);
+        let views = views
+            .map(|((name, (shape, _)), cells)| {
+                let view = TensorView::new(Dtype::F32, shape.clone(), cells)
+                    .map_err(|error| TrainError::training(name, error.to_string()))?;
+                Ok((name, view))
+            })
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        let notes = (!self.notes.is_empty()).then(|| self.notes.clone().into_iter().collect());
+        safetensors::serialize(views, notes)
+            .map_err(|error| TrainError::training("tensors", error.to_string()))
     }
 
     /// Reads the bytes of a file; `path` is named by errors.
@@ -151,37 +134,20 @@ impl Tensors {
     ///
     /// [`TrainError::Rule`] when the layout is another, or the file is cut short.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, TrainError> {
-        let fault = |rule: &str| TrainError::training(path.display(), rule.to_owned());
-        let (length, rest) = bytes
-            .split_first_chunk::<8>()
-            .ok_or_else(|| fault("must start with the length of its header"))?;
-        let length = usize::try_from(u64::from_le_bytes(*length))
-            .ok()
-            .filter(|length| *length <= rest.len())
-            .ok_or_else(|| fault("its header is cut short"))?;
-        let (header, data) = rest.split_at(length);
-        let json = |source| TrainError::json(path, source);
-        let header: BTreeMap<String, serde_json::Value> =
-            serde_json::from_slice(header).map_err(json)?;
+        let fault = |rule: String| TrainError::training(path.display(), rule);
+        let broken = |error: safetensors::SafeTensorError| fault(error.to_string());
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let mut tensors = Self::default();
-        for (name, entry) in header {
-            if name == "__metadata__" {
-                tensors.notes = serde_json::from_value(entry).map_err(json)?;
-                continue;
+        tensors
+            .notes
+            .extend(header.metadata().clone().into_iter().flatten());
+        for (name, view) in SafeTensors::deserialize(bytes).map_err(broken)?.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(fault(format!("{name} must be F32, got {:?}", view.dtype())));
             }
-            let entry: HeaderEntry = serde_json::from_value(entry).map_err(json)?;
-            let [from, to] = entry.data_offsets;
-            let count = entry
-                .shape
-                .iter()
-                .try_fold(4usize, |n, d| n.checked_mul(*d));
-            let cells = data
-                .get(from..to)
-                .filter(|cells| entry.dtype == "F32" && count == Some(cells.len()))
-                .ok_or_else(|| fault("every tensor must be F32 and lie in the file"))?;
-            let values = cells.as_chunks::<4>().0.iter();
+            let values = view.data().as_chunks::<4>().0.iter();
             let values = values.map(|cell| f32::from_le_bytes(*cell)).collect();
-            tensors.tensors.insert(name, (entry.shape, values));
+            tensors.put(name, (view.shape().to_vec(), values));
         }
         Ok(tensors)
     }
