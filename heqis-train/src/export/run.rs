@@ -447,7 +447,7 @@ pub(crate) fn batched_file(batch: usize) -> String {
     format!("model.batch-{batch}.onnx")
 }
 
-/// Returns the number of windows that the model in a file takes in one call, if its name is one of [`batched_file`].
+/// Returns the number of windows that the model in a file takes in one call, if its name is one of `batched_file`.
 #[must_use]
 pub fn batch_of(file: &str) -> Option<usize> {
     let batch = file.strip_prefix("model.batch-")?.strip_suffix(".onnx")?;
