@@ -3,56 +3,18 @@
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
+#[path = "../../heqis-train/tests/trainings/mod.rs"]
+mod trainings;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use heqis_train::train::TrainConfig;
 use heqis_train::train::run::RunManifest;
 use market::{closes, files, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-
-/// Returns the settings of a training of a few seconds.
-fn settings(set: &Path, more: &str) -> TrainConfig {
-    let text = format!(
-        r#"
-        seed = 11
-        {more}
-        [data]
-        set = {set:?}
-        [schedule]
-        pretraining_epochs = 2
-        adversarial_epochs = 6
-        identity_epochs = 2
-        distil_every = 3
-        fine_tune_epochs = 2
-        [discriminator]
-        branch_channels = 4
-        channels = 8
-        hidden = 8
-        [[generators]]
-        name = "g1"
-        kind = "gru"
-        window_bars = 6
-        hidden = 8
-        dropout = 0.1
-        [[generators]]
-        name = "g2"
-        kind = "transformer"
-        window_bars = 8
-        hidden = 8
-        heads = 2
-        layers = 1
-        [encoder]
-        kind = "t3vae"
-        window_bars = 4
-        factors = 2
-        "#
-    );
-    TrainConfig::parse(Path::new("test.toml"), &text).unwrap()
-}
+use trainings::tiny;
 
 fn lab() -> Command {
     Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
@@ -73,7 +35,7 @@ fn coin(rng: &mut ChaCha8Rng, _: [bool; 2]) -> bool {
 fn a_killed_training_resumes_to_the_same_bytes() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
-    let config = toml::to_string(&settings(&set, "")).unwrap();
+    let config = toml::to_string(&tiny(&set, "")).unwrap();
     let path = root.path().join("train.toml");
     std::fs::write(&path, config).unwrap();
     let command = |out: &str| {

@@ -3,6 +3,7 @@
 
 #[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
+mod trainings;
 
 use std::path::{Path, PathBuf};
 
@@ -24,46 +25,7 @@ use heqis_train::train::{SavedWeights, Split, TrainConfig, TrainedRun, train};
 use market::{closes, files, options, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
-
-/// Returns the settings of a training that takes seconds.
-fn settings(set: &Path, more: &str) -> TrainConfig {
-    let text = format!(
-        r#"
-        seed = 11
-        {more}
-        [data]
-        set = {set:?}
-        [schedule]
-        pretraining_epochs = 2
-        adversarial_epochs = 6
-        identity_epochs = 2
-        distil_every = 3
-        fine_tune_epochs = 2
-        [discriminator]
-        branch_channels = 4
-        channels = 8
-        hidden = 8
-        [[generators]]
-        name = "g1"
-        kind = "gru"
-        window_bars = 6
-        hidden = 8
-        dropout = 0.1
-        [[generators]]
-        name = "g2"
-        kind = "transformer"
-        window_bars = 8
-        hidden = 8
-        heads = 2
-        layers = 1
-        [encoder]
-        kind = "t3vae"
-        window_bars = 4
-        factors = 2
-        "#
-    );
-    TrainConfig::parse(Path::new("test.toml"), &text).unwrap()
-}
+use trainings::tiny;
 
 /// Returns the files of a run, without the times of its events.
 fn reproducible_files(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -80,7 +42,7 @@ fn coin(rng: &mut ChaCha8Rng, _: [bool; 2]) -> bool {
 fn another_seed_gives_other_weights_and_a_run_with_other_settings_cannot_be_continued() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
-    let config = settings(&set, "");
+    let config = tiny(&set, "");
     let one = root.path().join("one");
     let first = train(&config, &one, false, &mut NoProgress).unwrap();
     let mut config = config;
@@ -112,7 +74,7 @@ fn a_run_directory_contains_the_trained_networks() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let out = root.path().join("run");
-    let manifest = train(&settings(&set, ""), &out, false, &mut NoProgress).unwrap();
+    let manifest = train(&tiny(&set, ""), &out, false, &mut NoProgress).unwrap();
     let run = TrainedRun::open(&out).unwrap();
     assert_eq!(run.manifest, manifest);
     let corpus = run.corpus().unwrap();
@@ -144,7 +106,7 @@ fn the_best_weights_of_all_epochs_are_kept_and_fine_tuning_never_increases_the_l
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let out = root.path().join("run");
-    let manifest = train(&settings(&set, ""), &out, false, &mut NoProgress).unwrap();
+    let manifest = train(&tiny(&set, ""), &out, false, &mut NoProgress).unwrap();
     let mut tuned = 0;
     for (name, metrics) in &manifest.metrics {
         let adversarial = losses(&out, |phase, _| phase == "game", name);
@@ -168,7 +130,7 @@ fn the_best_weights_of_all_epochs_are_kept_and_fine_tuning_never_increases_the_l
 fn an_mpd_contains_the_encoder_trained_before_it() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
-    let mut config = settings(&set, "");
+    let mut config = tiny(&set, "");
     config.generators = vec![GeneratorSpec {
         hidden: Some(8),
         heads: Some(2),
@@ -207,7 +169,7 @@ fn real(root: &Path) -> PathBuf {
 #[test]
 fn discriminators_of_real_bars_become_better_than_chance_and_never_perfect() {
     let root = tempfile::tempdir().unwrap();
-    let mut config = settings(&real(root.path()), "");
+    let mut config = tiny(&real(root.path()), "");
     config.encoder = EncoderSpec::None;
     config.discriminator = DiscriminatorConfig::default();
     config.data.samples_per_epoch = 512;
@@ -233,7 +195,7 @@ fn discriminators_of_real_bars_become_better_than_chance_and_never_perfect() {
 /// Returns every other kind of generator, small, with pre-training only; the MPD contains a trained encoder.
 fn other_generators(set: &Path) -> TrainConfig {
     use GeneratorKind::{Dct, DeepTransformer, Gru, Lstm, Mpd, Rnn, Tcn};
-    let mut config = settings(set, "threads = 0");
+    let mut config = tiny(set, "threads = 0");
     config.encoder = EncoderSpec::Cae {
         window_bars: 8,
         factors: 2,
@@ -265,7 +227,7 @@ fn other_generators(set: &Path) -> TrainConfig {
 
 /// Returns the three default generators with shorter windows, with pre-training and adversarial training.
 fn default_generators(set: &Path) -> TrainConfig {
-    let mut config = settings(set, "");
+    let mut config = tiny(set, "");
     config.encoder = Default::default();
     config.generators = GeneratorSpec::defaults();
     for spec in &mut config.generators {
@@ -339,7 +301,7 @@ fn the_number_of_threads_does_not_change_the_result() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let run = |threads: usize| {
-        let mut config = settings(&set, "");
+        let mut config = tiny(&set, "");
         config.threads = threads;
         let dir = root.path().join(threads.to_string());
         train(&config, &dir, false, &mut NoProgress).unwrap();
@@ -369,7 +331,7 @@ fn the_number_of_threads_does_not_change_the_result() {
 fn a_training_that_diverges_fails_with_its_place() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
-    let mut config = settings(&set, "");
+    let mut config = tiny(&set, "");
     config.optimiser.learning_rate = 1e30;
     let dir = root.path().join("run");
     let message = train(&config, &dir, false, &mut NoProgress)
@@ -390,7 +352,7 @@ fn a_gpu_is_refused_by_a_build_without_support() {
         root.path(),
         &[closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))],
     );
-    let config = settings(&set, "device = \"gpu\"");
+    let config = tiny(&set, "device = \"gpu\"");
     let message = train(&config, &root.path().join("run"), false, &mut NoProgress)
         .unwrap_err()
         .to_string();

@@ -234,7 +234,7 @@ impl Run {
                 if Some(seen.fetch_add(1, Ordering::AcqRel) + 1) == stop_after {
                     handle.stop();
                     // The order is carried out by another thread; the source must not end before it arrives.
-                    std::thread::sleep(Duration::from_millis(50));
+                    std::thread::sleep(Duration::from_millis(400));
                 }
             }
         };
