@@ -16,15 +16,14 @@ use heqis_backtest::rule::ChosenRule;
 use heqis_backtest::run::{self, Origin, RunId};
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{DecidedSeries, Source};
-use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::{Coverage, Predictions, SymbolCoverage};
-use heqis_data::prepare::reference::Tables;
 use heqis_quant::decision::SignalMode;
-use heqis_quant::{CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
+use heqis_quant::{CleanConfig, Cleaner, DecisionRule, Symbol};
 use serde::Serialize;
 
 use crate::batch_predictor::{BatchPredictor, progress};
 use crate::error::LabError;
+use crate::input_args::InputArgs;
 use crate::output::CommandOutput;
 use crate::pool::map;
 
@@ -52,9 +51,9 @@ impl From<Mode> for SignalMode {
 /// Trade history by the decisions of models, under the rules of the market.
 #[derive(Args, Clone, Debug)]
 pub struct BacktestArgs {
-    /// Tables of bars, daily or shorter, directories of them, patterns, or data sets of `prepare`.
-    #[arg(value_name = "BARS", required = true)]
-    pub bars: Vec<PathBuf>,
+    /// What is read.
+    #[command(flatten)]
+    pub input: InputArgs,
     /// A strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions (CSV, CSV.gz, Parquet); may be
     /// given several times.
     #[arg(long, value_name = "SOURCE", required = true)]
@@ -68,48 +67,18 @@ pub struct BacktestArgs {
     /// Directory to write the runs into.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// First day that is traded; bars before it only warm models up.
-    #[arg(long, value_name = "DATE")]
-    pub from: Option<Date>,
-    /// Last day that is traded.
-    #[arg(long, value_name = "DATE")]
-    pub to: Option<Date>,
     /// Trade all stocks in one account instead of one account for each.
     #[arg(long)]
     pub portfolio: bool,
     /// Table of bars, usually of an index, to compare with.
     #[arg(long, value_name = "CSV")]
     pub benchmark: Option<PathBuf>,
-    /// Table of bars, usually of an index, whose days are the trading days.
-    #[arg(long, value_name = "CSV")]
-    pub calendar: Option<PathBuf>,
-    /// Ex-right events, or a vendor's dividends [default: the dividends of a fetched directory].
-    #[arg(long, value_name = "CSV")]
-    pub events: Option<PathBuf>,
-    /// Changes of names, for special treatment.
-    #[arg(long, value_name = "CSV")]
-    pub names: Option<PathBuf>,
-    /// Listing and delisting of stocks.
-    #[arg(long, value_name = "CSV")]
-    pub stocks: Option<PathBuf>,
-    /// Own market file, or a directory of them: see docs/markets.md.
-    #[arg(long, value_name = "TOML_OR_DIR")]
-    pub markets: Option<PathBuf>,
-    /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
-    #[arg(long, value_name = "JSON")]
-    pub clean: Option<PathBuf>,
-    /// Number of working threads [default: one for each core].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroUsize>,
     /// Write no HTML pages.
     #[arg(long)]
     pub no_pages: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
-    /// How tables of bars are read.
-    #[command(flatten)]
-    pub import: ImportArgs,
 }
 
 /// One run as a line of the summary.
@@ -154,8 +123,8 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         Some(path) => Settings::read(path)?,
         None => Settings::default(),
     };
-    settings.markets = Some(markets(args.markets.as_deref())?);
-    let clean = read_clean(args.clean.as_deref())?;
+    settings.markets = Some(markets(args.input.markets.as_deref())?);
+    let clean = read_clean(args.input.clean.as_deref())?;
     let sources: Vec<Source> = args
         .strategy
         .iter()
@@ -167,23 +136,12 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         let rule = "must have different names, since these are the directories of the runs";
         return Err(LabError::rule_got("strategies", rule, &pair[0]));
     }
-    let from = args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
-    let to = args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?;
-    let span = Span::new(from, to)?;
-    let threads = match args.threads {
-        Some(threads) => threads.get(),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
+    let span = args.input.span()?;
+    let threads = args.input.threads();
 
-    let tables = Tables {
-        events: args.events.clone(),
-        calendar: args.calendar.clone(),
-        stock_basic: args.stocks.clone(),
-        namechange: args.names.clone(),
-        ..Tables::default()
-    };
+    let tables = args.input.tables();
     let rules = settings.rules()?;
-    let mut series = RawBars::read(&args.bars, tables, &args.import, Some(&rules))?;
+    let mut series = RawBars::read(&args.input.bars, tables, &args.input.import, Some(&rules))?;
     let left_out = series.leave_out(&rules)?;
     let symbols: Vec<Symbol> = series.bars.keys().copied().collect();
     let mut reference = ReferenceData::read(symbols.iter().copied(), &series.tables, clean)?;
@@ -191,7 +149,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let cleaner = Cleaner::new(reference.clean.clone())?;
     series.assess(
         &cleaner.with_markets(Arc::new(reference.markets.clone())),
-        &args.import,
+        &args.input.import,
     )?;
     let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
 

@@ -4,7 +4,7 @@
 //! - [`fetch`], [`prepare`], [`data`]: making and inspecting a data set.
 //! - [`mod@train`], [`baseline`], [`baselines`], [`predict`], [`export`]: models, what they must beat, and their
 //!   predictions.
-//! - [`backtest`]: strategies × signal modes × stocks.
+//! - [`backtest`]: strategies × signal modes × stocks; [`input_args`]: what it and `predict` read.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
 //! - [`audit`]: any strategy → look-ahead bias and other sources of false results.
 //! - [`verify`]: whether all implementations compute a bundle alike; [`convert`]: builds for the boards.
@@ -29,6 +29,7 @@ pub mod error;
 pub mod export;
 pub mod fetch;
 pub mod implementation;
+pub mod input_args;
 pub mod output;
 pub mod parity;
 mod pool;

@@ -8,26 +8,25 @@ use heqis_backtest::inputs::{RawBars, ReferenceData, markets};
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{PredictedBar, Source};
 use heqis_bundle::suggested_rule;
-use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::Forecast;
 use heqis_data::predictions::write::{PredictionRow, rule_path, write, write_rule};
-use heqis_data::prepare::reference::Tables;
 use heqis_infer::Bundle;
-use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
+use heqis_quant::{Cleaner, Date, Prediction, SignalMode};
 use heqis_train::export::run::write_bundles;
 use serde_json::Value;
 
 use crate::backtest::read_clean;
 use crate::batch_predictor::BatchPredictor;
 use crate::error::LabError;
+use crate::input_args::InputArgs;
 use crate::output::CommandOutput;
 
 /// Write a model's predictions for bars as a table, which backtest, select and audit read.
 #[derive(Args, Clone, Debug)]
 pub struct PredictArgs {
-    /// Tables of bars, directories of them, patterns, or data sets of `prepare`.
-    #[arg(value_name = "BARS", required = true)]
-    pub bars: Vec<PathBuf>,
+    /// What is read.
+    #[command(flatten)]
+    pub input: InputArgs,
     /// The model: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or the directory of a finished training.
     #[arg(long, value_name = "SOURCE", visible_aliases = ["model", "run"])]
     pub strategy: String,
@@ -39,39 +38,9 @@ pub struct PredictArgs {
     /// `--target all` the target is added to the name.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// First day that is written; bars before it only warm models up.
-    #[arg(long, value_name = "DATE")]
-    pub from: Option<Date>,
-    /// Last day that is written.
-    #[arg(long, value_name = "DATE")]
-    pub to: Option<Date>,
     /// The last day used to fit or choose the model [default: that of the run or the bundle's manifest].
     #[arg(long, value_name = "DATE")]
     pub fitted_to: Option<Date>,
-    /// Table of bars, usually of an index, whose days are the trading days.
-    #[arg(long, value_name = "CSV")]
-    pub calendar: Option<PathBuf>,
-    /// Ex-right events.
-    #[arg(long, value_name = "CSV")]
-    pub events: Option<PathBuf>,
-    /// Changes of names, for special treatment.
-    #[arg(long, value_name = "CSV")]
-    pub names: Option<PathBuf>,
-    /// Listing and delisting of stocks.
-    #[arg(long, value_name = "CSV")]
-    pub stocks: Option<PathBuf>,
-    /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
-    #[arg(long, value_name = "JSON")]
-    pub clean: Option<PathBuf>,
-    /// Own market file, or a directory of them.
-    #[arg(long, value_name = "TOML_OR_DIR")]
-    pub markets: Option<PathBuf>,
-    /// How tables are read.
-    #[command(flatten)]
-    pub import: ImportArgs,
-    /// Number of working threads [default: one for each core].
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroUsize>,
 }
 
 /// A directory of temporary bundles, removed on drop.
@@ -90,24 +59,15 @@ impl Drop for TemporaryBundles {
 ///
 /// [`LabError`] when an input cannot be read, a run is unfinished, no bar gets a prediction, or a table cannot be written.
 pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
-    let span = Span::new(
-        args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
-        args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?,
-    )?;
-    let tables = Tables {
-        events: args.events.clone(),
-        calendar: args.calendar.clone(),
-        stock_basic: args.stocks.clone(),
-        namechange: args.names.clone(),
-        ..Tables::default()
-    };
-    let rules = markets(args.markets.as_deref())?;
-    let mut series = RawBars::read(&args.bars, tables, &args.import, Some(&rules))?;
+    let span = args.input.span()?;
+    let tables = args.input.tables();
+    let rules = markets(args.input.markets.as_deref())?;
+    let mut series = RawBars::read(&args.input.bars, tables, &args.input.import, Some(&rules))?;
     let symbols = series.bars.keys().copied();
-    let clean = read_clean(args.clean.as_deref())?;
+    let clean = read_clean(args.input.clean.as_deref())?;
     let facts = ReferenceData::read(symbols, &series.tables, clean)?;
     let cleaner = Cleaner::new(facts.clean.clone())?.with_markets(Arc::new(rules.clone()));
-    series.assess(&cleaner, &args.import)?;
+    series.assess(&cleaner, &args.input.import)?;
     let settings = Settings {
         markets: Some(rules),
         ..Settings::default()
@@ -130,10 +90,7 @@ pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
         }
         false => vec![(args.out.clone(), Source::parse(&args.strategy))],
     };
-    let threads = match args.threads {
-        Some(threads) => threads.get(),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
+    let threads = args.input.threads();
     let sources: Vec<Source> = models.iter().map(|(_, source)| source.clone()).collect();
     let bundles = sources.iter().map(|source| match source {
         Source::Bundles { direction, .. } => Bundle::load(direction).map_err(LabError::from),

@@ -9,9 +9,9 @@ mod trainings;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use heqis_data::import_args::ImportArgs;
 use heqis_infer::Bundle;
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
+use heqis_lab::input_args::InputArgs;
 use heqis_lab::predict::{PredictArgs, run as predict};
 use heqis_lab::verify::{self, VerifyArgs};
 use heqis_train::baselines::trained;
@@ -234,21 +234,14 @@ fn a_run_predicts_what_its_bundles_predict() {
     run(&args(&trained, &models, "all")).unwrap();
     let tables = root.path().join("tables");
     let predicting = |out: &str, target: &str| PredictArgs {
-        bars: vec![trained.manifest.config.data.set.clone()],
+        input: InputArgs {
+            bars: vec![trained.manifest.config.data.set.clone()],
+            ..InputArgs::default()
+        },
         strategy: trained.dir().display().to_string(),
         target: target.to_owned(),
         out: tables.join(out),
-        from: None,
-        to: None,
         fitted_to: None,
-        calendar: None,
-        events: None,
-        names: None,
-        stocks: None,
-        clean: None,
-        markets: None,
-        import: ImportArgs::default(),
-        threads: None,
     };
     predict(&predicting("p.csv", "all")).unwrap();
     predict(&predicting("best.csv", "best")).unwrap();

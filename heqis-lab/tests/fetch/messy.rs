@@ -538,7 +538,7 @@ fn without_dividends_a_backtest_reports_the_missing_amount_to_the_cent() {
         format!("{header}{PAYING},20220914,0.15x,0,0,0,0\n{CONTRADICTORY},20220914,y,0,0,0,0\n");
     std::fs::write(dir.path().join("events.csv"), events).unwrap();
     let mut arguments = arguments;
-    arguments.events = Some(dir.path().join("events.csv"));
+    arguments.input.events = Some(dir.path().join("events.csv"));
     let lines = backtest(&arguments).unwrap();
     let paying = line(&lines, PAYING);
     assert_eq!(paying.missing_dividends.len(), 1);
