@@ -8,13 +8,11 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use heqis_data::Import;
+use heqis_data::{BarReader, TableOptions};
 use heqis_gateway::source::json_bar as read_json_bar;
 use heqis_infer::bundle::Manifest;
 use heqis_quant::decision::journal::{Contents, JournalLine};
-use heqis_data::{BarReader, TableOptions};
-use heqis_quant::{
-    Bar, CleanConfig, Cleaner, Date, Marks, QuantError, Symbol,
-};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Marks, QuantError, Symbol};
 use heqis_runtime::registry::registry;
 use heqis_runtime::topology::report::{self, Look};
 use heqis_runtime::topology::{Faults, Plan, Request, graph, load_text};
@@ -188,7 +186,8 @@ fn of_file(path: &Path, data: &[u8]) -> Rows {
         let cleaner = Cleaner::new(CleanConfig::default()).expect("a cleaner");
         let _ = import.clean(&cleaner);
     }
-    let file = heqis_data::bar_file::open_series(path, &options).map_err(|error| error.to_string())?;
+    let file =
+        heqis_data::bar_file::open_series(path, &options).map_err(|error| error.to_string())?;
     rows(Ok(file))
 }
 
@@ -220,7 +219,7 @@ pub fn topology(data: &[u8]) {
         Err(faults) => {
             assert!(!faults.list.is_empty());
             for fault in &faults.list {
-                let (line, column) = faults.sources.line_column(fault.id);
+                let (line, column) = faults.sources.line_column(fault.place);
                 let length = text
                     .split('\n')
                     .nth(line - 1)
@@ -229,7 +228,7 @@ pub fn topology(data: &[u8]) {
                     length.is_some_and(|length| column <= length + 1),
                     "{fault:?}"
                 );
-                assert_eq!(faults.sources.name(fault.id), "topologies/fuzz.toml");
+                assert_eq!(faults.sources.name(fault.place), "topologies/fuzz.toml");
                 assert!(!fault.message.is_empty(), "{fault:?}");
             }
             let drawn = report::render(&faults, Look::Plain, 80);
