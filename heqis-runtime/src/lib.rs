@@ -7,7 +7,7 @@
 //! - [`topology`]: the file, its faults, and the plan that comes of it.
 //! - [`registry`]: the one list of stage kinds that a topology may name.
 //! - [`run`]: one node, or a fleet of them. [`machine`]: the board under a node. [`watch`]: a node that looks after another.
-//! - [`cli`]: the subcommands, as functions that write to what they are given.
+//! - [`cli`]: the subcommands, as functions that write to what they are given. [`main_with`]: all of them as one program.
 //!
 //! Not here: any stage. A stage is written in `nodes/`, against `heqis-actors`, and becomes known here by one line in
 //! [`registry`].
@@ -20,3 +20,6 @@ pub mod registry;
 pub mod run;
 pub mod topology;
 pub mod watch;
+
+pub use cli::main_with;
+pub use registry::registry;

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod graph;
 pub mod journal;
+mod program;
 pub mod schema;
 pub mod stages;
 
@@ -16,6 +17,8 @@ use clap::builder::Styles;
 use clap::builder::styling::AnsiColor;
 use clap::{Args, Parser, Subcommand};
 use heqis_actors::Registry;
+
+pub use program::main_with;
 
 use crate::topology::report::{self, Look};
 use crate::topology::{Faults, Override, Plan, Request, load};

@@ -8,8 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heqis_actors::{
-    Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport,
-    Reporter, termination_signal,
+    Clock, Gauges, GraphHandle, LivenessProbe, Metrics, NodeReport, Reporter, termination_signal,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -62,7 +61,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
-    let mut graph = graph(plan, node).metrics(metrics);
+    let mut graph = plan.graph_of(node).metrics(metrics);
     if let Some(page) = &page {
         graph = page.tap(graph, plan, node);
     }
@@ -193,76 +192,6 @@ async fn notify(
         }
     };
     tokio::join!(alive, stopped);
-}
-
-/// The part of the graph that `node` runs.
-fn graph(plan: &Plan, node: usize) -> GraphBuilder {
-    let mut graph = GraphBuilder::new(&plan.name)
-        .node(&plan.nodes[node].name)
-        .base(&plan.base)
-        .scheduling(plan.nodes[node].scheduling)
-        .identity(plan.identity(node));
-    if let Some(state) = &plan.nodes[node].state {
-        graph = graph.state(state.clone());
-    }
-    for stage in plan.stages.iter().filter(|stage| stage.node == node) {
-        if let Some(record) = &stage.record {
-            graph = graph.record(&stage.name, record.clone());
-        }
-    }
-    for stage in &plan.stages {
-        graph = match &stage.prepared {
-            Some(prepared) if stage.node == node => {
-                graph.prepared(&stage.name, prepared.clone(), stage.options.clone())
-            }
-            _ => graph.remote(&stage.name),
-        };
-    }
-    for edge in &plan.edges {
-        let (from, to) = (&plan.stages[edge.from], &plan.stages[edge.to]);
-        let names = (from.name.as_str(), to.name.as_str());
-        if let Some(bridge) = &edge.bridge {
-            let other = match bridge.from_node == node {
-                true => bridge.to_node,
-                false => bridge.from_node,
-            };
-            let peer = LinkPeer {
-                node: plan.nodes[other].name.clone(),
-                properties: match bridge.from_node == node {
-                    true => bridge.makes.clone(),
-                    false => bridge.takes.clone(),
-                },
-            };
-            graph = graph.peer(edge.route, peer);
-        }
-        graph = match &edge.bridge {
-            None if from.node == node => graph.edge(names.0, names.1, edge.options),
-            Some(bridge) if bridge.from_node == node => graph.edge_out(
-                edge.route,
-                names,
-                bridge.payload,
-                edge.options,
-                bridge.options.clone(),
-            ),
-            Some(bridge) if bridge.to_node == node => graph.edge_in(
-                edge.route,
-                names,
-                bridge.payload,
-                edge.options,
-                bridge.options.clone(),
-            ),
-            _ => graph,
-        };
-    }
-    for budget in &plan.budgets {
-        let path: Vec<&str> = budget
-            .path
-            .iter()
-            .map(|&stage| plan.stages[stage].name.as_str())
-            .collect();
-        graph = graph.budget(&path, budget.p99);
-    }
-    graph
 }
 
 /// How this node is stopped.

@@ -11,6 +11,7 @@
 //! - `document`: the format as types; its JSON schema serves editors and the check alike. `schema`: the check of
 //!   a tree against a JSON schema, also used for the parameters of each stage kind. `board`: what is known of the machines.
 //! - `written`: the topology as written. `check`: one pass per rule. `plan`: the topology resolved.
+//!   `node_graph`: the graph of one of its nodes.
 //! - `fault`, `report`: what can be wrong, and how it is reported. `graph`: the plan as mermaid or dot. `editor`: the
 //!   JSON schema with the parameters of every kind.
 //!
@@ -23,6 +24,7 @@ mod editor;
 mod fault;
 pub mod graph;
 mod load;
+mod node_graph;
 mod overlay;
 mod parsed;
 mod place;

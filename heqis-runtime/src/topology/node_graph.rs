@@ -1,0 +1,93 @@
+//! From a plan to the graph of one node.
+
+use heqis_actors::{GraphBuilder, LinkPeer};
+
+use super::plan::Plan;
+
+impl Plan {
+    /// Returns the graph of the node called `node`, ready to be started or extended; `None` when the topology has no such node.
+    ///
+    /// ```no_run
+    /// use heqis_runtime::topology::{Request, load};
+    ///
+    /// let request = Request::new("topologies/baseline.toml", ".");
+    /// let plan = load(&request, &heqis_runtime::registry()).expect("the file has no fault");
+    /// let graph = plan.graph("host").expect("the file has this node");
+    /// let report = graph.run(plan.drain_timeout)?;
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn graph(&self, node: &str) -> Option<GraphBuilder> {
+        Some(self.graph_of(self.node(node)?))
+    }
+
+    /// The graph of the node with this index.
+    pub(crate) fn graph_of(&self, node: usize) -> GraphBuilder {
+        let mut graph = GraphBuilder::new(&self.name)
+            .node(&self.nodes[node].name)
+            .base(&self.base)
+            .scheduling(self.nodes[node].scheduling)
+            .identity(self.identity(node));
+        if let Some(state) = &self.nodes[node].state {
+            graph = graph.state(state.clone());
+        }
+        for stage in self.stages.iter().filter(|stage| stage.node == node) {
+            if let Some(record) = &stage.record {
+                graph = graph.record(&stage.name, record.clone());
+            }
+        }
+        for stage in &self.stages {
+            graph = match &stage.prepared {
+                Some(prepared) if stage.node == node => {
+                    graph.prepared(&stage.name, prepared.clone(), stage.options.clone())
+                }
+                _ => graph.remote(&stage.name),
+            };
+        }
+        for edge in &self.edges {
+            let (from, to) = (&self.stages[edge.from], &self.stages[edge.to]);
+            let names = (from.name.as_str(), to.name.as_str());
+            if let Some(bridge) = &edge.bridge {
+                let other = match bridge.from_node == node {
+                    true => bridge.to_node,
+                    false => bridge.from_node,
+                };
+                let peer = LinkPeer {
+                    node: self.nodes[other].name.clone(),
+                    properties: match bridge.from_node == node {
+                        true => bridge.makes.clone(),
+                        false => bridge.takes.clone(),
+                    },
+                };
+                graph = graph.peer(edge.route, peer);
+            }
+            graph = match &edge.bridge {
+                None if from.node == node => graph.edge(names.0, names.1, edge.options),
+                Some(bridge) if bridge.from_node == node => graph.edge_out(
+                    edge.route,
+                    names,
+                    bridge.payload,
+                    edge.options,
+                    bridge.options.clone(),
+                ),
+                Some(bridge) if bridge.to_node == node => graph.edge_in(
+                    edge.route,
+                    names,
+                    bridge.payload,
+                    edge.options,
+                    bridge.options.clone(),
+                ),
+                _ => graph,
+            };
+        }
+        for budget in &self.budgets {
+            let path: Vec<&str> = budget
+                .path
+                .iter()
+                .map(|&stage| self.stages[stage].name.as_str())
+                .collect();
+            graph = graph.budget(&path, budget.p99);
+        }
+        graph
+    }
+}
