@@ -1,22 +1,23 @@
 //! Heterogeneous edge quant inference: market data through two small boards, trading signals back in milliseconds.
 //!
-//! This package is the façade for programs that embed HEQIS. Each module is a crate of the workspace:
+//! This package is the façade for programs that embed HEQIS. Each module is a crate of the workspace, most of them behind a
+//! Cargo feature, so that a program compiles only what it uses:
 //!
-//! - [`actors`]: stages as actors, edges with closed books, the NNG bridge between nodes. Independent of markets.
-//! - [`quant`]: bars, instruments, dated A-share rules, streaming indicators, scaler, decision rules. Pure.
-//! - [`infer`]: one `Engine` trait, its backends, and the checked model bundle.
-//! - [`bundle`]: what a bundle must be to serve as a model of features or of decisions.
-//! - [`data`]: readers of files of bars and of journals.
-//! - [`messages`]: the payloads between the stages.
-//! - [`gateway`], [`compute`]: the stages of the two nodes.
-//! - `runtime`, with the Cargo feature of that name: topology files, their check, and runs of them.
+//! | feature | modules |
+//! |---|---|
+//! | none | [`actors`], [`prelude`]: stages as actors, edges with closed books, the bridge between nodes. Independent of markets |
+//! | `quant` | [`quant`]: bars, instruments, dated A-share rules, streaming indicators, scaler, decision rules. Pure |
+//! | `infer` | [`infer`]: one `Engine` trait, its backends, and the checked model bundle |
+//! | `pipeline` | both, and [`gateway`], [`compute`]: the stages of the two nodes; [`messages`]: their payloads; [`bundle`]; [`data`]: readers of bars and journals |
+//! | `topology` | all of these, and [`runtime`]: topology files, their check, runs of them; [`main_with`]: a binary with own stage kinds |
 //!
-//! Not here: training and backtests (`heqis-lab`), and the web page (`heqis-dashboard`).
+//! Not here: training and backtests (`heqis-lab`), and the web page (`heqis-dashboard`). Metrics need no feature: every graph has
+//! them, and [`Reporter`](actors::Reporter) renders them as text.
 //!
-//! # Example
+//! # The whole pipeline
 //!
-//! The whole pipeline on one instrument: bars of a file become journalled decisions. `examples/` shows a stage, a source and
-//! a backend of one's own, and a payload over the wire.
+//! Bars of a file become journalled decisions (feature `pipeline`). `examples/` shows a stage, a source and a backend of one's
+//! own, a payload over the wire, and a binary with own kinds.
 //!
 //! ```
 //! use std::time::Duration;
@@ -58,13 +59,35 @@
 //! # }
 //! ```
 
+// The table links to modules that a build without features does not have.
+#![cfg_attr(not(feature = "topology"), allow(rustdoc::broken_intra_doc_links))]
+
 pub use heqis_actors as actors;
+#[cfg(feature = "pipeline")]
 pub use heqis_bundle as bundle;
+#[cfg(feature = "pipeline")]
 pub use heqis_compute as compute;
+#[cfg(feature = "pipeline")]
 pub use heqis_data as data;
+#[cfg(feature = "pipeline")]
 pub use heqis_gateway as gateway;
+#[cfg(feature = "infer")]
 pub use heqis_infer as infer;
+#[cfg(feature = "pipeline")]
 pub use heqis_messages as messages;
+#[cfg(feature = "quant")]
 pub use heqis_quant as quant;
-#[cfg(feature = "runtime")]
+#[cfg(feature = "topology")]
 pub use heqis_runtime as runtime;
+#[cfg(feature = "topology")]
+pub use heqis_runtime::{main_with, registry};
+
+/// What nearly every program that builds a graph names.
+pub mod prelude {
+    pub use heqis_actors::{
+        BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Ending, Event,
+        Frame, GraphBuilder, GraphError, GraphHandle, Head, Key, Next, NodeReport, Nothing,
+        Payload, PayloadError, PayloadType, Policy, RestartOptions, Source, Stage, StageError,
+        StageOptions, Tap, Tensor, Waker, decode_meta, encode_meta,
+    };
+}
