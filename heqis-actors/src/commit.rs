@@ -1,11 +1,11 @@
 //! Which positions a node's commit log already holds, so that a restarted node does nothing twice.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::frame::{AnyFrame, Head, Origin};
+use crate::frame::{AnyFrame, Head};
+use crate::origins::{Coverage, Covered, Origin, OriginRun, Origins, Runs};
 use crate::payload::{Key, Payload};
-use crate::position_set::PositionSet;
 use crate::ticket::Deliveries;
 
 /// The positions and last records in a node's commit log. Cheap to clone.
@@ -38,9 +38,9 @@ pub struct SourceStream {
 
 #[derive(Debug, Default)]
 struct Inner {
-    positions: HashMap<u64, PositionSet>,
+    held: Coverage,
     /// Positions that the next nodes are done with.
-    delivered: HashMap<u64, PositionSet>,
+    delivered: Runs,
     /// Deliveries of the log's records, kept over rebuilds of the stage that owns it.
     deliveries: Option<Deliveries>,
     /// Sources of this node and of those in front of it, as far as they are known.
@@ -51,58 +51,76 @@ struct Inner {
 impl Committed {
     /// States that the log holds the outcome of `origin`.
     pub fn insert(&self, origin: Origin) {
-        self.lock()
-            .positions
-            .entry(origin.stream)
-            .or_default()
-            .insert(origin.position);
+        self.lock().held.done.insert(OriginRun::of(origin));
+    }
+
+    /// States that the log holds a record made from `origins`: the outcome of the items that it completes.
+    pub fn insert_origins(&self, origins: &Origins) {
+        self.lock().held.insert(origins);
+    }
+
+    /// States that the log holds the record made from the frame with this head.
+    pub fn insert_head(&self, head: &Head) {
+        let held = &mut self.lock().held;
+        match &head.merged {
+            None => held.done.insert(OriginRun::of(head.origin)),
+            Some(merged) => held.insert_merged(merged),
+        }
+    }
+
+    /// Whether the log holds the record made from the frame with this head: the outcome of the items that it completes.
+    #[must_use]
+    pub fn holds(&self, head: &Head) -> bool {
+        self.covers(head) == Covered::All
+    }
+
+    /// How much of the frame with this head the log holds.
+    pub(crate) fn covers(&self, head: &Head) -> Covered {
+        let held = &self.lock().held;
+        match &head.merged {
+            None if held.done.contains(head.origin) => Covered::All,
+            None => Covered::Nothing,
+            Some(merged) => held.covers_merged(merged),
+        }
     }
 
     /// Whether the log holds the outcome of `origin`.
     #[must_use]
     pub fn contains(&self, origin: Origin) -> bool {
-        self.lock()
-            .positions
-            .get(&origin.stream)
-            .is_some_and(|positions| positions.contains(origin.position))
+        self.lock().held.done.contains(origin)
     }
 
     /// States that the log holds the outcome of every position of `stream` from `first` to `last`.
     pub fn insert_run(&self, stream: u64, first: u64, last: u64) {
-        let mut inner = self.lock();
-        inner
-            .positions
-            .entry(stream)
-            .or_default()
-            .insert_range(first, last);
+        let run = OriginRun {
+            stream,
+            first,
+            last,
+        };
+        self.lock().held.done.insert(run);
     }
 
     /// The runs of positions whose outcome the log holds, as stream, first and last.
     #[must_use]
     pub fn runs(&self) -> Vec<(u64, u64, u64)> {
-        runs(&self.lock().positions)
+        let runs = |run: OriginRun| (run.stream, run.first, run.last);
+        self.lock().held.done.iter().map(runs).collect()
     }
 
     /// States that the next nodes are done with the positions from `first` to `last`.
     pub(crate) fn deliver_run(&self, stream: u64, first: u64, last: u64) {
-        let mut inner = self.lock();
-        inner
-            .delivered
-            .entry(stream)
-            .or_default()
-            .insert_range(first, last);
+        let run = OriginRun {
+            stream,
+            first,
+            last,
+        };
+        self.lock().delivered.insert(run);
     }
 
     /// Whether this node's log or a next node holds the outcome of `origin`.
     pub(crate) fn is_settled(&self, origin: Origin) -> bool {
         let inner = self.lock();
-        [&inner.positions, &inner.delivered]
-            .iter()
-            .any(|positions| {
-                positions
-                    .get(&origin.stream)
-                    .is_some_and(|positions| positions.contains(origin.position))
-            })
+        inner.held.done.contains(origin) || inner.delivered.contains(origin)
     }
 
     /// The deliveries of the log's records. They outlive the stage that owns the log: `done` counts only for the first call
@@ -127,18 +145,19 @@ impl Committed {
         self.lock().streams.values().cloned().collect()
     }
 
-    /// Sets `payload` as the last record of its type and key, and its origin as committed. For records found in a log when
+    /// Sets `payload` as the last record of its type and key, and its origins as committed. For records found in a log when
     /// it is opened.
-    pub fn record<P: Payload>(&self, origin: Origin, payload: P) {
-        self.insert(origin);
-        self.keep(origin, payload);
+    pub fn record<P: Payload>(&self, origins: impl Into<Origins>, payload: P) {
+        let origins = origins.into();
+        self.insert_origins(&origins);
+        self.keep(origins, payload);
     }
 
     /// Sets `payload` as the last record of its type and key. For records added to a log: a stage that is rebuilt while its
     /// process continues restores its state from them.
-    pub fn keep<P: Payload>(&self, origin: Origin, payload: P) {
+    pub fn keep<P: Payload>(&self, origins: impl Into<Origins>, payload: P) {
         let key = payload.key();
-        let frame = AnyFrame::new(Head::new(origin, key, 0), payload);
+        let frame = AnyFrame::new(Head::of(&origins.into(), key, 0), payload);
         self.lock().records.insert((P::NAME, key), frame);
     }
 
@@ -151,13 +170,4 @@ impl Committed {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn runs(positions: &HashMap<u64, PositionSet>) -> Vec<(u64, u64, u64)> {
-    let mut runs: Vec<_> = positions
-        .iter()
-        .flat_map(|(&stream, runs)| runs.iter().map(move |(first, last)| (stream, first, last)))
-        .collect();
-    runs.sort_unstable();
-    runs
 }

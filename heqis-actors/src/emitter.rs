@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use crate::clock::Clock;
-use crate::frame::{AnyFrame, Frame, Head, Origin, Stamp};
+use crate::frame::{AnyFrame, Frame, Head, Stamp};
+use crate::merge::Merge;
+use crate::origins::Origins;
 use crate::payload::{Key, Payload};
-use crate::ticket::Deliveries;
+use crate::ticket::{Deliveries, Ticket};
 
 /// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
 /// edges wait in the actor, which takes no further input in the meantime. [`Collector`] shows one at work.
@@ -31,6 +33,41 @@ impl<'a, P: Payload> Emitter<'a, P> {
             .emit(parent, key, |head| AnyFrame::new(head, payload));
     }
 
+    /// Emits `payload`, made from all frames whose heads are `parents`. They stay unacknowledged until the emitted frame and
+    /// everything else derived from them is done, and are then acknowledged together; a commit log records the origins of
+    /// all of them. It has the birth time and the stamps of the youngest one.
+    ///
+    /// A stage keeps the heads of the frames that it collects until it emits, so that a killed node gets them again.
+    ///
+    /// ```
+    /// use heqis_actors::{Clock, Collector, Emitter, Frame, Origin, Payload};
+    /// # use heqis_actors::{PayloadError, Tensor, decode_meta, encode_meta};
+    /// # struct Count(u64);
+    /// # impl Payload for Count {
+    /// #     const NAME: &'static str = "count";
+    /// #     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> { encode_meta(Self::NAME, &self.0, meta) }
+    /// #     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> { decode_meta(Self::NAME, meta).map(Self) }
+    /// # }
+    /// let item = |position| Frame::detached(Origin { stream: 1, position }, 0, Count(position));
+    /// let window: Vec<_> = (1..=10).map(item).collect();
+    /// let mut collector = Collector::new(Clock::virtual_at(0));
+    /// let sum = window.iter().map(|frame| frame.0).sum();
+    /// collector.emitter().emit_from(window.iter().map(Frame::head), Count(sum));
+    /// let emitted = collector.take::<Count>();
+    /// assert_eq!((emitted[0].0, emitted[0].head().origins().done()[0].last), (55, 10));
+    /// ```
+    pub fn emit_from<'h>(&mut self, parents: impl IntoIterator<Item = &'h Head>, payload: P) {
+        self.emit_merged(Merge::of(parents), payload);
+    }
+
+    /// As [`Emitter::emit_from`], where later outputs are made from some of the frames too, or where the stage holds frames
+    /// only by its state.
+    pub fn emit_merged(&mut self, parents: Merge<'_>, payload: P) {
+        let key = payload.key();
+        self.raw
+            .emit_merged(&parents, key, |head| AnyFrame::new(head, payload));
+    }
+
     /// Emits `payload` as number `n` of the stage's records. It derives from `parent`, but does not keep it unacknowledged:
     /// the record replaces it, and `deliveries` reports when the frame is done.
     pub fn emit_recorded(&mut self, parent: &Head, payload: P, n: u64, deliveries: &Deliveries) {
@@ -42,10 +79,16 @@ impl<'a, P: Payload> Emitter<'a, P> {
         });
     }
 
-    /// Emits `payload` again, which the stage recorded in an earlier process as number `n`, derived from `origin`.
-    pub fn emit_replayed(&mut self, origin: Origin, payload: P, n: u64, deliveries: &Deliveries) {
+    /// Emits `payload` again, which the stage recorded in an earlier process as number `n`, made from `origins`.
+    pub fn emit_replayed(
+        &mut self,
+        origins: impl Into<Origins>,
+        payload: P,
+        n: u64,
+        deliveries: &Deliveries,
+    ) {
         let now_ns = self.raw.now_ns();
-        let parent = Head::new(origin, payload.key(), now_ns);
+        let parent = Head::of(&origins.into(), payload.key(), now_ns);
         self.emit_recorded(&parent, payload, n, deliveries);
     }
 }
@@ -132,5 +175,31 @@ impl RawEmitter {
             leave_ns: self.clock.now_ns(),
         };
         self.staged.push_back(frame(parent.derive(key, stamp)));
+    }
+
+    fn emit_merged(&mut self, parents: &Merge<'_>, key: Key, frame: impl FnOnce(Head) -> AnyFrame) {
+        if let Some(parent) = parents.single() {
+            return self.emit(parent, key, frame);
+        }
+        let origins = parents.origins();
+        // The last one of those that were born at the same time.
+        let youngest = parents.heads().max_by_key(|head| head.born_ns);
+        let now_ns = self.clock.now_ns();
+        let mut base = match youngest {
+            Some(parent) => parent.clone(),
+            None => Head::of(&origins, key, now_ns),
+        };
+        base.origin = origins.newest();
+        base.merged = origins.merged().cloned();
+        base.part = 0;
+        base.warm_up = youngest.is_some() && parents.heads().all(|head| head.warm_up);
+        let tickets = |heads: &[&Head]| {
+            heads
+                .iter()
+                .filter_map(|head| head.ticket.clone())
+                .collect()
+        };
+        base.ticket = Ticket::merge(tickets(&parents.done), tickets(&parents.kept));
+        self.emit(&base, key, frame);
     }
 }

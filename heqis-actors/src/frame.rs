@@ -7,23 +7,12 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use crate::origins::{Merged, Origin, Origins};
 use crate::payload::{Key, Payload, PayloadError, Tensor};
 use crate::ticket::Ticket;
 
 /// Most stages whose stamps a frame carries; a longer path keeps the first ones.
 pub const MAX_STAMPS: usize = 16;
-
-/// The source item that a frame derives from: the source's stream and the position in it.
-///
-/// Every frame derived from a source item keeps the item's origin, on every node. A replayable source has the same
-/// `stream` on each run, so that positions can be compared across restarts; a live source has a fresh one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Origin {
-    /// Identity of the source's sequence of items.
-    pub stream: u64,
-    /// Position in the stream, from 1.
-    pub position: u64,
-}
 
 /// One stage's work on a frame, in nanoseconds of the node's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +28,7 @@ pub struct Stamp {
 /// Everything of a frame except its payload.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// The source item that this frame derives from.
+    /// The source item that this frame derives from; of several ones the [newest](Origins::newest).
     pub origin: Origin,
     /// Key for conflation and partitioning.
     pub key: Key,
@@ -53,6 +42,8 @@ pub struct Head {
     pub(crate) part: u32,
     /// Whether the frame is a warm-up item: it fills the state of stages, and does not leave the node.
     pub(crate) warm_up: bool,
+    /// The source items of a frame that is made from several frames.
+    pub(crate) merged: Option<Arc<Merged>>,
     /// Keeps the frame unacknowledged at the bridge over which it arrived, as long as a frame derived from it exists.
     pub(crate) ticket: Option<Arc<Ticket>>,
 }
@@ -67,7 +58,25 @@ impl Head {
             enter_ns: born_ns,
             part: 0,
             warm_up: false,
+            merged: None,
             ticket: None,
+        }
+    }
+
+    /// A head of these origins, without stamps.
+    pub(crate) fn of(origins: &Origins, key: Key, born_ns: i64) -> Self {
+        Self {
+            merged: origins.merged().cloned(),
+            ..Self::new(origins.newest(), key, born_ns)
+        }
+    }
+
+    /// The source items that this frame is made from.
+    #[must_use]
+    pub fn origins(&self) -> Origins {
+        match &self.merged {
+            Some(merged) => merged.clone().into(),
+            None => self.origin.into(),
         }
     }
 

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! For authors of stages:
-//! - `stage`, `context`, `emitter`, `error`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
-//! - `payload`, `frame`: what frames carry, and which source item they derive from.
+//! - `stage`, `context`, `emitter`, `merge`, `error`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
+//! - `payload`, `frame`, `origins`: what frames carry, and which source items they derive from.
 //! - `snapshot`, `commit`: state over restarts, saved by the node or restored from its commit log.
 //! - `contract`: what two stages must agree on beyond the payload type. [`renamed`]: parameters with a former name.
 //!
@@ -22,7 +22,7 @@
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
 //!   `control`: the shared state of a running graph. `recording`: sources on disk.
 //! - `wire`: the frame's bytes. `encoding`: element types of tensors. [`sp`]: NNG's wire protocol.
-//! - `ticket`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `events`, `stats`, `position_set`, …
+//! - `ticket`, `tracker`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `events`, `stats`, `position_set`, …
 //!
 //! Not here: prices, the meaning of a tensor, boards, and topology files.
 
@@ -45,8 +45,10 @@ mod file_lock;
 mod frame;
 mod graph;
 mod log_limit;
+mod merge;
 mod metrics;
 mod options;
+mod origins;
 mod outcome;
 mod payload;
 mod position_set;
@@ -62,6 +64,7 @@ mod stage;
 mod stats;
 mod tap;
 mod ticket;
+mod tracker;
 pub mod units;
 pub mod wire;
 
@@ -76,12 +79,13 @@ pub use encoding::Encoding;
 pub use error::StageError;
 pub use events::{Event, subscribe};
 pub use file_lock::lock_for_writing;
-pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, PayloadType, Stamp};
+pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
 pub use graph::{
     GraphBuilder, GraphError, GraphHandle, LivenessProbe, PIPELINE, Reporter, Running,
     termination_signal,
 };
 pub use log_limit::LogLimit;
+pub use merge::Merge;
 pub use metrics::{
     Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, Note, StageCounters, Timer,
 };
@@ -89,6 +93,7 @@ pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, Policy,
     RestartOptions, Scheduling, StageOptions,
 };
+pub use origins::{Origin, OriginRun, Origins};
 pub use outcome::{DropCause, Ending};
 pub use payload::{
     Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, decode_meta,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Disjoint, non-adjacent inclusive ranges of positions: last position by first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PositionSet(BTreeMap<u64, u64>);
 
 impl PositionSet {
@@ -36,6 +36,36 @@ impl PositionSet {
     pub(crate) fn contains(&self, position: u64) -> bool {
         let below = self.0.range(..=position).next_back();
         below.is_some_and(|(_, &last)| position <= last)
+    }
+
+    /// Removes the positions from `first` to `last`.
+    pub(crate) fn remove_range(&mut self, first: u64, last: u64) {
+        while let Some((&start, &end)) = self.0.range(..=last).next_back()
+            && end >= first
+            && first <= last
+        {
+            self.0.remove(&start);
+            if end > last {
+                self.0.insert(last + 1, end);
+            }
+            if start < first {
+                self.0.insert(start, first - 1);
+            }
+        }
+    }
+
+    /// How many of the positions from `first` to `last` are in the set, less one where that is all of the number range.
+    pub(crate) fn count_within(&self, first: u64, last: u64) -> u64 {
+        let ranges = self.0.range(..=last).rev();
+        let within = ranges.take_while(|(_, end)| **end >= first);
+        within.fold(0u64, |count, (&start, &end)| {
+            count.saturating_add((end.min(last) - start.max(first)).saturating_add(1))
+        })
+    }
+
+    /// The highest position.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.0.last_key_value().map(|(_, &last)| last)
     }
 
     /// The ranges, lowest first.
@@ -100,6 +130,23 @@ mod tests {
             }
             let starts: Vec<_> = set.0.iter().collect();
             prop_assert!(starts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
+        }
+
+        #[test]
+        fn a_range_is_counted_and_removed_position_by_position(
+            mut before in prop::collection::btree_set(0u64..60, 0..30),
+            (first, last) in (0u64..60, 0u64..60),
+        ) {
+            let mut set = PositionSet::default();
+            before.iter().for_each(|&position| { set.insert(position); });
+            if first <= last {
+                prop_assert_eq!(set.count_within(first, last), before.range(first..=last).count() as u64);
+            }
+            set.remove_range(first, last);
+            before.retain(|position| !(first..=last).contains(position));
+            for position in 0..61 {
+                prop_assert_eq!(set.contains(position), before.contains(&position));
+            }
         }
     }
 

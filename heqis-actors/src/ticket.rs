@@ -4,54 +4,201 @@
 //! dropped (written to a journal, aged out, acknowledged by the next node) the number is done. The sender therefore
 //! retains a frame exactly as long as its effect could still be lost.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::doorbell::Doorbell;
-use crate::outcome::{DropCause, FrameOutcome};
+use crate::outcome::FrameOutcome;
+use crate::tracker::Tracker;
 
-/// Keeps one frame unacknowledged for as long as it lives.
+/// Keeps one frame unacknowledged for as long as it lives; that of a merged frame keeps all its parents.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    tracker: Arc<Tracker>,
-    seq: u64,
+    hold: Hold,
     outcome: AtomicU8,
-    /// Tickets of later copies of the frame, dropped with this one.
-    followers: Mutex<Vec<Arc<Ticket>>>,
+    links: Mutex<Vec<Link>>,
 }
+
+/// What a ticket keeps unacknowledged.
+#[derive(Debug)]
+enum Hold {
+    One {
+        tracker: Arc<Tracker>,
+        seq: u64,
+    },
+    Parents(Box<Parents>),
+    /// Nothing any more: passed on to a group.
+    Spent,
+}
+
+#[derive(Debug)]
+struct Parents {
+    done: Vec<Arc<Ticket>>,
+    kept: Vec<Arc<Ticket>>,
+    group: Arc<Group>,
+}
+
+/// What a ticket holds besides its frame.
+#[derive(Debug)]
+enum Link {
+    /// The ticket of a later copy of the frame, dropped with this one.
+    Copy(Arc<Ticket>),
+    /// The frame is done no sooner than this group.
+    Group(Arc<Group>),
+}
+
+/// Frames that are done together: the parents that a merged frame completes. If a part of them were acknowledged, a killed
+/// node would get only the others again, and make other frames of them.
+#[derive(Debug, Default)]
+struct Group {
+    /// Tickets of members that nothing else holds.
+    parked: Mutex<Vec<Ticket>>,
+}
+
+/// Numbers that get their outcome together.
+#[derive(Default)]
+struct Batch(Vec<(Arc<Tracker>, u64, Option<FrameOutcome>)>);
 
 impl Ticket {
     pub(crate) fn new(tracker: Arc<Tracker>, seq: u64) -> Arc<Self> {
-        Arc::new(Self {
-            tracker,
-            seq,
+        Arc::new(Self::holding(Hold::One { tracker, seq }))
+    }
+
+    fn holding(hold: Hold) -> Self {
+        Self {
+            hold,
             outcome: AtomicU8::new(FrameOutcome::Delivered.index() as u8),
-            followers: Mutex::default(),
-        })
+            links: Mutex::default(),
+        }
+    }
+
+    /// The ticket of a frame that is made from frames with these tickets. Those in `done` get their outcome together, when
+    /// the merged frame and everything else derived from any of them is gone.
+    pub(crate) fn merge(done: Vec<Arc<Self>>, kept: Vec<Arc<Self>>) -> Option<Arc<Self>> {
+        if done.is_empty() && kept.is_empty() {
+            return None;
+        }
+        let group = Arc::<Group>::default();
+        for parent in &done {
+            lock(&parent.links).push(Link::Group(group.clone()));
+        }
+        let parents = Parents { done, kept, group };
+        Some(Arc::new(Self::holding(Hold::Parents(Box::new(parents)))))
     }
 
     /// Holds the ticket of a later copy of the frame for as long as this one is held.
     pub(crate) fn follow(&self, copy: Arc<Self>) {
-        self.followers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(copy);
+        lock(&self.links).push(Link::Copy(copy));
     }
 
-    /// Sets the outcome of the frame; by default it counts as delivered.
+    /// Sets the outcome of the frame, or of those that a merged frame completes; by default it counts as delivered.
     pub(crate) fn set(&self, outcome: FrameOutcome) {
         self.outcome.store(outcome.index() as u8, Ordering::Relaxed);
+        if let Hold::Parents(parents) = &self.hold {
+            parents.done.iter().for_each(|parent| parent.set(outcome));
+        }
+    }
+
+    /// Releases what the ticket keeps: the first group that it belongs to takes it, or its numbers are added to `batch`.
+    fn release(&mut self, batch: &mut Batch) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Spent);
+        if matches!(hold, Hold::Spent) {
+            return;
+        }
+        let outcome = self.outcome.load(Ordering::Relaxed);
+        let mut links =
+            std::mem::take(self.links.get_mut().unwrap_or_else(PoisonError::into_inner));
+        // Groups wait for each other in the order of their addresses only, so that no circle of them can form.
+        let groups = links
+            .iter()
+            .enumerate()
+            .filter_map(|(at, link)| match link {
+                Link::Group(group) => Some((Arc::as_ptr(group), at)),
+                Link::Copy(_) => None,
+            });
+        if let Some((_, at)) = groups.min()
+            && let Link::Group(group) = links.swap_remove(at)
+        {
+            lock(&group.parked).push(Self {
+                hold,
+                outcome: AtomicU8::new(outcome),
+                links: Mutex::new(links),
+            });
+            return Group::release(group, batch);
+        }
+        match hold {
+            Hold::One { tracker, seq } => {
+                let outcome = FrameOutcome::from_index(usize::from(outcome));
+                batch.0.push((tracker, seq, outcome));
+            }
+            Hold::Parents(parents) => {
+                let Parents { done, kept, group } = *parents;
+                for parent in done.into_iter().chain(kept) {
+                    Self::release_shared(parent, batch);
+                }
+                Group::release(group, batch);
+            }
+            Hold::Spent => {}
+        }
+        for link in links {
+            if let Link::Copy(copy) = link {
+                Self::release_shared(copy, batch);
+            }
+        }
+    }
+
+    fn release_shared(ticket: Arc<Self>, batch: &mut Batch) {
+        if let Some(mut ticket) = Arc::into_inner(ticket) {
+            ticket.release(batch);
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.tracker.complete(
-            self.seq,
-            FrameOutcome::from_index(usize::from(self.outcome.load(Ordering::Relaxed))),
-        );
+        let links = self.links.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let (Hold::One { tracker, seq }, true) = (&self.hold, links.is_empty()) {
+            let outcome = usize::from(self.outcome.load(Ordering::Relaxed));
+            return tracker.complete(*seq, FrameOutcome::from_index(outcome));
+        }
+        let mut batch = Batch::default();
+        self.release(&mut batch);
+        batch.close();
     }
+}
+
+impl Group {
+    /// Gives up one hold of the group; after the last one its members are released.
+    fn release(group: Arc<Self>, batch: &mut Batch) {
+        if let Some(mut group) = Arc::into_inner(group) {
+            for mut ticket in group.take_parked() {
+                ticket.release(batch);
+            }
+        }
+    }
+
+    fn take_parked(&mut self) -> Vec<Ticket> {
+        std::mem::take(
+            self.parked
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+}
+
+impl Batch {
+    fn close(mut self) {
+        self.0
+            .sort_by_key(|(tracker, seq, _)| (Arc::as_ptr(tracker), *seq));
+        for of_one in self.0.chunk_by(|(a, ..), (b, ..)| Arc::ptr_eq(a, b)) {
+            if let [(tracker, ..), ..] = of_one {
+                tracker.complete_together(of_one.iter().map(|(_, seq, outcome)| (*seq, *outcome)));
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Which of the records that a stage emits are delivered to everything downstream. Cheap to clone.
@@ -72,7 +219,7 @@ impl Deliveries {
     #[must_use]
     pub fn after(done: u64) -> Self {
         Self {
-            tracker: Tracker::new(done, u64::MAX, true, Arc::default()),
+            tracker: Tracker::new(done, u64::MAX, true, 0, Arc::default()),
             emitted: Arc::new(AtomicU64::new(done)),
         }
     }
@@ -95,120 +242,16 @@ impl Deliveries {
     }
 }
 
-/// The numbers of one session that are done.
-#[derive(Debug)]
-pub(crate) struct Tracker {
-    state: Mutex<State>,
-    /// The highest `done` that an `Ack` has reported to the sender.
-    reported: AtomicU64,
-    /// The receiver is woken when this many numbers are done and not reported.
-    every: u64,
-    /// The receiver is woken for each number: the edge is about to end.
-    eager: AtomicBool,
-    /// A frame that this node drops because it ends has no outcome: its sender retains it for the successor.
-    keeps: bool,
-    bell: Arc<Doorbell>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Everything up to here has an outcome.
-    done: u64,
-    /// Outcomes above `done`, by the first number of a run: its last number, and its outcome unless the sender has
-    /// booked it. Runs, because an at-most-once sender may skip any count of numbers at once.
-    early: BTreeMap<u64, (u64, Option<FrameOutcome>)>,
-    outcomes: [u64; FrameOutcome::COUNT],
-}
-
-impl Tracker {
-    pub(crate) fn new(done: u64, every: u64, keeps: bool, bell: Arc<Doorbell>) -> Arc<Self> {
-        let state = State {
-            done,
-            early: BTreeMap::new(),
-            outcomes: [0; FrameOutcome::COUNT],
-        };
-        Arc::new(Self {
-            state: Mutex::new(state),
-            reported: AtomicU64::new(done),
-            every: every.max(1),
-            eager: AtomicBool::new(false),
-            keeps,
-            bell,
-        })
-    }
-
-    /// Gives `seq` its outcome.
-    pub(crate) fn complete(&self, seq: u64, outcome: Option<FrameOutcome>) {
-        if !(self.keeps && outcome == Some(FrameOutcome::Dropped(DropCause::Shutdown))) {
-            self.close(seq, seq, outcome);
-        }
-    }
-
-    /// Skips the numbers from `first` to `last`, which their sender has booked as lost.
-    pub(crate) fn skip(&self, first: u64, last: u64) {
-        if first <= last {
-            self.close(first, last, None);
-        }
-    }
-
-    fn close(&self, first: u64, last: u64, outcome: Option<FrameOutcome>) {
-        let done = {
-            let mut state = self.lock();
-            if first <= state.done {
-                return;
-            }
-            state.early.insert(first, (last, outcome));
-            while let Some((last, outcome)) = {
-                let next = state.done + 1;
-                state.early.remove(&next)
-            } {
-                state.done = last;
-                if let Some(outcome) = outcome {
-                    state.outcomes[outcome.index()] += 1;
-                }
-            }
-            state.done
-        };
-        let unreported = done.saturating_sub(self.reported.load(Ordering::Relaxed));
-        if unreported >= self.every || (unreported > 0 && self.eager.load(Ordering::Relaxed)) {
-            self.bell.ring();
-        }
-    }
-
-    /// Wakes the receiver for each further number.
-    pub(crate) fn set_eager(&self) {
-        self.eager.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn done(&self) -> u64 {
-        self.lock().done
-    }
-
-    /// The content of an `Ack` now.
-    pub(crate) fn report(&self) -> (u64, Vec<u64>) {
-        let state = self.lock();
-        self.reported.store(state.done, Ordering::Relaxed);
-        (state.done, state.outcomes.to_vec())
-    }
-
-    pub(crate) fn has_news(&self) -> bool {
-        self.done() > self.reported.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::outcome::DropCause;
 
     #[test]
     fn a_number_is_done_when_the_last_frame_derived_from_it_is_dropped() {
-        let tracker = Tracker::new(0, 100, true, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
         let ticket = Ticket::new(tracker.clone(), 1);
         let derived = ticket.clone();
         drop(ticket);
@@ -219,7 +262,7 @@ mod tests {
 
     #[test]
     fn outcomes_are_counted_only_up_to_the_first_open_number() {
-        let tracker = Tracker::new(10, 100, true, Arc::default());
+        let tracker = Tracker::new(10, 100, true, 0, Arc::default());
         tracker.complete(12, Some(FrameOutcome::Dropped(DropCause::Age)));
         assert_eq!(tracker.report().1.iter().sum::<u64>(), 0);
         tracker.complete(11, Some(FrameOutcome::Delivered));
@@ -237,7 +280,7 @@ mod tests {
     #[test]
     fn a_frame_dropped_because_the_node_ends_stays_with_its_sender() {
         for (keeps, done) in [(true, 1), (false, 2)] {
-            let tracker = Tracker::new(0, 100, keeps, Arc::default());
+            let tracker = Tracker::new(0, 100, keeps, 0, Arc::default());
             tracker.complete(1, Some(FrameOutcome::Delivered));
             tracker.complete(2, Some(FrameOutcome::Dropped(DropCause::Shutdown)));
             assert_eq!(tracker.done(), done);
@@ -246,7 +289,7 @@ mod tests {
 
     #[test]
     fn skipped_numbers_cost_no_memory_and_have_no_outcome() {
-        let tracker = Tracker::new(0, 100, true, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
         tracker.skip(2, 1 << 62);
         tracker.skip(5, 4);
         tracker.complete((1 << 62) + 1, Some(FrameOutcome::Delivered));
@@ -256,12 +299,116 @@ mod tests {
         assert_eq!((done, outcomes.iter().sum::<u64>()), ((1 << 62) + 1, 2));
     }
 
+    fn tickets(tracker: &Arc<Tracker>, numbers: impl Iterator<Item = u64>) -> Vec<Arc<Ticket>> {
+        numbers
+            .map(|seq| Ticket::new(tracker.clone(), seq))
+            .collect()
+    }
+
+    #[test]
+    fn the_parents_of_a_merged_frame_are_done_together_and_after_it() {
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let parents = tickets(&tracker, 1..=10);
+        let last = parents[9].clone();
+        let merged = Ticket::merge(parents, Vec::new());
+        drop(merged);
+        assert_eq!(tracker.done(), 0, "the stage still holds the last parent");
+        drop(last);
+        assert_eq!(tracker.done(), 10);
+
+        let parents = tickets(&tracker, 11..=20);
+        let merged = Ticket::merge(parents.clone(), Vec::new());
+        drop(parents);
+        assert_eq!(tracker.done(), 10, "the merged frame holds them");
+        drop(merged);
+        assert_eq!(tracker.done(), 20);
+    }
+
+    #[test]
+    fn windows_of_windows_are_done_together_down_to_the_first_frame() {
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let first: Vec<_> = [1..=3, 4..=6, 7..=9]
+            .into_iter()
+            .filter_map(|window| Ticket::merge(tickets(&tracker, window), Vec::new()))
+            .collect();
+        let kept = first[2].clone();
+        let second = Ticket::merge(first, Vec::new());
+        drop(second);
+        assert_eq!(tracker.done(), 0);
+        drop(kept);
+        assert_eq!(tracker.done(), 9);
+    }
+
+    #[test]
+    fn windows_that_overlap_are_done_in_steps() {
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let frames = tickets(&tracker, 1..=15);
+        let mut held = std::collections::VecDeque::from(frames.clone());
+        drop(frames);
+        let mut outputs = Vec::new();
+        for window in 0..2 {
+            let done = held.drain(..5).collect();
+            let kept = held.iter().take(5).cloned().collect();
+            outputs.push(Ticket::merge(done, kept));
+            assert_eq!(tracker.done(), 0, "window {window} is not done");
+        }
+        outputs.pop();
+        assert_eq!(tracker.done(), 0);
+        outputs.pop();
+        assert_eq!((tracker.done(), held.len()), (10, 5));
+    }
+
+    #[test]
+    fn two_outputs_of_the_same_parents_are_both_awaited() {
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let parents = tickets(&tracker, 1..=4);
+        let outputs = [(); 2].map(|()| Ticket::merge(parents.clone(), Vec::new()));
+        drop(parents);
+        let [first, second] = outputs;
+        drop(second);
+        assert_eq!(tracker.done(), 0);
+        drop(first);
+        assert_eq!(tracker.done(), 4);
+    }
+
+    #[test]
+    fn a_dropped_merged_frame_gives_its_outcome_to_all_that_it_completes() {
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let merged = Ticket::merge(tickets(&tracker, 1..=3), Vec::new()).expect("it has parents");
+        merged.set(FrameOutcome::Dropped(DropCause::Age));
+        drop(merged);
+        let aged = FrameOutcome::Dropped(DropCause::Age).index();
+        assert_eq!((tracker.done(), tracker.report().1[aged]), (3, 3));
+    }
+
+    #[test]
+    fn windows_of_several_keys_are_acknowledged_at_a_common_boundary_while_there_is_room() {
+        let tracker = Tracker::new(0, 100, true, 16, Arc::default());
+        let odd = Ticket::merge(tickets(&tracker, [1, 3, 5].into_iter()), Vec::new());
+        let even = Ticket::merge(tickets(&tracker, [2, 4, 6].into_iter()), Vec::new());
+        drop(odd);
+        assert_eq!(
+            tracker.done(),
+            0,
+            "3 and 5 would be merged with later frames"
+        );
+        drop(even);
+        assert_eq!((tracker.done(), tracker.split()), (6, 0));
+        // Without a boundary within the window, the sender is not stopped.
+        let open = Ticket::new(tracker.clone(), 8);
+        let numbers = [7].into_iter().chain(9..=20);
+        drop(Ticket::merge(tickets(&tracker, numbers), Vec::new()));
+        assert_eq!((tracker.done(), tracker.split()), (7, 1));
+        drop(open);
+        assert_eq!(tracker.done(), 20);
+    }
+
     proptest! {
         #[test]
         fn any_order_of_completion_ends_with_every_number_counted_once(
             order in Just((1u64..=60).collect::<Vec<_>>()).prop_shuffle()
         ) {
-            let tracker = Tracker::new(0, 7, true, Arc::default());
+            let tracker = Tracker::new(0, 7, true, 0, Arc::default());
             for seq in &order {
                 tracker.complete(*seq, Some(FrameOutcome::Delivered));
                 tracker.complete(*seq, Some(FrameOutcome::Delivered));

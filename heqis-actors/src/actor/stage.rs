@@ -14,8 +14,9 @@ use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
 use crate::error::StageError;
-use crate::frame::{AnyFrame, Origin};
+use crate::frame::AnyFrame;
 use crate::options::{Exhausted, StageOptions};
+use crate::origins::Origin;
 use crate::outcome::Ending;
 use crate::outcome::{DropCause, FrameOutcome};
 use crate::restart::RestartBudget;
@@ -203,7 +204,7 @@ impl StageActor {
             }
             if self.stage.as_ref().is_some_and(|stage| stage.recovers())
                 && !frame.head.warm_up
-                && self.setup.cx.committed.contains(frame.head.origin)
+                && self.setup.cx.committed.holds(&frame.head)
             {
                 self.setup.inlets[inlet]
                     .edge

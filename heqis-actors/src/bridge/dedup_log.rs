@@ -152,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ticket::Tracker;
+    use crate::tracker::Tracker;
 
     fn id(position: u64) -> FrameId {
         FrameId {
@@ -165,12 +165,12 @@ mod tests {
     #[test]
     fn a_copy_of_a_frame_in_flight_is_done_no_sooner_than_the_first() {
         let mut log = DedupLog::default();
-        let tracker = Tracker::new(0, 100, true, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
         assert!(matches!(log.classify(id(1)), Arrival::New));
         let first = Ticket::new(tracker.clone(), 1);
         log.track(id(1), &first);
         assert!(log.done().is_empty());
-        let second_session = Tracker::new(0, 100, true, Arc::default());
+        let second_session = Tracker::new(0, 100, true, 0, Arc::default());
         let Arrival::InFlight(held) = log.classify(id(1)) else {
             panic!("it is in flight")
         };
@@ -240,7 +240,7 @@ mod tests {
             open in prop::collection::btree_set(1u64..60, 0..20),
         ) {
             let mut log = DedupLog::default();
-            let tracker = Tracker::new(0, 1_000, true, Arc::default());
+            let tracker = Tracker::new(0, 1_000, true, 0, Arc::default());
             let mut held = Vec::new();
             for &position in &positions {
                 log.classify(id(position));

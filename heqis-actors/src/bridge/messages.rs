@@ -3,7 +3,8 @@
 use crate::clock::Clock;
 use crate::commit::SourceStream;
 use crate::encoding::Encoding;
-use crate::frame::{AnyFrame, Head, MAX_STAMPS, Origin, PayloadType, Stamp};
+use crate::frame::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
+use crate::origins::Origin;
 use crate::payload::PayloadError;
 use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
 

@@ -10,7 +10,8 @@ use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welco
 use super::setup::BridgeSetup;
 use crate::options::Delivery;
 use crate::outcome::{DropCause, Ending, FrameOutcome};
-use crate::ticket::{Ticket, Tracker};
+use crate::ticket::Ticket;
+use crate::tracker::Tracker;
 use crate::wire::WireFrame;
 
 /// The state of one sender instance.
@@ -85,6 +86,7 @@ impl ReceiveState {
                     hello.first_seq - 1,
                     self.credit() / 4,
                     self.keeps(),
+                    0,
                     self.setup.bell.clone(),
                 ),
             }
@@ -198,7 +200,7 @@ impl ReceiveState {
                 position: origin.position,
             };
             let known = match self.log.classify(id) {
-                Arrival::New if self.setup.committed.contains(origin) => Arrival::Done,
+                Arrival::New if self.setup.committed.holds(&frame.head) => Arrival::Done,
                 known => known,
             };
             if !matches!(known, Arrival::New) {

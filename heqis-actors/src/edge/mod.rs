@@ -337,7 +337,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::frame::{Head, Origin};
+    use crate::frame::Head;
+    use crate::origins::Origin;
     use crate::payload::{Key, Payload, PayloadError, Tensor};
 
     /// A payload without content.

@@ -253,7 +253,7 @@ impl Stage for Journal {
         _: &mut Emitter<'_, DecisionMessage>,
     ) -> Result<(), StageError> {
         let head = frame.head();
-        if self.committed.contains(head.origin) {
+        if self.committed.holds(head) {
             self.duplicate.inc();
             return Ok(());
         }
@@ -290,8 +290,8 @@ impl Stage for Journal {
                 number: id.n,
                 ..(*frame).clone()
             };
-            self.committed.insert(frame.head().origin);
-            self.committed.keep(frame.head().origin, message.clone());
+            self.committed.insert_head(frame.head());
+            self.committed.keep(frame.head().origins(), message.clone());
             out.emit_recorded(frame.head(), message, id.n, &self.deliveries);
         }
         self.delivered.keep(&self.deliveries, now_ns, false);

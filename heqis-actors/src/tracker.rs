@@ -1,0 +1,217 @@
+//! Which numbers of a session are done, in order and with their outcomes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::doorbell::Doorbell;
+use crate::outcome::{DropCause, FrameOutcome};
+
+/// The numbers of one session that are done.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    state: Mutex<State>,
+    /// The highest `done` that an `Ack` has reported to the sender.
+    reported: AtomicU64,
+    /// The receiver is woken when this many numbers are done and not reported.
+    every: u64,
+    /// The receiver is woken for each number: the edge is about to end.
+    eager: AtomicBool,
+    /// A frame that this node drops because it ends has no outcome: its sender retains it for the successor.
+    keeps: bool,
+    /// The most numbers without an outcome, where `done` stops only between the frames that were done together; 0 where it
+    /// stops anywhere.
+    window: u64,
+    bell: Arc<Doorbell>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Everything up to here has an outcome.
+    done: u64,
+    /// Outcomes above `done`, by the first number of a run: its last number, and its outcome unless the sender has
+    /// booked it. Runs, because an at-most-once sender may skip any count of numbers at once.
+    early: BTreeMap<u64, (u64, Option<FrameOutcome>)>,
+    outcomes: [u64; FrameOutcome::COUNT],
+    /// First and last numbers above `done` that were done together, where they do not overlap.
+    spans: BTreeMap<u64, u64>,
+    /// Times that `done` had to stop within such a span.
+    split: u64,
+}
+
+impl State {
+    /// Adds numbers that were done together, and unites them with those between which they lie.
+    fn add_span(&mut self, mut first: u64, mut last: u64) {
+        while let Some((&start, &end)) = self.spans.range(..=last).next_back()
+            && end >= first
+        {
+            self.spans.remove(&start);
+            first = first.min(start);
+            last = last.max(end);
+        }
+        self.spans.insert(first, last);
+    }
+
+    /// Whether every number from `first` to `last` has an outcome.
+    fn has_all(&self, first: u64, last: u64) -> bool {
+        let mut next = first;
+        for (&at, &(end, _)) in self.early.range(first..) {
+            if at != next || next > last {
+                break;
+            }
+            next = end + 1;
+        }
+        next > last
+    }
+
+    /// Moves `done` over the numbers that have an outcome.
+    fn advance(&mut self, window: u64) {
+        loop {
+            let next = self.done + 1;
+            if let Some((&first, &last)) = self.spans.first_key_value()
+                && first <= next
+            {
+                let has_all = self.has_all(next, last);
+                // The sender would stop: a later loss of this node is then less bad than a standstill.
+                let is_full = self.early.len() as u64 >= window - window / 4;
+                if !has_all && !is_full {
+                    return;
+                }
+                self.split += u64::from(!has_all);
+                self.spans.remove(&first);
+                if has_all {
+                    while self.done < last && self.take_next() {}
+                }
+            } else if !self.take_next() {
+                return;
+            }
+        }
+    }
+
+    /// Moves `done` over the next number, or the next run of numbers, if it has an outcome.
+    fn take_next(&mut self) -> bool {
+        let Some((last, outcome)) = self.early.remove(&(self.done + 1)) else {
+            return false;
+        };
+        self.done = last;
+        if let Some(outcome) = outcome {
+            self.outcomes[outcome.index()] += 1;
+        }
+        true
+    }
+}
+
+impl Tracker {
+    /// `window` is the most numbers without an outcome on an edge where `done` stops only between the frames that were done
+    /// together, else 0.
+    pub(crate) fn new(
+        done: u64,
+        every: u64,
+        keeps: bool,
+        window: u64,
+        bell: Arc<Doorbell>,
+    ) -> Arc<Self> {
+        let state = State {
+            done,
+            early: BTreeMap::new(),
+            outcomes: [0; FrameOutcome::COUNT],
+            spans: BTreeMap::new(),
+            split: 0,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            reported: AtomicU64::new(done),
+            every: every.max(1),
+            eager: AtomicBool::new(false),
+            keeps,
+            window,
+            bell,
+        })
+    }
+
+    /// Gives `seq` its outcome.
+    pub(crate) fn complete(&self, seq: u64, outcome: Option<FrameOutcome>) {
+        if !self.stays(outcome) {
+            self.close(seq, seq, outcome);
+        }
+    }
+
+    /// Gives numbers their outcomes at once.
+    pub(crate) fn complete_together(
+        &self,
+        numbers: impl Iterator<Item = (u64, Option<FrameOutcome>)>,
+    ) {
+        let mut state = self.lock();
+        let (mut first, mut last) = (u64::MAX, 0);
+        for (seq, outcome) in numbers {
+            if seq > state.done && !self.stays(outcome) {
+                state.early.insert(seq, (seq, outcome));
+                (first, last) = (first.min(seq), last.max(seq));
+            }
+        }
+        if self.window > 0 && first < last {
+            state.add_span(first, last);
+        }
+        self.advance(state);
+    }
+
+    /// Skips the numbers from `first` to `last`, which their sender has booked as lost.
+    pub(crate) fn skip(&self, first: u64, last: u64) {
+        if first <= last {
+            self.close(first, last, None);
+        }
+    }
+
+    /// Whether a frame with this outcome stays with its sender.
+    fn stays(&self, outcome: Option<FrameOutcome>) -> bool {
+        self.keeps && outcome == Some(FrameOutcome::Dropped(DropCause::Shutdown))
+    }
+
+    fn close(&self, first: u64, last: u64, outcome: Option<FrameOutcome>) {
+        let mut state = self.lock();
+        if first > state.done {
+            state.early.insert(first, (last, outcome));
+            self.advance(state);
+        }
+    }
+
+    fn advance(&self, mut state: MutexGuard<'_, State>) {
+        state.advance(self.window);
+        let done = state.done;
+        drop(state);
+        let unreported = done.saturating_sub(self.reported.load(Ordering::Relaxed));
+        if unreported >= self.every || (unreported > 0 && self.eager.load(Ordering::Relaxed)) {
+            self.bell.ring();
+        }
+    }
+
+    /// Times that a number was done before all of those with which it was done together, because the window was full.
+    #[cfg(test)]
+    pub(crate) fn split(&self) -> u64 {
+        self.lock().split
+    }
+
+    /// Wakes the receiver for each further number.
+    pub(crate) fn set_eager(&self) {
+        self.eager.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.lock().done
+    }
+
+    /// The content of an `Ack` now.
+    pub(crate) fn report(&self) -> (u64, Vec<u64>) {
+        let state = self.lock();
+        self.reported.store(state.done, Ordering::Relaxed);
+        (state.done, state.outcomes.to_vec())
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        self.done() > self.reported.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

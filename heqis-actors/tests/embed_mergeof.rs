@@ -1,0 +1,181 @@
+//! Stages that merge frames lose nothing, shift no window and count nothing twice when their node is killed (fault E7).
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod links;
+mod merging;
+
+use std::time::Duration;
+
+use heqis_actors::wire::MessageKind;
+use heqis_actors::{
+    BridgeOptions, Delivery, EdgeOptions, Encoding, GraphBuilder, NodeReport, PayloadType,
+    StageOptions,
+};
+use links::*;
+use merging::{Book, Log, LogConfig, Window, WindowConfig};
+
+use common::{Collect, CollectConfig, Number};
+
+/// A node whose window stage is fed from another node.
+fn windows(link: &Link, window: WindowConfig) -> GraphBuilder {
+    let bridge = BridgeOptions {
+        endpoint: format!("tcp://{}", link.address).parse().unwrap(),
+        credit: link.credit,
+        delivery: link.delivery,
+        max_frame: MAX_FRAME,
+        encoding: Encoding::F32,
+    };
+    GraphBuilder::new("link")
+        .node("compute")
+        .remote("count")
+        .stage::<Window>("collect", window, StageOptions::default())
+        .edge_in(
+            ROUTE,
+            ("count", "collect"),
+            PayloadType::of::<Number>(),
+            link.edge,
+            bridge,
+        )
+}
+
+fn own_arbiter() -> StageOptions {
+    StageOptions {
+        arbiter: Some("sink".into()),
+        ..StageOptions::default()
+    }
+}
+
+fn with_sink(graph: GraphBuilder, sink: CollectConfig) -> GraphBuilder {
+    graph.stage::<Collect>("sink", sink, own_arbiter()).edge(
+        "collect",
+        "sink",
+        EdgeOptions::default(),
+    )
+}
+
+fn with_log(graph: GraphBuilder, log: LogConfig) -> GraphBuilder {
+    graph
+        .stage::<Log>("log", log, own_arbiter())
+        .edge("collect", "log", EdgeOptions::default())
+}
+
+/// The sum of the values of [`data`] from `first` to `last`.
+fn sum(first: u64, last: u64) -> u64 {
+    (first..=last).map(|seq| 1_000_000_000 + seq).sum()
+}
+
+/// Sends frames `first` to `last` and returns the acknowledgements until `done`.
+fn send(peer: &mut Peer, first: u64, last: u64, done: u64) -> Vec<u64> {
+    let frames: Vec<_> = (first..=last).map(|seq| data(1, seq)).collect();
+    peer.send(&frames);
+    let mut acks = Vec::new();
+    while acks.last() != Some(&done) {
+        acks.push(debincode::<Ack>(peer.expect(MessageKind::Ack).meta()).done);
+    }
+    acks
+}
+
+fn connected(link: &Link) -> Peer {
+    let mut peer = Peer::shaken(link.address);
+    peer.send(&[control(MessageKind::Hello, 1, &Hello::new(1))]);
+    peer
+}
+
+fn roomy() -> Link {
+    Link {
+        credit: 64,
+        ..Link::new(free_address(), Delivery::AtLeastOnce)
+    }
+}
+
+/// Runs `graph` while `peer` plays, and then ends it at once.
+fn run(graph: GraphBuilder, play: impl FnOnce()) -> NodeReport {
+    actix::System::new().block_on(async {
+        let running = graph.start().await.unwrap();
+        play();
+        running.handle().abandon();
+        running.wait(DRAIN).await
+    })
+}
+
+#[test]
+fn a_window_is_acknowledged_whole_and_only_when_its_sum_is_done() {
+    let link = roomy();
+    let sink = CollectConfig {
+        takes: Duration::from_millis(30),
+        ..CollectConfig::default()
+    };
+    let graph = with_sink(windows(&link, WindowConfig::tumbling(10)), sink.clone());
+    run(graph, || {
+        let acks = send(&mut connected(&link), 1, 45, 40);
+        assert!(acks.iter().all(|done| done % 10 == 0), "{acks:?}");
+    });
+    assert_eq!(
+        *sink.seen.lock().unwrap(),
+        [1, 11, 21, 31].map(|first| sum(first, first + 9))
+    );
+}
+
+/// The sums that `log` records when its node is killed after `cut` frames, of which `acknowledged` are not sent again.
+fn killed(window: &WindowConfig, cut: u64, acknowledged: u64, last: u64) -> Vec<u64> {
+    let book = Book::default();
+    let log = || LogConfig {
+        book: book.clone(),
+        ..LogConfig::default()
+    };
+    let link = roomy();
+    run(with_log(windows(&link, window.clone()), log()), || {
+        let frames: Vec<_> = (1..=cut).map(|seq| data(1, seq)).collect();
+        let mut peer = connected(&link);
+        peer.send(&frames);
+        let sums = (cut as usize + window.step - window.size) / window.step;
+        until("the sums", || book.lock().unwrap().len() == sums);
+    });
+    let link = roomy();
+    run(with_log(windows(&link, window.clone()), log()), || {
+        let mut peer = connected(&link);
+        let again: Vec<_> = (acknowledged + 1..=last)
+            .zip(1..)
+            .map(|(position, seq)| moved(position, seq))
+            .collect();
+        peer.send(&again);
+        let sums = (last as usize + window.step - window.size) / window.step;
+        until("the sums", || book.lock().unwrap().len() >= sums);
+    });
+    let book = book.lock().unwrap();
+    book.iter().map(|(_, number)| number.value).collect()
+}
+
+/// Frame `position` of the stream with the number `seq`.
+fn moved(position: u64, seq: u64) -> Vec<u8> {
+    let payload = bincode(&(1_000_000_000 + position, 0u64));
+    let envelope = Envelope {
+        stream: 0xBAD,
+        position,
+        part: 0,
+        key: 0,
+        stamps: vec![(0, 1, 1)],
+        payload,
+    };
+    enveloped(1, seq, 1, &envelope)
+}
+
+#[test]
+fn windows_are_unshifted_after_a_kill_wherever_the_acknowledgements_end() {
+    let expected = [1, 11, 21].map(|first| sum(first, first + 9));
+    for acknowledged in [0, 10, 20] {
+        let sums = killed(&WindowConfig::tumbling(10), 25, acknowledged, 30);
+        assert_eq!(sums, expected, "after {acknowledged}");
+    }
+}
+
+#[test]
+fn windows_that_overlap_are_unshifted_after_a_kill() {
+    let window = WindowConfig { size: 10, step: 5 };
+    let expected = [1, 6, 11, 16, 21].map(|first| sum(first, first + 9));
+    for acknowledged in [0, 5, 10] {
+        let sums = killed(&window, 22, acknowledged, 30);
+        assert_eq!(sums, expected, "after {acknowledged}");
+    }
+}
