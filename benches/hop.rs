@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BuildContext, Clock, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload,
-    PayloadError, Source, Stage, StageError, StageOptions, Tensor, Waker,
+    BuildContext, Clock, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload, Source,
+    Stage, StageError, StageOptions, Waker,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -26,20 +26,9 @@ const FLOOD: u64 = 200_000;
 const PING_PONG: u64 = 5_000;
 const IDLE: u64 = 500;
 
+#[derive(Payload)]
+#[payload(local)]
 struct Number(u64);
-
-impl Payload for Number {
-    const NAME: &'static str = "number";
-
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        heqis_actors::encode_meta(Self::NAME, &self.0, meta)?;
-        Ok(())
-    }
-
-    fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis_actors::decode_meta(Self::NAME, meta).map(Self)
-    }
-}
 
 /// When a frame is emitted.
 #[derive(Clone, Default)]

@@ -11,29 +11,12 @@ use std::time::Duration;
 use heqis::actors::sp::Inproc;
 use heqis::actors::{
     BridgeOptions, BuildContext, Delivery, Emitter, Encoding, Frame, GraphBuilder, Next, Note,
-    Nothing, Payload, PayloadError, PayloadType, Source, Stage, StageError, Tensor, decode_meta,
-    encode_meta,
+    Nothing, Payload, PayloadType, Source, Stage, StageError, Tensor,
 };
 
 /// A number, sent as the meta part, and samples, sent as the tensor part from where they are stored.
-struct Wave(u64, Tensor);
-
-impl Payload for Wave {
-    const NAME: &'static str = "wave";
-
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        encode_meta(Self::NAME, &self.0, meta)
-    }
-
-    fn tensor(&self) -> Option<&Tensor> {
-        Some(&self.1)
-    }
-
-    fn decode(meta: &[u8], samples: Tensor) -> Result<Self, PayloadError> {
-        // A peer may be broken or of another version: a type with rules checks them here.
-        Ok(Self(decode_meta(Self::NAME, meta)?, samples))
-    }
-}
+#[derive(Payload)]
+struct Wave(u64, #[payload(tensor)] Tensor);
 
 /// The numbers of the waves.
 struct Waves(std::ops::RangeInclusive<u64>);

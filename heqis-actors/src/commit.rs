@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{AnyFrame, Head};
+use crate::key::Key;
 use crate::origins::{Coverage, Covered, Origin, OriginRun, Origins, Runs};
-use crate::payload::{Key, Payload};
+use crate::payload::Payload;
 use crate::ticket::Deliveries;
 
 /// The positions and last records in a node's commit log. Cheap to clone.

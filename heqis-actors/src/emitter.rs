@@ -5,9 +5,10 @@ use std::marker::PhantomData;
 
 use crate::clock::Clock;
 use crate::frame::{AnyFrame, Frame, Head, Stamp};
+use crate::key::Key;
 use crate::merge::Merge;
 use crate::origins::Origins;
-use crate::payload::{Key, Payload};
+use crate::payload::Payload;
 use crate::ticket::{Deliveries, Ticket};
 
 /// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
@@ -41,13 +42,8 @@ impl<'a, P: Payload> Emitter<'a, P> {
     ///
     /// ```
     /// use heqis_actors::{Clock, Collector, Emitter, Frame, Origin, Payload};
-    /// # use heqis_actors::{PayloadError, Tensor, decode_meta, encode_meta};
+    /// # #[derive(Payload)]
     /// # struct Count(u64);
-    /// # impl Payload for Count {
-    /// #     const NAME: &'static str = "count";
-    /// #     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> { encode_meta(Self::NAME, &self.0, meta) }
-    /// #     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> { decode_meta(Self::NAME, meta).map(Self) }
-    /// # }
     /// let item = |position| Frame::detached(Origin { stream: 1, position }, 0, Count(position));
     /// let window: Vec<_> = (1..=10).map(item).collect();
     /// let mut collector = Collector::new(Clock::virtual_at(0));
@@ -96,21 +92,10 @@ impl<'a, P: Payload> Emitter<'a, P> {
 /// Collects the frames that a stage emits, for tests and benches of a stage outside any graph.
 ///
 /// ```
-/// use heqis_actors::{Clock, Collector, Frame, Origin, Payload, PayloadError, Tensor, decode_meta, encode_meta};
+/// use heqis_actors::{Clock, Collector, Frame, Origin, Payload};
 ///
+/// #[derive(Payload)]
 /// struct Count(u64);
-///
-/// impl Payload for Count {
-///     const NAME: &'static str = "count";
-///
-///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         encode_meta(Self::NAME, &self.0, meta)
-///     }
-///
-///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-///         decode_meta(Self::NAME, meta).map(Self)
-///     }
-/// }
 ///
 /// let frame = Frame::detached(Origin { stream: 1, position: 5 }, 0, Count(20));
 /// let mut collector = Collector::new(Clock::virtual_at(0));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use crate::key::Key;
 use crate::origins::{Merged, Origin, Origins};
-use crate::payload::{Key, Payload, PayloadError, Tensor};
+use crate::payload::{Payload, PayloadError, Tensor};
 use crate::ticket::Ticket;
 
 /// Most stages whose stamps a frame carries; a longer path keeps the first ones.
@@ -133,17 +134,45 @@ impl<P: Payload> Body for P {
 #[derive(Clone, Copy)]
 pub struct PayloadType {
     name: &'static str,
+    on_wire: bool,
+    version: u32,
+    fields: &'static str,
     decode: Decode,
 }
 
 type Decode = fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>;
 
 impl PayloadType {
-    /// The description of `P`.
+    /// The description of `P` for an edge to another node. A type without a codec does not compile here:
+    ///
+    /// ```compile_fail
+    /// use heqis_actors::{Payload, PayloadType};
+    ///
+    /// #[derive(Payload)]
+    /// #[payload(local)]
+    /// struct Reply(std::sync::mpsc::Sender<f64>);
+    ///
+    /// PayloadType::of::<Reply>();
+    /// ```
     #[must_use]
     pub fn of<P: Payload>() -> Self {
+        const {
+            assert!(
+                P::WIRE,
+                "the payload type has no codec and cannot cross to another node: derive `Payload` without `local`, or set \
+                 `WIRE` where the codec is written by hand"
+            );
+        }
+        Self::declared::<P>()
+    }
+
+    /// The description of `P`, which may be a type without a codec.
+    pub(crate) fn declared<P: Payload>() -> Self {
         Self {
             name: P::NAME,
+            on_wire: P::WIRE,
+            version: P::VERSION,
+            fields: P::FIELDS,
             decode: |meta, tensor| Ok(Arc::new(P::decode(meta, tensor)?)),
         }
     }
@@ -152,6 +181,25 @@ impl PayloadType {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether the type has a codec, as [`Payload::WIRE`].
+    #[must_use]
+    pub fn on_wire(&self) -> bool {
+        self.on_wire
+    }
+
+    /// Name and version, by which two nodes agree on the type. Versions before there were any say the name alone.
+    pub(crate) fn schema(&self) -> String {
+        match self.version {
+            1 => self.name.to_owned(),
+            version => format!("{} version {version}", self.name),
+        }
+    }
+
+    /// The fields of the type, as [`Payload::FIELDS`].
+    pub(crate) fn fields(&self) -> &'static str {
+        self.fields
     }
 
     /// Rebuilds a value from its two parts.
@@ -221,25 +269,10 @@ impl std::fmt::Debug for AnyFrame {
 /// A frame whose payload is a `P`; dereferences to the payload. Cloning copies the head, not the payload.
 ///
 /// ```
-/// use heqis_actors::{Frame, Origin, Payload, PayloadError, Tensor};
+/// use heqis_actors::{Frame, Origin, Payload, Tensor};
 ///
-/// struct Row(Tensor);
-///
-/// impl Payload for Row {
-///     const NAME: &'static str = "row";
-///
-///     fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         Ok(())
-///     }
-///
-///     fn tensor(&self) -> Option<&Tensor> {
-///         Some(&self.0)
-///     }
-///
-///     fn decode(_: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-///         Ok(Self(tensor))
-///     }
-/// }
+/// #[derive(Payload)]
+/// struct Row(#[payload(tensor)] Tensor);
 ///
 /// let row = Row(Tensor::vector(vec![1.0, 2.0]));
 /// let frame = Frame::detached(Origin { stream: 1, position: 1 }, 0, row);

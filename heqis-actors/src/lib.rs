@@ -10,7 +10,8 @@
 //!
 //! For authors of stages:
 //! - `stage`, `context`, `emitter`, `merge`, `error`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
-//! - `payload`, `frame`, `origins`: what frames carry, and which source items they derive from.
+//! - `payload`, `codec`, `key`: what frames carry, its bytes, and by what frames are kept apart. `frame`, `origins`: which
+//!   source items they derive from.
 //! - `snapshot`, `commit`: state over restarts, saved by the node or restored from its commit log.
 //! - `contract`: what two stages must agree on beyond the payload type. [`renamed`]: parameters with a former name.
 //!
@@ -31,6 +32,7 @@
 mod actor;
 mod bridge;
 mod clock;
+mod codec;
 mod commit;
 mod context;
 mod contract;
@@ -44,6 +46,7 @@ mod events;
 mod file_lock;
 mod frame;
 mod graph;
+mod key;
 mod log_limit;
 mod merge;
 mod metrics;
@@ -68,8 +71,15 @@ mod tracker;
 pub mod units;
 pub mod wire;
 
+// What the code of `#[derive(Payload)]` names, inside this crate too.
+extern crate self as heqis_actors;
+
+// Crates whose types and derives are a part of this one's interface, so that a program needs no second version of them.
+pub use {actix_rt, schemars, serde, wincode};
+
 pub use actor::RingBufferConfig;
 pub use clock::{Clock, ClockOffset, duration_ns};
+pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use commit::{Committed, SourceStream};
 pub use context::{BuildContext, RunIdentity};
 pub use contract::{Mismatch, PortContract, PortSchema, Property, mismatch};
@@ -84,6 +94,8 @@ pub use graph::{
     GraphBuilder, GraphError, GraphHandle, LivenessProbe, PIPELINE, Reporter, Running,
     termination_signal,
 };
+pub use heqis_derive::Payload;
+pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;
 pub use merge::Merge;
 pub use metrics::{
@@ -95,10 +107,7 @@ pub use options::{
 };
 pub use origins::{Origin, OriginRun, Origins};
 pub use outcome::{DropCause, Ending};
-pub use payload::{
-    Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, decode_meta,
-    encode_meta, partition,
-};
+pub use payload::{MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor};
 pub use recording::RecordingOptions;
 pub use registry::{ANY, ContentHash, Prepared, Registry, StageKind};
 pub use report::{

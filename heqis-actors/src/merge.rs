@@ -10,13 +10,8 @@ use crate::origins::{Merged, Origins};
 ///
 /// ```
 /// use heqis_actors::{Clock, Collector, Emitter, Frame, Merge, Nothing, Origin, Payload};
-/// # use heqis_actors::{PayloadError, Tensor, decode_meta, encode_meta};
+/// # #[derive(Payload)]
 /// # struct Sum(u64);
-/// # impl Payload for Sum {
-/// #     const NAME: &'static str = "sum";
-/// #     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> { encode_meta(Self::NAME, &self.0, meta) }
-/// #     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> { decode_meta(Self::NAME, meta).map(Self) }
-/// # }
 /// let item = |position| Frame::detached(Origin { stream: 1, position }, 0, Sum(position));
 /// let window: Vec<_> = (1..=4).map(item).collect();
 /// let mut collector = Collector::new(Clock::virtual_at(0));

@@ -1,32 +1,18 @@
 //! Payloads: the typed content of frames, which can cross a wire.
 //!
-//! A payload is a small **meta** part in the bincode-1 layout (written by `wincode`) and an optional **tensor** of
-//! little-endian `f32`. Inside a node payloads are shared as `Arc`s, and are neither encoded nor decoded.
+//! On a wire a payload is a small **meta** part in the bincode-1 layout and an optional **tensor** of little-endian `f32`.
+//! Inside a node payloads are shared as `Arc`s, and are neither encoded nor decoded.
 
 use std::any::Any;
 
 use thiserror::Error;
-use wincode::config::{Configuration, DefaultConfig};
 
+use crate::key::Key;
 /// Largest meta part that a decoder accepts, in bytes; larger announcements are refused before any allocation.
 pub const MAX_META_BYTES: usize = 64 * 1024;
 
 /// Highest tensor rank on the wire: the header has room for four dimensions.
 pub const MAX_RANK: usize = 4;
-
-/// Identity by which frames are conflated and partitioned, such as an instrument packed into 16 bytes.
-///
-/// Two frames of one key keep their order on every path; frames of different keys need not.
-pub type Key = u128;
-
-/// The partition of `key` among `lanes`, the same on every machine and in every run.
-#[must_use]
-pub fn partition(key: Key, lanes: usize) -> usize {
-    // Fibonacci hashing over the folded key: cheap, and stable unlike the standard library's seeded hasher.
-    let folded = (key as u64) ^ ((key >> 64) as u64);
-    let mixed = (folded ^ (folded >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    ((mixed >> 32) as usize) % lanes.max(1)
-}
 
 /// A dense row-major tensor of `f32`, at most rank [`MAX_RANK`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,7 +90,11 @@ pub(crate) fn element_count(shape: &[u32]) -> Option<usize> {
 
 /// Why a payload could not be written or read.
 #[derive(Debug, Error, PartialEq)]
+#[non_exhaustive]
 pub enum PayloadError {
+    /// The payload type of this name has no codec.
+    #[error("payload '{0}' has no codec: its frames stay in their process")]
+    Local(&'static str),
     /// The meta part does not have the layout of the payload type.
     #[error("payload '{payload}': meta part of {len} bytes does not decode: {reason}")]
     Meta {
@@ -130,38 +120,130 @@ pub enum PayloadError {
 
 /// A message type that stages exchange.
 ///
-/// [`encode_meta`] and [`decode_meta`] encode types that derive wincode's schemas.
+/// `#[derive(Payload)]` writes everything:
 ///
 /// ```
-/// use heqis_actors::{Payload, PayloadError, Tensor, decode_meta, encode_meta};
+/// use heqis_actors::{Payload, Tensor};
 ///
-/// #[derive(Debug, PartialEq)]
+/// /// A price, and the window of prices before it.
+/// #[derive(Debug, PartialEq, Payload)]
+/// #[payload(version = 2)]
 /// struct Tick {
+///     #[payload(key)]
+///     instrument: u32,
 ///     price: f64,
+///     #[payload(tensor)]
+///     window: Tensor,
 /// }
 ///
-/// impl Payload for Tick {
-///     const NAME: &'static str = "tick";
+/// let tick = Tick { instrument: 7, price: 9.5, window: Tensor::vector(vec![9.0, 9.25]) };
+/// assert_eq!((Tick::NAME, Tick::VERSION, tick.key()), ("tick", 2, 7));
+///
+/// // The frame around a payload writes and reads its two parts.
+/// let mut meta = Vec::new();
+/// tick.encode(&mut meta)?;
+/// assert_eq!(meta.len(), 4 + 8);
+/// assert_eq!(Tick::decode(&meta, tick.window.clone())?, tick);
+/// assert!(Tick::decode(&meta[1..], tick.window.clone()).is_err());
+/// # Ok::<(), heqis_actors::PayloadError>(())
+/// ```
+///
+/// A type that never leaves its process needs no codec, and its fields may be of any type:
+///
+/// ```
+/// use heqis_actors::Payload;
+///
+/// #[derive(Payload)]
+/// #[payload(local)]
+/// struct Reply(std::sync::mpsc::Sender<f64>);
+///
+/// assert!(!Reply::WIRE);
+/// ```
+///
+/// # Attributes
+/// On the type:
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `name = "tick"` | [`NAME`](Payload::NAME); by default the type's name in kebab-case |
+/// | `version = 2` | [`VERSION`](Payload::VERSION); by default 1 |
+/// | `local` | no codec: frames of the type stay in their process |
+/// | `check = function` | `fn(&mut Self) -> Result<(), E>`, called with each decoded value: refuses one that breaks a rule, and may complete what follows from other fields |
+/// | `crate = path` | where `heqis_actors` is, for a program that depends on it under another name |
+///
+/// On a field:
+///
+/// | attribute | meaning |
+/// |---|---|
+/// | `key` | the [`key`](Payload::key), by [`AsKey`](crate::AsKey); at most one field of a struct or variant |
+/// | `key = function` | the same, by `fn(&Field) -> Key` |
+/// | `tensor` | the field is a [`Tensor`], which is written to the wire from where it lies |
+/// | `as = Wire` | the field goes to the wire as a `Wire`, which is `From<&Field>`, and `Field` is `TryFrom<Wire>` |
+/// | `extension` | the last field, an `Option`, takes no byte where it is `None`: what an older peer does not know |
+///
+/// All other fields are written to the meta part in their order, a variant of an enum after its index: the bincode-1 layout.
+/// A field of a type of one's own derives that layout with
+/// `#[derive(wincode::SchemaRead, wincode::SchemaWrite)]`, and, in a program that does not depend on `wincode` itself,
+/// `#[wincode(crate = heqis_actors::wincode)]`. Types with generic parameters are refused:
+///
+/// ```compile_fail
+/// # use heqis_actors::Payload;
+/// #[derive(Payload)]
+/// struct Series<T>(Vec<T>);
+/// ```
+///
+/// # Versions
+/// Two nodes compare names, versions and fields when they connect, and one that differs is refused with both. A field that is
+/// added, removed, reordered or renamed, or has another type, makes [`FIELDS`](Payload::FIELDS) differ; what a type inside a
+/// field consists of is not looked into. A change that no field shows (another unit, another meaning) takes the next
+/// `version`. A node that states no version has version 1, and one that states no fields fits all.
+///
+/// # By hand
+/// A type that decodes by rules of its own implements the trait:
+///
+/// ```
+/// use heqis_actors::{FieldReader, Payload, PayloadError, Tensor, encode_meta};
+///
+/// #[derive(Debug)]
+/// struct Level(f64);
+///
+/// impl Payload for Level {
+///     const NAME: &'static str = "level";
+///     const WIRE: bool = true;
 ///
 ///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         encode_meta(Self::NAME, &self.price, meta)
+///         encode_meta(Self::NAME, &self.0, meta)
 ///     }
 ///
 ///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-///         let price = decode_meta(Self::NAME, meta)?;
-///         Ok(Self { price })
+///         let mut fields = FieldReader::new(Self::NAME, meta)?;
+///         let level: f64 = fields.read()?;
+///         fields.finish()?;
+///         if level < 0.0 {
+///             return Err(fields.rule(format_args!("level {level} is negative")));
+///         }
+///         Ok(Self(level))
 ///     }
 /// }
 ///
 /// let mut meta = Vec::new();
-/// Tick { price: 9.5 }.encode(&mut meta)?;
-/// assert_eq!(Tick::decode(&meta, Tensor::default())?, Tick { price: 9.5 });
-/// assert!(Tick::decode(&meta[1..], Tensor::default()).is_err());
+/// Level(-1.0).encode(&mut meta)?;
+/// assert_eq!(Level::decode(&meta, Tensor::default()).unwrap_err().to_string(), "payload 'level': level -1 is negative");
 /// # Ok::<(), PayloadError>(())
 /// ```
 pub trait Payload: Any + Send + Sync + Sized {
     /// Name of the type on ports, on the wire and in error messages. Two ports fit when their names are equal.
     const NAME: &'static str;
+
+    /// Whether the type has a codec. Without one its frames stay in their process, and an edge to another node or a recording
+    /// is refused before anything starts.
+    const WIRE: bool = false;
+
+    /// Version of the layout and the meaning, from 1. Nodes with different versions of a type refuse one another.
+    const VERSION: u32 = 1;
+
+    /// The fields as they go to the wire, for people to read and for two nodes to compare; empty where they are not stated.
+    const FIELDS: &'static str = "";
 
     /// Key for conflation and partitioning; frames of a keyless type all share key 0.
     fn key(&self) -> Key {
@@ -171,8 +253,10 @@ pub trait Payload: Any + Send + Sync + Sized {
     /// Appends the meta part to `meta`: everything but the tensor.
     ///
     /// # Errors
-    /// When a value cannot be written in the wire layout.
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError>;
+    /// When a value cannot be written in the wire layout; always for a type without a codec.
+    fn encode(&self, _meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+        Err(PayloadError::Local(Self::NAME))
+    }
 
     /// Returns the tensor part, which is written to the wire from where it lies; `None` for a type without one.
     fn tensor(&self) -> Option<&Tensor> {
@@ -182,8 +266,10 @@ pub trait Payload: Any + Send + Sync + Sized {
     /// Rebuilds the payload from its two parts; `tensor` is empty when none was sent.
     ///
     /// # Errors
-    /// When the bytes are not a value of this type.
-    fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError>;
+    /// When the bytes are not a value of this type; always for a type without a codec.
+    fn decode(_meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
+        Err(PayloadError::Local(Self::NAME))
+    }
 }
 
 /// The output type of sinks and the input type of sources: no value of it exists.
@@ -192,64 +278,4 @@ pub enum Nothing {}
 
 impl Payload for Nothing {
     const NAME: &'static str = "nothing";
-
-    fn encode(&self, _meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        match *self {}
-    }
-
-    fn decode(_meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        Err(PayloadError::Rule {
-            payload: Self::NAME,
-            rule: "no value of this type exists".into(),
-        })
-    }
-}
-
-/// wincode with both limits set: bincode-1 layout, no allocation above the limit for any value of a length field.
-type Layout = Configuration<
-    true,
-    MAX_META_BYTES,
-    wincode::len::BincodeLen,
-    wincode::int_encoding::LittleEndian,
-    wincode::int_encoding::FixInt,
-    u32,
-    MAX_META_BYTES,
->;
-
-const LAYOUT: Layout = DefaultConfig::default()
-    .with_preallocation_size_limit::<MAX_META_BYTES>()
-    .with_deserialization_size_limit::<MAX_META_BYTES>();
-
-/// Appends `value` to `meta` in the bincode-1 layout.
-///
-/// # Errors
-/// [`PayloadError::Meta`] when wincode cannot write the value.
-pub fn encode_meta<T>(
-    payload: &'static str,
-    value: &T,
-    meta: &mut Vec<u8>,
-) -> Result<(), PayloadError>
-where
-    T: wincode::SchemaWrite<Layout, Src = T>,
-{
-    wincode::config::serialize_into(&mut *meta, value, LAYOUT).map_err(|error| PayloadError::Meta {
-        payload,
-        len: meta.len(),
-        reason: error.to_string(),
-    })
-}
-
-/// Reads a value that [`encode_meta`] wrote, refusing trailing bytes and lengths above [`MAX_META_BYTES`].
-///
-/// # Errors
-/// [`PayloadError::Meta`] with the decoder's reason.
-pub fn decode_meta<'de, T>(payload: &'static str, bytes: &'de [u8]) -> Result<T, PayloadError>
-where
-    T: wincode::SchemaRead<'de, Layout, Dst = T>,
-{
-    wincode::config::deserialize_exact(bytes, LAYOUT).map_err(|error| PayloadError::Meta {
-        payload,
-        len: bytes.len(),
-        reason: error.to_string(),
-    })
 }

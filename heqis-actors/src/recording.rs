@@ -475,27 +475,8 @@ mod tests {
     use super::*;
     use crate::payload::{Payload, Tensor};
 
-    #[derive(Debug, PartialEq)]
-    struct Item(u64, Tensor);
-
-    impl Payload for Item {
-        const NAME: &'static str = "item";
-
-        fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-            crate::payload::encode_meta(Self::NAME, &self.0, out)
-        }
-
-        fn tensor(&self) -> Option<&Tensor> {
-            (!self.1.is_empty()).then_some(&self.1)
-        }
-
-        fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-            Ok(Self(
-                crate::payload::decode_meta(Self::NAME, bytes)?,
-                tensor,
-            ))
-        }
-    }
+    #[derive(Debug, PartialEq, heqis_derive::Payload)]
+    struct Item(u64, #[payload(tensor)] Tensor);
 
     fn item(value: u64) -> Item {
         let tensor = match value % 3 {

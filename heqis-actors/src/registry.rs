@@ -87,6 +87,8 @@ pub(crate) enum Factory {
         build: SourceFactory,
         replayable: bool,
         identity: Arc<Identity>,
+        /// What a recording would write.
+        payload: PayloadType,
     },
     Stage {
         build: StageFactory,
@@ -227,6 +229,7 @@ pub(crate) fn source_factory<S: Source>(config: S::Config) -> Factory {
         build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
         replayable: S::REPLAYABLE,
         identity: Arc::new(move |base| S::identity(&same, base)),
+        payload: PayloadType::declared::<S::Out>(),
     }
 }
 
@@ -331,7 +334,7 @@ impl Registry {
     }
 
     fn with_payload<P: Payload>(mut self) -> Self {
-        self.payloads.insert(P::NAME, PayloadType::of::<P>());
+        self.payloads.insert(P::NAME, PayloadType::declared::<P>());
         self
     }
 

@@ -25,23 +25,11 @@ impl<T: DeserializeOwned + JsonSchema + Send + Sync + 'static> Config for T {}
 ///
 /// ```
 /// use heqis_actors::{
-///     BuildContext, Clock, Collector, Emitter, Frame, Origin, Payload, PayloadError, Stage, StageError, Tensor,
+///     BuildContext, Clock, Collector, Emitter, Frame, Origin, Payload, Stage, StageError,
 /// };
 ///
-/// #[derive(Debug)]
+/// #[derive(Debug, Payload)]
 /// struct Value(f32);
-///
-/// impl Payload for Value {
-///     const NAME: &'static str = "value";
-///
-///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         heqis_actors::encode_meta(Self::NAME, &self.0, meta)
-///     }
-///
-///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-///         heqis_actors::decode_meta(Self::NAME, meta).map(Self)
-///     }
-/// }
 ///
 /// /// Parameters of `scale`.
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -210,21 +198,10 @@ pub enum Next<P> {
 /// A stage that makes frames from data outside the graph. It is asked only when there is room downstream.
 ///
 /// ```
-/// use heqis_actors::{BuildContext, Clock, Next, Payload, PayloadError, Source, StageError, Tensor};
+/// use heqis_actors::{BuildContext, Clock, Next, Payload, Source, StageError};
 ///
+/// #[derive(Payload)]
 /// struct Count(u64);
-///
-/// impl Payload for Count {
-///     const NAME: &'static str = "count";
-///
-///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         heqis_actors::encode_meta(Self::NAME, &self.0, meta)
-///     }
-///
-///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-///         heqis_actors::decode_meta(Self::NAME, meta).map(Self)
-///     }
-/// }
 ///
 /// /// Parameters of `count-to`.
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]

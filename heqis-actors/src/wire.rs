@@ -344,10 +344,10 @@ macro_rules! wire_meta {
         impl WireMeta for $type {
             const NAME: &'static str = $name;
             fn write(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-                crate::payload::encode_meta($name, self, out)
+                crate::codec::encode_meta($name, self, out)
             }
             fn read(bytes: &[u8]) -> Result<Self, PayloadError> {
-                crate::payload::decode_meta($name, bytes)
+                crate::codec::decode_meta($name, bytes)
             }
         }
     };

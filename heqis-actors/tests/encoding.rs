@@ -11,8 +11,8 @@ use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Header, MessageKind};
 use heqis_actors::{
     BridgeOptions, BuildContext, Delivery, DropCause, EdgeOptions, EdgeSide, Emitter, Encoding,
-    Frame, GraphBuilder, Metrics, Next, Nothing, Payload, PayloadError, PayloadType, Source, Stage,
-    StageError, StageOptions, Tensor,
+    Frame, GraphBuilder, Metrics, Next, Nothing, Payload, PayloadType, Source, Stage, StageError,
+    StageOptions, Tensor,
 };
 use links::{
     Ack, DONE, DRAIN, End, Hello, Peer, ROUTE, Welcome, bincode, control, debincode, framed,
@@ -22,26 +22,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A payload that is only a tensor.
-#[derive(Clone, Debug)]
-struct Wave(Tensor);
-
-impl Payload for Wave {
-    const NAME: &'static str = "wave";
-
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        heqis_actors::encode_meta(Self::NAME, &0u8, meta)?;
-        Ok(())
-    }
-
-    fn tensor(&self) -> Option<&Tensor> {
-        Some(&self.0)
-    }
-
-    fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis_actors::decode_meta::<u8>(Self::NAME, meta)?;
-        Ok(Self(tensor))
-    }
-}
+#[derive(Clone, Debug, Payload)]
+struct Wave(#[payload(tensor)] Tensor);
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 struct WavesConfig {

@@ -7,8 +7,9 @@ use crate::context::BuildContext;
 use crate::emitter::{Emitter, RawEmitter};
 use crate::error::StageError;
 use crate::frame::{AnyFrame, Body, Frame};
+use crate::key::Key;
 use crate::outcome::Ending;
-use crate::payload::{Key, Payload, PayloadError, Tensor};
+use crate::payload::{Payload, PayloadError, Tensor};
 use crate::snapshot::Snapshot;
 use crate::stage::{Next, Source, Stage};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::edge::Edge;
 use crate::frame::AnyFrame;
+use crate::key::partition;
 use crate::outcome::Ending;
-use crate::payload::partition;
 
 /// The outgoing edges of one stage.
 #[derive(Default)]

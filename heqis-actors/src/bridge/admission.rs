@@ -1,10 +1,15 @@
-//! Whether a receiving half accepts the sender that says hello.
+//! How a sending half introduces itself, and whether a receiving half accepts it.
+
+use std::borrow::Cow;
 
 use super::conn::{Conn, LinkError};
-use super::messages::{Hello, MAX_NAMES, MAX_SEQ};
+use super::messages::{Hello, MAX_NAMES, MAX_SEQ, PropertyText};
 use super::setup::BridgeSetup;
 use crate::encoding::Encoding;
 use crate::options::Delivery;
+
+/// Subject under which a hello states the fields of its payload type. A receiver that does not know it ignores it.
+const FIELDS: &str = "payload fields";
 
 /// The sender that a receiving half has accepted.
 pub(super) struct Sender {
@@ -13,13 +18,38 @@ pub(super) struct Sender {
 }
 
 impl BridgeSetup {
+    /// The introduction of the sending half, whose window starts at `first_seq`.
+    pub(super) fn hello(&self, first_seq: u64) -> Hello {
+        let fields = self.payload.fields();
+        let stated = (!fields.is_empty()).then_some((FIELDS, fields));
+        let properties = (self.peer.properties.iter())
+            .map(|(subject, value)| (subject.as_str(), value.as_str()))
+            .chain(stated);
+        Hello {
+            edge: self.edge.name.to_string(),
+            payload: self.payload.schema(),
+            instance: self.instance,
+            first_seq,
+            at_least_once: self.options.delivery == Delivery::AtLeastOnce,
+            node: self.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            streams: self.committed.streams().iter().map(Into::into).collect(),
+            properties: properties
+                .map(|(subject, value)| PropertyText {
+                    subject: subject.to_owned(),
+                    value: value.to_owned(),
+                })
+                .collect(),
+        }
+    }
+
     /// Checks that a hello is for this edge and within its limits.
     pub(super) fn check_hello(&self, hello: &Hello) -> Result<(), LinkError> {
-        let (edge, payload) = (&*self.edge.name, self.payload.name());
-        if hello.edge != edge || hello.payload != payload {
+        let edge = &*self.edge.name;
+        if hello.edge != edge {
             return Err(LinkError::Protocol(format!(
-                "says hello for edge '{}' of '{}', this is '{edge}' of '{payload}'",
-                hello.edge, hello.payload
+                "says hello for edge '{}', this is '{edge}'",
+                hello.edge
             )));
         }
         let delivery = self.options.delivery;
@@ -67,18 +97,32 @@ impl BridgeSetup {
                 hello.node
             ));
         }
+        let differs = |what: &str, sent: &str, taken: &str| {
+            format!(
+                "{what} on edge '{edge}': node '{}' (version {}) sends {sent}, node '{node}' (version {}) takes {taken}",
+                hello.node,
+                hello.version,
+                env!("CARGO_PKG_VERSION"),
+            )
+        };
+        let (schema, fields) = (self.payload.schema(), self.payload.fields());
+        if hello.payload != schema {
+            return Some(differs(
+                "payload",
+                &versioned(&hello.payload),
+                &versioned(&schema),
+            ));
+        }
         hello.properties.iter().find_map(|provided| {
-            let required = self.peer.properties.get(&provided.subject)?;
-            (*required != provided.value).then(|| {
-                format!(
-                    "{} on edge '{edge}': node '{}' (version {}) sends {}, node '{node}' (version {}) takes {required}",
-                    provided.subject,
-                    hello.node,
-                    hello.version,
-                    provided.value,
-                    env!("CARGO_PKG_VERSION"),
-                )
-            })
+            let (subject, sent) = (&provided.subject, &provided.value);
+            if subject == FIELDS {
+                let fits = fields.is_empty() || sent == fields;
+                let what = || format!("fields of payload '{}'", self.payload.name());
+                return (!fits)
+                    .then(|| differs(&what(), &format!("`{sent}`"), &format!("`{fields}`")));
+            }
+            let taken = self.peer.properties.get(subject)?;
+            (taken != sent).then(|| differs(subject, sent, taken))
         })
     }
 
@@ -90,5 +134,13 @@ impl BridgeSetup {
             tracing::warn!(edge = %self.edge.name, offered, configured = configured.name(), "the sender offers another encoding than this node's topology");
         }
         known.unwrap_or(Encoding::F32)
+    }
+}
+
+/// A schema in words: a name alone has version 1.
+fn versioned(schema: &str) -> Cow<'_, str> {
+    match schema.contains(" version ") {
+        true => schema.into(),
+        false => format!("{schema} version 1").into(),
     }
 }

@@ -273,32 +273,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::payload::{Payload, Tensor};
+    use crate::payload::Tensor;
 
     /// Bytes and a tensor.
-    #[derive(Clone, Debug, PartialEq)]
+    #[derive(Clone, Debug, PartialEq, heqis_derive::Payload)]
     struct Parcel {
         bytes: Vec<u8>,
+        #[payload(tensor)]
         tensor: Tensor,
-    }
-
-    impl Payload for Parcel {
-        const NAME: &'static str = "parcel";
-
-        fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-            crate::payload::encode_meta(Self::NAME, &self.bytes, meta)
-        }
-
-        fn tensor(&self) -> Option<&Tensor> {
-            (!self.tensor.is_empty()).then_some(&self.tensor)
-        }
-
-        fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-            Ok(Self {
-                bytes: crate::payload::decode_meta(Self::NAME, meta)?,
-                tensor,
-            })
-        }
     }
 
     fn parcels() -> impl Strategy<Value = Parcel> {

@@ -81,10 +81,6 @@ impl SendWindow {
         }
     }
 
-    pub(super) fn keeps(&self) -> bool {
-        self.keeps
-    }
-
     /// The lowest number that may still be sent.
     pub(super) fn first_seq(&self) -> u64 {
         if self.keeps {
@@ -356,24 +352,12 @@ mod tests {
     use crate::frame::Head;
     use crate::metrics::Metrics;
     use crate::options::EdgeOptions;
-    use crate::payload::{Payload, PayloadError, Tensor};
     use crate::report::EdgeSide;
     use crate::ticket::Deliveries;
 
     /// A payload without content.
+    #[derive(heqis_derive::Payload)]
     struct Blank;
-
-    impl Payload for Blank {
-        const NAME: &'static str = "blank";
-
-        fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
-            Ok(())
-        }
-
-        fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-            Ok(Self)
-        }
-    }
 
     #[test]
     fn frames_in_doubt_when_the_node_leaves_are_not_delivered() {

@@ -6,9 +6,7 @@ use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
 use super::link::{Link, UpLink};
-use super::messages::{
-    End, Hello, Parting, PropertyText, Refuse, Welcome, encode_frame, link_clock,
-};
+use super::messages::{End, Parting, Refuse, Welcome, encode_frame, link_clock};
 use super::send_window::{Due, SendWindow};
 use super::setup::BridgeSetup;
 use crate::actor::{Begin, Build};
@@ -139,28 +137,7 @@ impl BridgeSender {
         self.epoch += 1;
         let now_ns = self.now_ns();
         let mut conn = Conn::open(self.epoch.into(), connection, now_ns, ctx);
-        let hello = Hello {
-            edge: self.setup.edge.name.to_string(),
-            payload: self.setup.payload.name().to_owned(),
-            instance: self.setup.instance,
-            first_seq: self.window.first_seq(),
-            at_least_once: self.window.keeps(),
-            node: self.setup.node.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            streams: self
-                .setup
-                .committed
-                .streams()
-                .iter()
-                .map(Into::into)
-                .collect(),
-            properties: (self.setup.peer.properties.iter())
-                .map(|(subject, value)| PropertyText {
-                    subject: subject.clone(),
-                    value: value.clone(),
-                })
-                .collect(),
-        };
+        let hello = self.setup.hello(self.window.first_seq());
         let offered = self.setup.options.encoding;
         let greeted = conn.negotiate(
             MessageKind::Hello,

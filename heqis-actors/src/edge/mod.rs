@@ -18,11 +18,11 @@ use lane::{Lane, Queue};
 use crate::clock::duration_ns;
 use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
+use crate::key::partition;
 use crate::metrics::{Gauge, Metrics, Timer};
 use crate::options::{EdgeOptions, Policy};
 use crate::outcome::Ending;
 use crate::outcome::{DropCause, FrameOutcome};
-use crate::payload::partition;
 use crate::report::{EdgeReport, EdgeSide, InDoubt};
 
 /// One edge, shared by its producers and its consumers.
@@ -338,23 +338,13 @@ mod tests {
 
     use super::*;
     use crate::frame::Head;
+    use crate::key::Key;
     use crate::origins::Origin;
-    use crate::payload::{Key, Payload, PayloadError, Tensor};
 
     /// A payload without content.
+    #[derive(heqis_derive::Payload)]
+    #[payload(local)]
     struct Blank;
-
-    impl Payload for Blank {
-        const NAME: &'static str = "blank";
-
-        fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
-            Ok(())
-        }
-
-        fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-            Ok(Self)
-        }
-    }
 
     fn frame(position: u64, key: Key) -> AnyFrame {
         let origin = Origin {

@@ -28,19 +28,8 @@ use crate::tap::Tap;
 ///
 /// use heqis_actors::*;
 ///
+/// #[derive(Payload)]
 /// struct Count(u64);
-///
-/// impl Payload for Count {
-///     const NAME: &'static str = "count";
-///
-///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         encode_meta(Self::NAME, &self.0, meta)
-///     }
-///
-///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-///         decode_meta(Self::NAME, meta).map(Self)
-///     }
-/// }
 ///
 /// /// Neither stage has parameters.
 /// #[derive(serde::Deserialize, schemars::JsonSchema)]

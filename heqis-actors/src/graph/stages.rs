@@ -128,6 +128,7 @@ impl Wiring {
                 build,
                 replayable,
                 identity,
+                ..
             } => {
                 // Not the graph's name: the same source in another topology replays the same stream.
                 let mut seed = format!("{name}\0").into_bytes();

@@ -61,6 +61,21 @@ impl GraphBuilder {
                 u16::MAX
             ));
         }
+        for name in self.recordings.keys() {
+            if let Some(Prepared {
+                factory: Factory::Source { payload, .. },
+                ..
+            }) = (kinds.get(name.as_str()))
+                .and_then(|entry| entry.local.as_ref())
+                .map(|(prepared, _)| prepared)
+                && !payload.on_wire()
+            {
+                return wiring(format!(
+                    "source '{name}' cannot be recorded: payload '{}' has no codec",
+                    payload.name()
+                ));
+            }
+        }
         for edge in &self.edges {
             let local = |name: &str| kinds.get(name).is_some_and(|entry| entry.local.is_some());
             let (from_here, to_here) = match edge.span {
@@ -94,6 +109,16 @@ impl GraphBuilder {
                 return wiring(format!(
                     "edge {}->{}: a source takes no input",
                     edge.from, edge.to
+                ));
+            }
+            if let Span::Out(_, payload, _) | Span::In(_, payload, _) = &edge.span
+                && !payload.on_wire()
+            {
+                return wiring(format!(
+                    "edge {}->{}: payload '{}' has no codec, its frames stay in their process",
+                    edge.from,
+                    edge.to,
+                    payload.name()
                 ));
             }
             if edge.options.capacity == 0 {

@@ -6,34 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Source, Stage,
-    StageError, Tensor,
+    AnyFrame, BuildContext, Emitter, Frame, Next, Nothing, Payload, Source, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A number with a group for partitioning and an optional tensor.
-#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+#[derive(Clone, Debug, PartialEq, Payload)]
 pub struct Number {
     pub value: u64,
+    #[payload(key)]
     pub group: u64,
-}
-
-impl Payload for Number {
-    const NAME: &'static str = "number";
-
-    fn key(&self) -> u128 {
-        self.group.into()
-    }
-
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        heqis_actors::encode_meta(Self::NAME, self, meta)?;
-        Ok(())
-    }
-
-    fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis_actors::decode_meta(Self::NAME, meta)
-    }
 }
 
 /// Counts from 1 to `count`, with `groups` groups in turn.

@@ -70,7 +70,7 @@ impl Link {
         }
     }
 
-    fn bridge(&self) -> BridgeOptions {
+    pub fn bridge(&self) -> BridgeOptions {
         BridgeOptions {
             endpoint: format!("tcp://{}", self.address)
                 .parse::<Endpoint>()

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, PortContract, PortSchema,
-    Property, Registry, Source, Stage, StageError, Tensor,
+    BuildContext, Emitter, Frame, Next, Nothing, Payload, PortContract, PortSchema, Property,
+    Registry, Source, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,20 +14,9 @@ use serde::Deserialize;
 macro_rules! payloads {
     ($($name:ident $wire:literal,)*) => {
         $(
-            #[derive(Debug)]
+            #[derive(Debug, Payload)]
+            #[payload(name = $wire)]
             pub struct $name;
-
-            impl Payload for $name {
-                const NAME: &'static str = $wire;
-
-                fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
-                    Ok(())
-                }
-
-                fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-                    Ok(Self)
-                }
-            }
         )*
     };
 }

@@ -1,13 +1,20 @@
 //! Bars on the wire.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, decode_meta, encode_meta};
+use heqis_actors::{Key, Payload};
 use heqis_quant::{Bar, Marks};
 
-use crate::{date, rule, symbol};
+use crate::{date, symbol};
 
 /// A bar of market data.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BarMessage(pub Bar);
+///
+/// Decoding accepts any prices and volumes, NaN included: the cleaner judges them, on whichever node it runs.
+#[derive(Clone, Debug, PartialEq, Payload)]
+#[payload(name = "bar")]
+pub struct BarMessage(#[payload(key = key, as = Wire)] pub Bar);
+
+fn key(bar: &Bar) -> Key {
+    bar.symbol.as_key()
+}
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
 struct Wire {
@@ -21,16 +28,9 @@ struct Wire {
     marks: u16,
 }
 
-impl Payload for BarMessage {
-    const NAME: &'static str = "bar";
-
-    fn key(&self) -> Key {
-        self.0.symbol.as_key()
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let bar = &self.0;
-        let wire = Wire {
+impl From<&Bar> for Wire {
+    fn from(bar: &Bar) -> Self {
+        Self {
             symbol: bar.symbol.as_key(),
             time_ns: bar.time_ns,
             days: bar.date.days(),
@@ -39,18 +39,19 @@ impl Payload for BarMessage {
             volume_shares: bar.volume_shares,
             amount_cny: bar.amount_cny,
             marks: bar.marks.bits(),
-        };
-        encode_meta(Self::NAME, &wire, out)
+        }
     }
+}
 
-    /// Accepts any prices and volumes, NaN included: the cleaner judges them, on whichever node it runs.
-    fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let wire: Wire = decode_meta(Self::NAME, bytes)?;
+impl TryFrom<Wire> for Bar {
+    type Error = String;
+
+    fn try_from(wire: Wire) -> Result<Self, String> {
         let [open, high, low, close] = wire.prices;
-        Ok(Self(Bar {
-            symbol: symbol(Self::NAME, wire.symbol)?,
+        Ok(Self {
+            symbol: symbol(wire.symbol)?,
             time_ns: wire.time_ns,
-            date: date(Self::NAME, wire.days)?,
+            date: date(wire.days)?,
             open,
             high,
             low,
@@ -58,12 +59,8 @@ impl Payload for BarMessage {
             pre_close: wire.pre_close,
             volume_shares: wire.volume_shares,
             amount_cny: wire.amount_cny,
-            marks: Marks::from_bits(wire.marks).ok_or_else(|| {
-                rule(
-                    Self::NAME,
-                    format!("marks {:#04x} hold an unknown bit", wire.marks),
-                )
-            })?,
-        }))
+            marks: Marks::from_bits(wire.marks)
+                .ok_or_else(|| format!("marks {:#04x} hold an unknown bit", wire.marks))?,
+        })
     }
 }

@@ -1,11 +1,10 @@
 //! Trading decisions on the wire.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
+use heqis_actors::{FieldReader, Key, Payload, PayloadError, Tensor, encode_meta};
 use heqis_quant::decision::{DecisionReason, Position, RiskState};
 use heqis_quant::{BarRef, Decision, Side};
 
-use crate::snapshot::read_with_extension;
-use crate::{BarRefWire, finite, rule};
+use crate::{BarRefWire, finite};
 
 /// A decision, and its number in the journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,26 +35,20 @@ struct RiskStateWire {
     ban_days: u32,
 }
 
-#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct ExtendedWire {
-    wire: Wire,
-    extension: RiskStateWire,
-}
+impl TryFrom<RiskStateWire> for RiskState {
+    type Error = String;
 
-impl RiskStateWire {
-    fn checked(self, payload: &'static str) -> Result<RiskState, PayloadError> {
-        let risk = RiskState {
-            entry_price: self
-                .entry_price
-                .map(|price| finite(payload, "entry_price", price))
-                .transpose()?,
-            cool_down_days: self.cool_down_days,
-            ban_days: self.ban_days,
+    fn try_from(wire: RiskStateWire) -> Result<Self, String> {
+        let entry_price = wire.entry_price.map(|price| finite("entry_price", price));
+        let risk = Self {
+            entry_price: entry_price.transpose()?,
+            cool_down_days: wire.cool_down_days,
+            ban_days: wire.ban_days,
         };
-        if risk.is_empty() {
-            return Err(rule(payload, "an empty risk state is not sent".into()));
+        match risk.is_empty() {
+            true => Err("an empty risk state is not sent".into()),
+            false => Ok(risk),
         }
-        Ok(risk)
     }
 }
 
@@ -71,6 +64,7 @@ fn tag<T: PartialEq>(all: &[T], value: &T) -> u8 {
 
 impl Payload for DecisionMessage {
     const NAME: &'static str = "decision";
+    const WIRE: bool = true;
 
     fn key(&self) -> Key {
         self.decision.symbol.as_key()
@@ -94,51 +88,59 @@ impl Payload for DecisionMessage {
             probabilities: decision.probabilities,
             number: self.number,
         };
+        encode_meta(Self::NAME, &wire, out)?;
         let risk = &decision.risk;
-        if risk.is_empty() {
-            encode_meta(Self::NAME, &wire, out)?;
-        } else {
+        if !risk.is_empty() {
             let extension = RiskStateWire {
                 entry_price: risk.entry_price,
                 cool_down_days: risk.cool_down_days,
                 ban_days: risk.ban_days,
             };
-            encode_meta(Self::NAME, &ExtendedWire { wire, extension }, out)?;
+            encode_meta(Self::NAME, &extension, out)?;
         }
         Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (wire, extension) = read_with_extension!(Self::NAME, bytes, Wire, ExtendedWire);
-        let unknown =
-            |field: &str, tag: u8| rule(Self::NAME, format!("{field} has the unknown tag {tag}"));
-        let bar = wire.bar.checked(Self::NAME)?;
-        let decision = Decision {
-            symbol: bar.symbol,
-            date: bar.date,
-            time_ns: bar.time_ns,
-            close: bar.close,
-            side: *SIDES
-                .get(usize::from(wire.side))
-                .ok_or_else(|| unknown("side", wire.side))?,
-            confidence: finite(Self::NAME, "confidence", wire.confidence)?,
-            reason: *DecisionReason::ALL
-                .get(usize::from(wire.reason))
-                .ok_or_else(|| unknown("reason", wire.reason))?,
-            position: match wire.is_long {
-                true => Position::Long,
-                false => Position::Flat,
-            },
-            risk: extension
-                .map(|extension| extension.checked(Self::NAME))
-                .transpose()?
-                .unwrap_or_default(),
-            predicted_return: wire.predicted_return,
-            probabilities: wire.probabilities,
+        let mut fields = FieldReader::new(Self::NAME, bytes)?;
+        let wire: Wire = fields.read()?;
+        let extension: Option<RiskStateWire> = match fields.is_empty() {
+            true => None,
+            false => Some(fields.read()?),
         };
-        Ok(Self {
-            decision,
-            number: wire.number,
-        })
+        fields.finish()?;
+        checked(wire, extension).map_err(|broken| fields.rule(broken))
     }
+}
+
+fn checked(wire: Wire, extension: Option<RiskStateWire>) -> Result<DecisionMessage, String> {
+    let unknown = |field: &str, tag: u8| format!("{field} has the unknown tag {tag}");
+    let bar = BarRef::try_from(wire.bar)?;
+    let decision = Decision {
+        symbol: bar.symbol,
+        date: bar.date,
+        time_ns: bar.time_ns,
+        close: bar.close,
+        side: *SIDES
+            .get(usize::from(wire.side))
+            .ok_or_else(|| unknown("side", wire.side))?,
+        confidence: finite("confidence", wire.confidence)?,
+        reason: *DecisionReason::ALL
+            .get(usize::from(wire.reason))
+            .ok_or_else(|| unknown("reason", wire.reason))?,
+        position: match wire.is_long {
+            true => Position::Long,
+            false => Position::Flat,
+        },
+        risk: extension
+            .map(RiskState::try_from)
+            .transpose()?
+            .unwrap_or_default(),
+        predicted_return: wire.predicted_return,
+        probabilities: wire.probabilities,
+    };
+    Ok(DecisionMessage {
+        decision,
+        number: wire.number,
+    })
 }

@@ -40,7 +40,7 @@ pub use decision::DecisionMessage;
 pub use features::{FeatureRow, Features};
 pub use prediction::PredictionMessage;
 
-use heqis_actors::PayloadError;
+use heqis_actors::Key;
 use heqis_quant::{BarRef, Date, Symbol};
 
 /// Name under which `indicators` provides the filters' indicators and `signal` requires them.
@@ -66,36 +66,34 @@ impl From<&BarRef> for BarRefWire {
     }
 }
 
-impl BarRefWire {
-    fn checked(self, payload: &'static str) -> Result<BarRef, PayloadError> {
-        Ok(BarRef {
-            symbol: symbol(payload, self.symbol)?,
-            date: date(payload, self.days)?,
-            time_ns: self.time_ns,
-            close: finite(payload, "close", self.close)?,
+impl TryFrom<BarRefWire> for BarRef {
+    type Error = String;
+
+    fn try_from(wire: BarRefWire) -> Result<Self, String> {
+        Ok(Self {
+            symbol: symbol(wire.symbol)?,
+            date: date(wire.days)?,
+            time_ns: wire.time_ns,
+            close: finite("close", wire.close)?,
         })
     }
 }
 
-fn rule(payload: &'static str, rule: String) -> PayloadError {
-    PayloadError::Rule { payload, rule }
+fn key(bar: &BarRef) -> Key {
+    bar.symbol.as_key()
 }
 
-fn symbol(payload: &'static str, key: u128) -> Result<Symbol, PayloadError> {
-    Symbol::from_key(key).map_err(|error| rule(payload, error.to_string()))
+fn symbol(key: u128) -> Result<Symbol, String> {
+    Symbol::from_key(key).map_err(|error| error.to_string())
 }
 
-fn date(payload: &'static str, days: i32) -> Result<Date, PayloadError> {
-    Date::from_days(days).ok_or_else(|| rule(payload, format!("day {days} is not a date")))
+fn date(days: i32) -> Result<Date, String> {
+    Date::from_days(days).ok_or_else(|| format!("day {days} is not a date"))
 }
 
-fn finite(payload: &'static str, field: &str, value: f64) -> Result<f64, PayloadError> {
-    if value.is_finite() {
-        Ok(value)
-    } else {
-        Err(rule(
-            payload,
-            format!("{field} is {value}, it must be finite"),
-        ))
+fn finite(field: &str, value: f64) -> Result<f64, String> {
+    match value.is_finite() {
+        true => Ok(value),
+        false => Err(format!("{field} is {value}, it must be finite")),
     }
 }

@@ -1,70 +1,52 @@
 //! A model's output on the wire.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
+use heqis_actors::Payload;
 use heqis_quant::{BarRef, MarketSnapshot, Prediction};
 
-use crate::BarRefWire;
-use crate::snapshot::{MarketSnapshotWire, read_with_extension};
+use crate::snapshot::{MarketSnapshotWire, complete};
+use crate::{BarRefWire, key};
 
 /// A model's prediction of the bar after this one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Payload)]
+#[payload(name = "prediction", check = Self::check)]
 pub struct PredictionMessage {
     /// The last bar that the model read.
+    #[payload(key = key, as = BarRefWire)]
     pub bar: BarRef,
     /// Predicted return and class probabilities {down, flat, up}.
+    #[payload(as = Wire)]
     pub prediction: Prediction,
     /// The filters' inputs, where a topology asks for them.
+    #[payload(extension, as = MarketSnapshotWire)]
     pub snapshot: Option<MarketSnapshot>,
+}
+
+impl PredictionMessage {
+    fn check(&mut self) -> Result<(), String> {
+        complete(&mut self.snapshot, &self.bar)
+    }
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
 struct Wire {
-    bar: BarRefWire,
     predicted_return: f64,
     probabilities: [f64; 3],
 }
 
-#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct ExtendedWire {
-    wire: Wire,
-    extension: MarketSnapshotWire,
+impl From<&Prediction> for Wire {
+    fn from(prediction: &Prediction) -> Self {
+        Self {
+            predicted_return: prediction.predicted_return,
+            probabilities: prediction.probabilities,
+        }
+    }
 }
 
-impl Payload for PredictionMessage {
-    const NAME: &'static str = "prediction";
-
-    fn key(&self) -> Key {
-        self.bar.symbol.as_key()
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let wire = Wire {
-            bar: (&self.bar).into(),
-            predicted_return: self.prediction.predicted_return,
-            probabilities: self.prediction.probabilities,
-        };
-        match &self.snapshot {
-            None => encode_meta(Self::NAME, &wire, out)?,
-            Some(snapshot) => {
-                let extension = snapshot.into();
-                encode_meta(Self::NAME, &ExtendedWire { wire, extension }, out)?;
-            }
+impl From<Wire> for Prediction {
+    fn from(wire: Wire) -> Self {
+        Self {
+            predicted_return: wire.predicted_return,
+            probabilities: wire.probabilities,
         }
-        Ok(())
-    }
-
-    fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (wire, extension) = read_with_extension!(Self::NAME, bytes, Wire, ExtendedWire);
-        let bar = wire.bar.checked(Self::NAME)?;
-        Ok(Self {
-            bar,
-            prediction: Prediction {
-                predicted_return: wire.predicted_return,
-                probabilities: wire.probabilities,
-            },
-            snapshot: extension
-                .map(|extension| extension.checked(Self::NAME, &bar))
-                .transpose()?,
-        })
     }
 }

@@ -3,11 +3,10 @@
 //! The extension is sent only where a topology asks for it. A message without it has the bytes of versions before there
 //! were filters, so nodes of both versions are compatible as long as no filter is on.
 
-use heqis_actors::PayloadError;
 use heqis_quant::decision::Band;
 use heqis_quant::{BarRef, MarketSnapshot};
 
-use crate::{finite, rule};
+use crate::{date, finite};
 
 /// [`MarketSnapshot`] on the wire, after a [`BarRef`] whose date and close it shares.
 #[derive(Clone, Copy, Debug, wincode::SchemaRead, wincode::SchemaWrite)]
@@ -44,60 +43,46 @@ impl From<&MarketSnapshot> for MarketSnapshotWire {
     }
 }
 
-impl MarketSnapshotWire {
-    pub(crate) fn checked(
-        self,
-        payload: &'static str,
-        bar: &BarRef,
-    ) -> Result<MarketSnapshot, PayloadError> {
-        let known = |field: &str, value: Option<f64>| {
-            value.map(|value| finite(payload, field, value)).transpose()
-        };
-        let level_ratio = finite(payload, "level_ratio", self.level_ratio)?;
+impl TryFrom<MarketSnapshotWire> for MarketSnapshot {
+    type Error = String;
+
+    /// The snapshot without date and close, which [`complete`] adds.
+    fn try_from(wire: MarketSnapshotWire) -> Result<Self, String> {
+        let known = |field, value: Option<f64>| value.map(|value| finite(field, value)).transpose();
+        let level_ratio = finite("level_ratio", wire.level_ratio)?;
         if level_ratio <= 0.0 {
-            let message = format!("level_ratio is {level_ratio}, it must be positive");
-            return Err(rule(payload, message));
+            return Err(format!("level_ratio is {level_ratio}, it must be positive"));
         }
-        if let Some([down, up]) = self.limits
+        if let Some([down, up]) = wire.limits
             && !(0 <= down && down <= up)
         {
-            let message = format!("limits {down}..={up} are not a band of prices");
-            return Err(rule(payload, message));
+            return Err(format!("limits {down}..={up} are not a band of prices"));
         }
-        Ok(MarketSnapshot {
-            date: bar.date,
-            open: finite(payload, "open", self.open)?,
-            close: bar.close,
-            reference_close: known("reference_close", self.reference_close)?,
-            limits: self.limits.map(|[down_cents, up_cents]| Band {
+        Ok(Self {
+            date: date(0)?,
+            open: finite("open", wire.open)?,
+            close: f64::NAN,
+            reference_close: known("reference_close", wire.reference_close)?,
+            limits: wire.limits.map(|[down_cents, up_cents]| Band {
                 down_cents,
                 up_cents,
             }),
             level_ratio,
-            after_limit_lock: self.after_limit_lock,
-            volume_ratio: known("volume_ratio", self.volume_ratio)?,
-            filter_indicators_id: self.filter_indicators_id,
-            ma_short: known("ma_short", self.ma_short)?,
-            ma_long: known("ma_long", self.ma_long)?,
-            rsi: known("rsi", self.rsi)?,
-            adx: known("adx", self.adx)?,
+            after_limit_lock: wire.after_limit_lock,
+            volume_ratio: known("volume_ratio", wire.volume_ratio)?,
+            filter_indicators_id: wire.filter_indicators_id,
+            ma_short: known("ma_short", wire.ma_short)?,
+            ma_long: known("ma_long", wire.ma_long)?,
+            rsi: known("rsi", wire.rsi)?,
+            adx: known("adx", wire.adx)?,
         })
     }
 }
 
-/// Reads a message that may have an extension: `$plain`, or `$extended` with the fields `wire` and `extension`. Gives the
-/// wire and the extension, if any.
-macro_rules! read_with_extension {
-    ($payload:expr, $bytes:expr, $plain:ty, $extended:ty) => {
-        match heqis_actors::decode_meta::<$plain>($payload, $bytes) {
-            Ok(wire) => (wire, None),
-            // The lengths of the two differ, so no bytes are both.
-            Err(_) => {
-                let extended: $extended = heqis_actors::decode_meta($payload, $bytes)?;
-                (extended.wire, Some(extended.extension))
-            }
-        }
-    };
+/// Adds the date and the close of its bar to a snapshot that was decoded.
+pub(crate) fn complete(snapshot: &mut Option<MarketSnapshot>, bar: &BarRef) -> Result<(), String> {
+    if let Some(snapshot) = snapshot {
+        (snapshot.date, snapshot.close) = (bar.date, bar.close);
+    }
+    Ok(())
 }
-
-pub(crate) use read_with_extension;
