@@ -31,8 +31,10 @@ pub(crate) fn implementation(input: &Input) -> TokenStream {
             #decode
         }
     });
+    // A type without fields reads nothing, and a conversion from the wire type may be an infallible one.
     quote! {
         #[automatically_derived]
+        #[allow(unused_mut, clippy::unnecessary_fallible_conversions)]
         impl #krate::Payload for #ident {
             const NAME: &'static str = #name;
             #key
@@ -181,7 +183,6 @@ fn decode(input: &Input, krate: &Path) -> TokenStream {
         None => quote!(let value),
     };
     quote! {
-        #[allow(unused_mut)] // For a type without fields.
         fn decode(meta: &[u8], tensor: #krate::Tensor) -> ::core::result::Result<Self, #krate::PayloadError> {
             let mut fields = #krate::FieldReader::new(Self::NAME, meta)?;
             #binding = #value;
