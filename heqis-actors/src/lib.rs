@@ -18,6 +18,7 @@
 //! For programs that build graphs:
 //! - `graph`: [`GraphBuilder`], running graphs and their reports. `options`: settings of stages, edges and bridges.
 //!   `registry`: stage kinds by name. `report`: what a node reports. [`Tap`]: observes the frames that enter a stage.
+//! - [`testing`]: one stage without a graph.
 //!
 //! Internals, from top to bottom; a module uses only those below it:
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
@@ -66,6 +67,7 @@ pub mod sp;
 mod stage;
 mod stats;
 mod tap;
+pub mod testing;
 mod ticket;
 mod tracker;
 pub mod units;

@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use heqis_actors::testing::StageTest;
 use heqis_actors::{Frame, Property, Stage, StageError, Tensor};
 use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_infer::bundle::FACTORS_HASH_KEY;
@@ -24,7 +25,7 @@ use heqis_quant::decision::DecisionReason;
 use heqis_quant::features::id_of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Bench, bar, config, context, count, framed, root};
+use support::{bar, build, config, context, count, framed, root};
 
 const DIRECTION: &str = "models/baseline-direction";
 
@@ -69,10 +70,10 @@ fn made(frames: &[Frame<PredictionMessage>]) -> Vec<PredictionMessage> {
 
 #[test]
 fn a_batch_gives_the_golden_predictions_in_order() {
-    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let mut engine: StageTest<TrtEngine> = build(&context(root()), cpu());
     let features = golden_features();
     assert!(features.len() > 1);
-    let got = engine.batch(&features);
+    let got = engine.batch(&features).unwrap();
     assert_eq!(got.len(), features.len());
     let bundle = bundle();
     let golden = &bundle.manifest().golden;
@@ -101,16 +102,16 @@ fn a_batch_gives_the_golden_predictions_in_order() {
 #[test]
 fn the_size_of_the_batch_changes_no_bit() {
     let features = golden_features();
-    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
-    let whole = made(&engine.batch(&features));
+    let mut engine: StageTest<TrtEngine> = build(&context(root()), cpu());
+    let whole = made(&engine.batch(&features).unwrap());
     for size in 1..features.len() {
         let parts: Vec<_> = features
             .chunks(size)
-            .flat_map(|chunk| made(&engine.batch(chunk)))
+            .flat_map(|chunk| made(&engine.batch(chunk).unwrap()))
             .collect();
         assert_eq!(parts, whole, "batches of {size}");
     }
-    assert!(engine.batch(&[]).is_empty());
+    assert!(engine.batch(&[]).unwrap().is_empty());
 }
 
 proptest! {
@@ -122,7 +123,7 @@ proptest! {
     ) {
         let bundle = bundle();
         let set_id = id_of(&bundle.manifest().feature_names);
-        let mut stage: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+        let mut stage: StageTest<TrtEngine> = build(&context(root()), cpu());
         let mut model = open(&bundle, &[BackendKind::Cpu], true).unwrap().engine;
         let mut outputs = vec![Vec::new(); model.outputs().len()];
         let frames: Vec<Frame<Features>> = rows
@@ -133,7 +134,7 @@ proptest! {
                 framed(position, Features { bar: bar("600000.SH", position as i32), set_id, tensor, snapshot: None })
             })
             .collect();
-        let got: Vec<_> = frames.chunks(size).flat_map(|batch| stage.batch(batch)).collect();
+        let got: Vec<_> = frames.chunks(size).flat_map(|batch| stage.batch(batch).unwrap()).collect();
         prop_assert_eq!(got.len(), rows.len());
         for ((got, asked), row) in got.iter().zip(&frames).zip(&rows) {
             model.run(&[TensorView::f32(&[1, 20], row)], &mut outputs).unwrap();
@@ -152,16 +153,16 @@ proptest! {
 
 #[test]
 fn nothing_is_emitted_before_the_batch_is_complete() {
-    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let mut engine: StageTest<TrtEngine> = build(&context(root()), cpu());
     let features = golden_features();
     engine.process(&features[0]).unwrap();
     // The flush of the second belongs to both.
-    assert_eq!(engine.batch(&features[1..2]).len(), 2);
+    assert_eq!(engine.batch(&features[1..2]).unwrap().len(), 2);
 }
 
 #[test]
 fn features_of_another_set_or_width_or_that_are_not_finite_are_refused_alone() {
-    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let mut engine: StageTest<TrtEngine> = build(&context(root()), cpu());
     let sound = (*golden_features()[0]).clone();
     let other_set = Features {
         set_id: 7,
@@ -194,7 +195,7 @@ fn features_of_another_set_or_width_or_that_are_not_finite_are_refused_alone() {
         assert!(reason.contains(message), "{reason}");
     }
     let features = golden_features();
-    assert_eq!(engine.batch(&features).len(), features.len());
+    assert_eq!(engine.batch(&features).unwrap().len(), features.len());
 }
 
 /// The features of the models here, and their scaler.
@@ -240,9 +241,9 @@ fn a_prediction_that_is_not_finite_is_held_on_and_affects_no_other() {
     let bundle = overflowing(&directory.path().join("model"));
     let cx = context(directory.path());
     let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"] });
-    let mut engine: Bench<TrtEngine> = Bench::build(&cx, params.clone());
+    let mut engine: StageTest<TrtEngine> = build(&cx, params.clone());
     let values = [1.0, 1e30, 2.0, -1e30, 0.5];
-    let predictions = engine.batch(&frames_of(&values));
+    let predictions = engine.batch(&frames_of(&values)).unwrap();
     assert_eq!(predictions.len(), values.len());
     for (prediction, value) in predictions.iter().zip(values) {
         assert_eq!(prediction.prediction.is_valid(), value.abs() < 1e20);
@@ -258,8 +259,8 @@ fn a_prediction_that_is_not_finite_is_held_on_and_affects_no_other() {
         .into_iter()
         .filter(|value| value.abs() < 1e20)
         .collect();
-    let mut alone: Bench<TrtEngine> = Bench::build(&context(""), params);
-    let alone = made(&alone.batch(&frames_of(&sound)));
+    let mut alone: StageTest<TrtEngine> = build(&context(""), params);
+    let alone = made(&alone.batch(&frames_of(&sound)).unwrap());
     let among: Vec<_> = made(&predictions)
         .into_iter()
         .filter(|message| message.prediction.is_valid())
@@ -269,8 +270,8 @@ fn a_prediction_that_is_not_finite_is_held_on_and_affects_no_other() {
     }
     // On to the decision and its record.
     let rule = json!({ "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 } });
-    let mut signal: Bench<Signal> = Bench::build(&cx, rule);
-    let decisions = signal.batch(&predictions);
+    let mut signal: StageTest<Signal> = build(&cx, rule);
+    let decisions = signal.batch(&predictions).unwrap();
     let reasons: Vec<_> = decisions
         .iter()
         .map(|frame| frame.decision.reason)
@@ -278,8 +279,8 @@ fn a_prediction_that_is_not_finite_is_held_on_and_affects_no_other() {
     let invalid = DecisionReason::InvalidPrediction;
     assert_eq!((reasons[1], reasons[3]), (invalid, invalid));
     assert_eq!(count(&cx, "invalid_prediction"), 2);
-    let mut journal: Bench<Journal> = Bench::build(&cx, json!({ "path": "decisions.jsonl" }));
-    journal.batch(&decisions);
+    let mut journal: StageTest<Journal> = build(&cx, json!({ "path": "decisions.jsonl" }));
+    journal.batch(&decisions).unwrap();
     let written = fs::read_to_string(directory.path().join("decisions.jsonl")).unwrap();
     let line = written
         .lines()
@@ -297,7 +298,7 @@ fn a_model_with_mostly_invalid_results_ends_the_node_when_no_backend_is_left() {
             "bundle": bundle.dir(), "backends": ["cpu"],
             "invalid_window": 8, "on_invalid": on_invalid,
         });
-        let mut engine: Bench<TrtEngine> = Bench::build(&context(""), params);
+        let mut engine: StageTest<TrtEngine> = build(&context(""), params);
         // Half of them are not too many, and seven are too few to judge.
         for values in [&[1e30; 4][..], &[1.0; 4], &[1e30; 4]] {
             for frame in frames_of(values) {
@@ -442,10 +443,10 @@ fn a_model_over_a_window_of_rows_gets_each_frames_rows_whatever_the_batch() {
             })
             .collect();
         for size in [1, 4, 11] {
-            let mut stage: Bench<TrtEngine> = Bench::build(&context(root()), params.clone());
+            let mut stage: StageTest<TrtEngine> = build(&context(root()), params.clone());
             let got: Vec<_> = frames
                 .chunks(size)
-                .flat_map(|batch| stage.batch(batch))
+                .flat_map(|batch| stage.batch(batch).unwrap())
                 .collect();
             assert_eq!(got.len(), frames.len());
             for (got, asked) in got.iter().zip(&frames) {
@@ -547,7 +548,7 @@ fn every_defect_of_a_bundle_is_refused_with_the_contracts_message() {
 #[test]
 fn missing_backends_are_replaced_by_the_next_unless_strict() {
     let cx = context(root());
-    let _engine: Bench<TrtEngine> = Bench::build(&cx, json!({ "bundle": DIRECTION }));
+    let _engine: StageTest<TrtEngine> = build(&cx, json!({ "bundle": DIRECTION }));
     assert_eq!(count(&cx, "fallback"), 2, "tensorrt and cuda, then the CPU");
     let strict = config(json!({ "bundle": DIRECTION, "strict": true }));
     let refused = TrtEngine::build(&strict, &cx).unwrap_err();
@@ -584,15 +585,15 @@ fn a_backend_that_failed_its_gate_is_used_only_when_forced() {
     );
     let mut forced = params;
     forced["force"] = true.into();
-    let _engine: Bench<TrtEngine> = Bench::build(&cx, forced);
+    let _engine: StageTest<TrtEngine> = build(&cx, forced);
     assert_eq!(count(&cx, "forced"), 1);
 }
 
 #[test]
 fn a_simulated_latency_is_passed_once_a_batch() {
     let params = json!({ "bundle": DIRECTION, "backends": ["cpu"], "simulate_latency_us": 3_000 });
-    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), params);
+    let mut engine: StageTest<TrtEngine> = build(&context(root()), params);
     let start = Instant::now();
-    engine.batch(&golden_features());
+    engine.batch(&golden_features()).unwrap();
     assert!(start.elapsed() >= Duration::from_micros(3_000));
 }

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use heqis_actors::testing::StageTest;
 use heqis_actors::{BuildContext, Clock, Collector, Frame, Stage};
 use heqis_compute::journal::read;
 use heqis_compute::{Journal, Signal};
@@ -13,12 +14,12 @@ use heqis_messages::DecisionMessage;
 use heqis_quant::decision::{DecisionReason, Position, RiskState};
 use heqis_quant::{Decision, Side};
 use serde_json::{Value, json};
-use support::{Bench, RULE, bar, config, context, count, decisions, framed, predictions};
+use support::{RULE, bar, build, config, context, count, decisions, framed, predictions};
 
 const FILE: &str = "decisions.jsonl";
 
-fn open(cx: &BuildContext) -> Bench<Journal> {
-    Bench::build(cx, json!({ "path": FILE }))
+fn open(cx: &BuildContext) -> StageTest<Journal> {
+    build(cx, json!({ "path": FILE }))
 }
 
 fn refusal(dir: &Path) -> String {
@@ -31,9 +32,9 @@ fn refusal(dir: &Path) -> String {
 fn journal_in(dir: &Path, frames: &[Frame<DecisionMessage>]) -> Vec<u8> {
     let mut journal = open(&context(dir));
     for batch in frames.chunks(3) {
-        journal.batch(batch);
+        journal.batch(batch).unwrap();
     }
-    journal.finish();
+    journal.stage.finish().unwrap();
     fs::read(dir.join(FILE)).unwrap()
 }
 
@@ -151,9 +152,9 @@ fn batches_leave_no_trace_in_the_bytes() {
     let cx = context(dir.path());
     let mut journal = open(&cx);
     for frame in decisions(20) {
-        journal.batch(&[frame]);
+        journal.batch(&[frame]).unwrap();
     }
-    journal.finish();
+    journal.stage.finish().unwrap();
     assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(20));
     assert_eq!((count(&cx, "written"), count(&cx, "duplicate")), (20, 0));
 }
@@ -185,8 +186,8 @@ fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
             );
         }
         // The sender of the decisions sends all of them again.
-        journal.batch(&frames);
-        journal.finish();
+        journal.batch(&frames).unwrap();
+        journal.stage.finish().unwrap();
         assert!(fs::read(&path).unwrap() == whole, "cut at byte {cut}");
         assert_eq!(
             (count(&cx, "written"), count(&cx, "duplicate")),
@@ -203,14 +204,14 @@ fn a_node_killed_after_any_decision_ends_with_the_same_bytes() {
         {
             let mut journal = open(&context(dir.path()));
             for frame in &decisions(30)[..killed_after] {
-                journal.batch(std::slice::from_ref(frame));
+                journal.batch(std::slice::from_ref(frame)).unwrap();
             }
             // A process that is killed neither drains nor closes.
         }
         let cx = context(dir.path());
         let mut journal = open(&cx);
         let rule = json!({ "enter": RULE.enter, "exit": RULE.exit, "min_confidence": RULE.min_confidence });
-        let mut signal: Bench<Signal> = Bench::build(&cx, json!({ "rule": rule }));
+        let mut signal: StageTest<Signal> = build(&cx, json!({ "rule": rule }));
         for record in cx.committed().records() {
             signal.stage.recover(&record);
         }
@@ -221,10 +222,10 @@ fn a_node_killed_after_any_decision_ends_with_the_same_bytes() {
             .collect();
         assert_eq!(rest.len(), 30 - killed_after);
         for frame in rest {
-            let decided = signal.batch(&[frame]);
-            journal.batch(&decided);
+            let decided = signal.batch(&[frame]).unwrap();
+            journal.batch(&decided).unwrap();
         }
-        journal.finish();
+        journal.stage.finish().unwrap();
         assert!(
             fs::read(dir.path().join(FILE)).unwrap() == whole,
             "killed after {killed_after}"
@@ -235,7 +236,7 @@ fn a_node_killed_after_any_decision_ends_with_the_same_bytes() {
 #[test]
 fn the_last_decision_of_each_symbol_is_handed_over() {
     let dir = tempfile::tempdir().unwrap();
-    open(&context(dir.path())).batch(&decisions(20));
+    open(&context(dir.path())).batch(&decisions(20)).unwrap();
     let cx = context(dir.path());
     let _journal = open(&cx);
     let mut recovered: Vec<DecisionMessage> = cx
@@ -265,7 +266,7 @@ fn what_was_written_just_now_is_handed_over_too() {
     let frames = decisions(9);
     let mut written = 0;
     for batch in frames.chunks(2) {
-        journal.batch(batch);
+        journal.batch(batch).unwrap();
         written += batch.len() as u64;
         let mut last = (**batch.last().unwrap()).clone();
         last.number = written;
@@ -337,12 +338,12 @@ fn a_finished_journal_goes_on_and_nothing_in_it_is_decided_twice() {
     let cx = context(dir.path());
     let mut journal = open(&cx);
     assert!(cx.committed().contains(decisions(1)[0].head().origin));
-    journal.batch(&decisions(5));
-    journal.finish();
+    journal.batch(&decisions(5)).unwrap();
+    journal.stage.finish().unwrap();
     assert!(fs::read(dir.path().join(FILE)).unwrap() == first);
     assert_eq!((count(&cx, "written"), count(&cx, "duplicate")), (0, 5));
-    journal.batch(&decisions(7));
-    journal.finish();
+    journal.batch(&decisions(7)).unwrap();
+    journal.stage.finish().unwrap();
     let contents = read(&dir.path().join(FILE)).unwrap();
     assert!(contents.closed && contents.decisions.len() == 7);
 }
@@ -354,13 +355,13 @@ fn a_finished_journal_is_kept_as_a_run_where_a_new_one_is_asked_for() {
     let params = json!({ "path": FILE, "existing": "new" });
     for run in 1..=2 {
         let cx = context(dir.path());
-        let mut journal: Bench<Journal> = Bench::build(&cx, params.clone());
+        let mut journal: StageTest<Journal> = build(&cx, params.clone());
         assert!(
             !cx.committed().contains(decisions(1)[0].head().origin),
             "a new run makes its decisions again"
         );
-        journal.batch(&decisions(5));
-        journal.finish();
+        journal.batch(&decisions(5)).unwrap();
+        journal.stage.finish().unwrap();
         for run in 1..=run {
             let kept = dir.path().join(format!("decisions.run-{run:04}.jsonl"));
             assert!(fs::read(kept).unwrap() == first);
@@ -368,12 +369,12 @@ fn a_finished_journal_is_kept_as_a_run_where_a_new_one_is_asked_for() {
     }
     // An unfinished one is continued.
     let dir = tempfile::tempdir().unwrap();
-    let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
-    journal.batch(&decisions(3));
+    let mut journal: StageTest<Journal> = build(&context(dir.path()), params.clone());
+    journal.batch(&decisions(3)).unwrap();
     drop(journal);
-    let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params);
-    journal.batch(&decisions(5));
-    journal.finish();
+    let mut journal: StageTest<Journal> = build(&context(dir.path()), params);
+    journal.batch(&decisions(5)).unwrap();
+    journal.stage.finish().unwrap();
     assert!(fs::read(dir.path().join(FILE)).unwrap() == first);
     let others = fs::read_dir(dir.path()).unwrap().flatten();
     let others: Vec<_> = others
@@ -390,8 +391,8 @@ fn a_journal_of_the_first_format_goes_on() {
     let cx = context(dir.path());
     let mut journal = open(&cx);
     assert_eq!(cx.committed().runs(), [(support::STREAM, 7, 8)]);
-    journal.batch(&decisions(9));
-    journal.finish();
+    journal.batch(&decisions(9)).unwrap();
+    journal.stage.finish().unwrap();
     assert!(fs::read(&path).unwrap().starts_with(FIRST.as_bytes()));
     let contents = read(&path).unwrap();
     assert!(contents.closed && contents.decisions.len() == 9);
@@ -413,15 +414,15 @@ fn segments_are_cut_at_the_same_decisions_whatever_the_batches_and_kills() {
     let frames = decisions(900);
     let in_batches = |size: usize, kills: bool| {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
+        let mut journal: StageTest<Journal> = build(&context(dir.path()), params.clone());
         for batch in frames.chunks(size) {
-            journal.batch(batch);
+            journal.batch(batch).unwrap();
             if kills {
                 drop(journal);
-                journal = Bench::build(&context(dir.path()), params.clone());
+                journal = build(&context(dir.path()), params.clone());
             }
         }
-        journal.finish();
+        journal.stage.finish().unwrap();
         let mut files: Vec<PathBuf> = fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -468,9 +469,9 @@ fn one_process_writes_a_journal_at_a_time() {
 fn missing_directories_are_made_and_a_directory_is_no_journal() {
     let dir = tempfile::tempdir().unwrap();
     let params = |path: &str| -> Value { json!({ "path": path, "sync": "batch" }) };
-    let mut journal: Bench<Journal> =
-        Bench::build(&context(dir.path()), params("a/b/decisions.jsonl"));
-    journal.batch(&decisions(1));
+    let mut journal: StageTest<Journal> =
+        build(&context(dir.path()), params("a/b/decisions.jsonl"));
+    journal.batch(&decisions(1)).unwrap();
     assert_eq!(
         read(&dir.path().join("a/b/decisions.jsonl"))
             .unwrap()
@@ -502,8 +503,8 @@ fn timings_are_next_to_the_journal_and_change_nothing_in_it() {
     let frames = stamped(&cx);
     let params = json!({ "path": FILE, "timings": true });
     let timings = dir.path().join(format!("{FILE}.timings.jsonl"));
-    let mut journal: Bench<Journal> = Bench::build(&cx, params.clone());
-    journal.batch(&frames[..2]);
+    let mut journal: StageTest<Journal> = build(&cx, params.clone());
+    journal.batch(&frames[..2]).unwrap();
     drop(journal);
     let line = |n: u64, leave_us: f64| {
         format!(
@@ -517,9 +518,9 @@ fn timings_are_next_to_the_journal_and_change_nothing_in_it() {
     // Killed in the middle of a line of timings.
     let torn = fs::read(&timings).unwrap();
     fs::write(&timings, &torn[..torn.len() - 9]).unwrap();
-    let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
-    journal.batch(&frames);
-    journal.finish();
+    let mut journal: StageTest<Journal> = build(&context(dir.path()), params.clone());
+    journal.batch(&frames).unwrap();
+    journal.stage.finish().unwrap();
     drop(journal);
     let written = fs::read_to_string(&timings).unwrap();
     assert!(
@@ -536,8 +537,8 @@ fn timings_are_next_to_the_journal_and_change_nothing_in_it() {
     // A new journal has new timings.
     let params = json!({ "path": FILE, "timings": true, "existing": "new" });
     let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(0));
-    let mut journal: Bench<Journal> = Bench::build(&cx, params);
-    journal.batch(&frames[..1]);
+    let mut journal: StageTest<Journal> = build(&cx, params);
+    journal.batch(&frames[..1]).unwrap();
     assert_eq!(fs::read_to_string(&timings).unwrap(), line(1, 2.5));
     let kept = dir.path().join("decisions.run-0001.jsonl.timings.jsonl");
     assert_eq!(fs::read_to_string(kept).unwrap(), written);

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use heqis_actors::testing::StageTest;
 use heqis_actors::{BuildContext, Clock, Collector, Frame, Origin, Stage};
 use heqis_compute::Journal;
 use heqis_compute::journal::{JournalError, read};
@@ -13,7 +14,7 @@ use heqis_messages::DecisionMessage;
 use heqis_quant::QuantError;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Bench, config, context, count, decisions};
+use support::{build, config, context, count, decisions};
 
 const FILE: &str = "decisions.jsonl";
 const HEADER: &str = "{\"heqis_journal\":2,\"segment\":1,\"before\":0,\"crc\":\"";
@@ -58,16 +59,16 @@ fn clocks_leave_no_trace_in_the_bytes() {
     let at = |now_ns: i64| {
         let dir = tempfile::tempdir().unwrap();
         let cx = BuildContext::detached("journal", dir.path(), Clock::virtual_at(now_ns));
-        let mut journal: Bench<Journal> = Bench::build(&cx, params());
+        let mut journal: StageTest<Journal> = build(&cx, params());
         for frame in decisions(9) {
             cx.clock().advance_to(cx.clock().now_ns() + 1_000_000);
             let Origin { stream, position } = frame.head().origin;
             let born_ns = cx.clock().now_ns();
             let frame: Frame<DecisionMessage> =
                 Frame::detached(Origin { stream, position }, born_ns, (*frame).clone());
-            journal.batch(&[frame]);
+            journal.batch(&[frame]).unwrap();
         }
-        journal.finish();
+        journal.stage.finish().unwrap();
         fs::read(dir.path().join(FILE)).unwrap()
     };
     assert!(at(0) == at(1_700_000_000_000_000_000));
@@ -78,12 +79,12 @@ fn clocks_leave_no_trace_in_the_bytes() {
 fn a_decision_born_at_the_beginning_of_time_has_its_line_of_timings_and_each_batch_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(5));
-    let mut journal: Bench<Journal> = Bench::build(&cx, json!({ "path": FILE, "timings": true }));
+    let mut journal: StageTest<Journal> = build(&cx, json!({ "path": FILE, "timings": true }));
     let mut probe = Collector::new(cx.clock().clone());
     for frame in decisions(3) {
         let old = Frame::detached(frame.head().origin, i64::MIN, (*frame).clone());
         probe.emitter().emit(old.head(), (*old).clone());
-        journal.batch(&probe.take());
+        journal.batch(&probe.take()).unwrap();
     }
     let timings = fs::read_to_string(dir.path().join(format!("{FILE}.timings.jsonl"))).unwrap();
     let numbers: Vec<Value> = timings
@@ -118,7 +119,7 @@ fn fill_the_disk() {
     let dir = std::env::var_os("HEQIS_TEST_DIR").expect("the test that runs this one sets it");
     let dir = Path::new(&dir);
     let cx = context(dir);
-    let mut journal: Bench<Journal> = Bench::build(&cx, params());
+    let mut journal: StageTest<Journal> = build(&cx, params());
     let mut given = 0;
     let failure = loop {
         let frames = decisions(given + 3);
@@ -150,16 +151,16 @@ fn fill_the_disk() {
 #[test]
 fn a_full_disk_fails_the_stage_and_the_journal_is_completed_once_there_is_room() {
     let whole = tempfile::tempdir().unwrap();
-    let mut journal: Bench<Journal> = Bench::build(&context(whole.path()), params());
-    journal.batch(&decisions(40));
-    journal.finish();
+    let mut journal: StageTest<Journal> = build(&context(whole.path()), params());
+    journal.batch(&decisions(40)).unwrap();
+    journal.stage.finish().unwrap();
     let whole = fs::read(whole.path().join(FILE)).unwrap();
     for half_kilobytes in [2, 5, 7] {
         let dir = tempfile::tempdir().unwrap();
         with_a_disk_of(half_kilobytes, dir.path());
-        let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params());
-        journal.batch(&decisions(40));
-        journal.finish();
+        let mut journal: StageTest<Journal> = build(&context(dir.path()), params());
+        journal.batch(&decisions(40)).unwrap();
+        journal.stage.finish().unwrap();
         assert!(fs::read(dir.path().join(FILE)).unwrap() == whole);
     }
 }
@@ -175,8 +176,8 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(FILE);
         if with_header {
-            let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params());
-            journal.batch(&decisions(records));
+            let mut journal: StageTest<Journal> = build(&context(dir.path()), params());
+            journal.batch(&decisions(records)).unwrap();
         }
         let sound = fs::read(&path).unwrap_or_default();
         let bytes = [sound.as_slice(), &noise].concat();

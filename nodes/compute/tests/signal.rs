@@ -5,6 +5,7 @@ mod support;
 
 use std::path::Path;
 
+use heqis_actors::testing::StageTest;
 use heqis_actors::{Frame, Stage, StageError};
 use heqis_compute::Signal;
 use heqis_messages::{DecisionMessage, PredictionMessage};
@@ -15,7 +16,7 @@ use heqis_quant::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Bench, bar, config, context, count, decisions, framed, predictions};
+use support::{bar, build, config, context, count, decisions, framed, predictions};
 
 fn rule() -> Value {
     json!({ "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 } })
@@ -27,8 +28,8 @@ fn made(frames: &[Frame<DecisionMessage>]) -> Vec<DecisionMessage> {
 
 #[test]
 fn decisions_are_those_of_the_rule_with_a_memory_for_each_symbol() {
-    let mut signal: Bench<Signal> = Bench::build(&context(""), rule());
-    let got = signal.batch(&predictions(60));
+    let mut signal: StageTest<Signal> = build(&context(""), rule());
+    let got = signal.batch(&predictions(60)).unwrap();
     let expected = decisions(60);
     assert_eq!(made(&got), made(&expected));
     let sides: Vec<Side> = expected.iter().map(|frame| frame.decision.side).collect();
@@ -46,8 +47,8 @@ fn decisions_are_those_of_the_rule_with_a_memory_for_each_symbol() {
 #[test]
 fn sides_and_reasons_are_counted() {
     let cx = context("");
-    let mut signal: Bench<Signal> = Bench::build(&cx, rule());
-    let got = signal.batch(&predictions(60));
+    let mut signal: StageTest<Signal> = build(&cx, rule());
+    let got = signal.batch(&predictions(60)).unwrap();
     for (side, name) in [
         (Side::Buy, "buy"),
         (Side::Hold, "hold"),
@@ -84,12 +85,12 @@ fn a_signal_that_recovers_the_last_decisions_continues_as_if_it_had_made_them() 
             cx.committed()
                 .record(frame.head().origin, (**frame).clone());
         }
-        let mut signal: Bench<Signal> = Bench::build(&cx, rule());
+        let mut signal: StageTest<Signal> = build(&cx, rule());
         for record in cx.committed().records() {
             signal.stage.recover(&record);
         }
         assert_eq!(
-            made(&signal.batch(&predictions(60)[killed_after..])),
+            made(&signal.batch(&predictions(60)[killed_after..]).unwrap()),
             expected[killed_after..]
         );
     }
@@ -111,18 +112,18 @@ proptest! {
                 framed(position, PredictionMessage { bar: bar(symbol, position as i32), prediction, snapshot: None })
             })
             .collect();
-        let mut undisturbed: Bench<Signal> = Bench::build(&context(""), rule());
-        let expected = undisturbed.batch(&frames);
+        let mut undisturbed: StageTest<Signal> = build(&context(""), rule());
+        let expected = undisturbed.batch(&frames).unwrap();
         let cut = cut.index(frames.len());
         let cx = context("");
         for frame in &expected[..cut] {
             cx.committed().record(frame.head().origin, (**frame).clone());
         }
-        let mut resumed: Bench<Signal> = Bench::build(&cx, rule());
+        let mut resumed: StageTest<Signal> = build(&cx, rule());
         for record in cx.committed().records() {
             resumed.stage.recover(&record);
         }
-        prop_assert_eq!(made(&resumed.batch(&frames[cut..])), made(&expected[cut..]));
+        prop_assert_eq!(made(&resumed.batch(&frames[cut..]).unwrap()), made(&expected[cut..]));
     }
 }
 
@@ -132,17 +133,20 @@ fn records_of_other_types_are_ignored() {
     let prediction: PredictionMessage = (*predictions(1)[0]).clone();
     cx.committed()
         .record(framed(1, prediction.clone()).head().origin, prediction);
-    let mut signal: Bench<Signal> = Bench::build(&cx, rule());
+    let mut signal: StageTest<Signal> = build(&cx, rule());
     for record in cx.committed().records() {
         signal.stage.recover(&record);
     }
-    assert_eq!(made(&signal.batch(&predictions(5))), made(&decisions(5)));
+    assert_eq!(
+        made(&signal.batch(&predictions(5)).unwrap()),
+        made(&decisions(5))
+    );
 }
 
 #[test]
 fn an_invalid_prediction_holds_and_says_so() {
     let cx = context("");
-    let mut signal: Bench<Signal> = Bench::build(&cx, rule());
+    let mut signal: StageTest<Signal> = build(&cx, rule());
     for probabilities in [[f64::NAN, 0.5, 0.5], [0.9, 0.9, 0.9]] {
         let prediction = Prediction {
             predicted_return: 1.0,
@@ -153,7 +157,7 @@ fn an_invalid_prediction_holds_and_says_so() {
             prediction,
             snapshot: None,
         };
-        let got = signal.batch(&[framed(1, message)]);
+        let got = signal.batch(&[framed(1, message)]).unwrap();
         assert_eq!(
             (got[0].decision.side, got[0].decision.reason),
             (Side::Hold, DecisionReason::InvalidPrediction)
@@ -231,9 +235,9 @@ fn seen(count: usize) -> Vec<Frame<PredictionMessage>> {
 fn filters_see_the_market_and_their_refusals_are_counted() {
     let (params, strategy) = filtered();
     let cx = context("");
-    let mut signal: Bench<Signal> = Bench::build(&cx, params);
+    let mut signal: StageTest<Signal> = build(&cx, params);
     let frames = seen(80);
-    let got = made(&signal.batch(&frames));
+    let got = made(&signal.batch(&frames).unwrap());
     let mut state = DecisionState::default();
     for (got, frame) in got.iter().zip(&frames) {
         let snapshot = frame.snapshot.unwrap();
@@ -266,20 +270,20 @@ fn filters_see_the_market_and_their_refusals_are_counted() {
 fn what_filters_remember_survives_a_restart() {
     let (params, _) = filtered();
     let frames = seen(80);
-    let mut undisturbed: Bench<Signal> = Bench::build(&context(""), params.clone());
-    let expected = undisturbed.batch(&frames);
+    let mut undisturbed: StageTest<Signal> = build(&context(""), params.clone());
+    let expected = undisturbed.batch(&frames).unwrap();
     for cut in 0..frames.len() {
         let cx = context("");
         for frame in &expected[..cut] {
             cx.committed()
                 .record(frame.head().origin, (**frame).clone());
         }
-        let mut resumed: Bench<Signal> = Bench::build(&cx, params.clone());
+        let mut resumed: StageTest<Signal> = build(&cx, params.clone());
         for record in cx.committed().records() {
             resumed.stage.recover(&record);
         }
         assert_eq!(
-            made(&resumed.batch(&frames[cut..])),
+            made(&resumed.batch(&frames[cut..]).unwrap()),
             made(&expected[cut..]),
             "cut {cut}"
         );
@@ -290,7 +294,7 @@ fn what_filters_remember_survives_a_restart() {
 fn frames_without_the_indicators_of_the_filters_are_refused() {
     let refused = |filters: Value, snapshot: Option<MarketSnapshot>| {
         let params = json!({ "rule": rule()["rule"], "filters": filters });
-        let mut signal: Bench<Signal> = Bench::build(&context(""), params);
+        let mut signal: StageTest<Signal> = build(&context(""), params);
         let message = PredictionMessage {
             snapshot,
             ..(*seen(1)[0]).clone()
@@ -313,8 +317,8 @@ fn frames_without_the_indicators_of_the_filters_are_refused() {
     );
     // The predicted return is no matter of the market.
     let params = json!({ "rule": rule()["rule"], "filters": { "min_predicted_return": 0.5 } });
-    let mut signal: Bench<Signal> = Bench::build(&context(""), params);
-    let got = signal.batch(&predictions(40));
+    let mut signal: StageTest<Signal> = build(&context(""), params);
+    let got = signal.batch(&predictions(40)).unwrap();
     let reasons: Vec<_> = got.iter().map(|frame| frame.decision.reason).collect();
     assert!(reasons.contains(&DecisionReason::LowReturn));
     assert!(!reasons.contains(&DecisionReason::Entered));
@@ -328,7 +332,7 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
         "trading_state_file": "kill",
     });
     let cx = context(dir.path());
-    let mut signal: Bench<Signal> = Bench::build(&cx, params.clone());
+    let mut signal: StageTest<Signal> = build(&cx, params.clone());
     let mut position = 0;
     let mut says = |predicted_return: f64| {
         position += 1;
@@ -341,7 +345,7 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
             prediction,
             snapshot: None,
         };
-        signal.batch(&[framed(position as u64, message)])[0]
+        signal.batch(&[framed(position as u64, message)]).unwrap()[0]
             .decision
             .reason
     };
@@ -381,9 +385,10 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
     // Without the file the setting holds.
     let mut halted = params;
     halted["trading_state"] = json!("halted");
-    let mut signal: Bench<Signal> = Bench::build(&context("nowhere"), halted);
+    let mut signal: StageTest<Signal> = build(&context("nowhere"), halted);
     let reasons: Vec<_> = signal
         .batch(&predictions(40))
+        .unwrap()
         .iter()
         .map(|d| d.decision.reason)
         .collect();

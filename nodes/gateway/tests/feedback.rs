@@ -3,13 +3,13 @@
 
 mod support;
 
-use heqis_actors::Stage;
+use heqis_actors::testing::StageTest;
 use heqis_gateway::Feedback;
 use heqis_messages::DecisionMessage;
 use heqis_quant::decision::{DecisionReason, Position, RiskState};
 use heqis_quant::{Bar, BarRef, Date, Decision, Side};
 use serde_json::json;
-use support::{Bench, bar, config, context, count, nothing};
+use support::{bar, build, context, count, nothing};
 
 fn reference(bar: &Bar) -> BarRef {
     BarRef {
@@ -23,8 +23,7 @@ fn reference(bar: &Bar) -> BarRef {
 #[test]
 fn feedback_counts_decisions_by_side() {
     let cx = context("");
-    let mut feedback: Bench<Feedback> =
-        Bench::new(Feedback::build(&config(json!({ "log": true })), &cx).unwrap());
+    let mut feedback: StageTest<Feedback> = build(&cx, json!({ "log": true }));
     let date = Date::parse("2015-06-01").unwrap();
     for (side, times) in [(Side::Buy, 3), (Side::Hold, 5), (Side::Sell, 2)] {
         for _ in 0..times {
@@ -44,7 +43,7 @@ fn feedback_counts_decisions_by_side() {
                 probabilities: [0.2, 0.3, 0.5],
             };
             let number = 0;
-            nothing(feedback.take(DecisionMessage { decision, number }));
+            nothing(feedback.take(DecisionMessage { decision, number }).unwrap());
         }
     }
     assert_eq!(

@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use heqis_actors::testing::StageTest;
 use heqis_actors::{Stage, StageError};
 use heqis_gateway::NpuFeature;
 use heqis_infer::onnx::GraphBuilder;
@@ -20,7 +21,7 @@ use heqis_quant::{
     QuantError, Scaler, SignalMode, Strategy, Symbol,
 };
 use serde_json::json;
-use support::{Bench, committed_bars, config, context, count, root};
+use support::{build, committed_bars, config, context, count, root};
 
 const ROWS: usize = 3;
 
@@ -141,10 +142,10 @@ fn a_bar_whose_factors_are_not_finite_takes_no_place_here_and_in_the_lab() {
         "bundle": bundle.dir(), "backends": ["cpu"], "rows": ROWS, "max_invalid_share": 1.0,
     });
     let cx = context(root());
-    let mut stage = Bench::new(NpuFeature::build(&config(params), &cx).unwrap());
+    let mut stage: StageTest<NpuFeature> = build(&cx, params);
     let emitted: Vec<Vec<f32>> = rows()
         .into_iter()
-        .flat_map(|row| stage.take(row))
+        .flat_map(|row| stage.take(row).unwrap())
         .map(|frame| frame.tensor.data().to_vec())
         .collect();
     let skipped = count(&cx, "not_finite");

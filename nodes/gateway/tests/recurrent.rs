@@ -6,13 +6,14 @@ mod recurrent;
 mod support;
 
 use heqis_actors::Stage;
+use heqis_actors::testing::StageTest;
 use heqis_gateway::NpuFeature;
 use heqis_infer::Bundle;
 use heqis_messages::FeatureRow;
 use heqis_quant::{BarRef, FeatureSet, FeatureState, Scaler};
 use recurrent::Reference;
 use serde_json::json;
-use support::{Bench, committed_bars, config, context, count, root};
+use support::{build, committed_bars, config, context, count, root};
 
 /// Rows of a committed file after the indicators' warm-up.
 fn rows(file: &str, count: usize) -> Vec<FeatureRow> {
@@ -59,19 +60,19 @@ fn each_symbol_has_a_state_of_its_own_that_continues_from_bar_to_bar() {
     assert_eq!(checked, [""; 0]);
     let [one, other] = ["002032.SZ.csv", "600000.SH.csv"].map(|file| rows(file, 120));
     let cx = context(root());
-    let mut stage = Bench::new(NpuFeature::build(&config(params), &cx).unwrap());
+    let mut stage: StageTest<NpuFeature> = build(&cx, params);
     let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for (position, (row, second)) in one.iter().zip(&other).enumerate() {
-        of_one.extend(stage.take(row.clone()));
+        of_one.extend(stage.take(row.clone()).unwrap());
         // Bars of the other arrive at another rate, and rows that cannot be scaled do not change the state.
         if position % 3 != 0 {
             let broken = FeatureRow {
                 values: vec![f64::NAN; second.values.len()],
                 ..second.clone()
             };
-            assert!(stage.take(broken).is_empty());
+            assert!(stage.take(broken).unwrap().is_empty());
         }
-        of_other.extend(stage.take(second.clone()));
+        of_other.extend(stage.take(second.clone()).unwrap());
     }
     for (got, rows) in [(of_one, &one), (of_other, &other)] {
         let expected = expected(&bundle, rows);
@@ -95,9 +96,8 @@ fn the_replay_of_all_bars_rebuilds_the_same_state_and_a_part_of_them_does_not() 
     let rows = rows("002032.SZ.csv", 60);
     let last = |rows: &[FeatureRow]| {
         let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"] });
-        let built = NpuFeature::build(&config(params), &context(root())).unwrap();
-        let mut stage = Bench::new(built);
-        let frames = rows.iter().flat_map(|row| stage.take(row.clone()));
+        let mut stage: StageTest<NpuFeature> = build(&context(root()), params);
+        let frames = rows.iter().flat_map(|row| stage.take(row.clone()).unwrap());
         frames.last().unwrap().tensor.data().to_vec()
     };
     assert_eq!(last(&rows), last(&rows));

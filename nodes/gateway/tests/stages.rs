@@ -8,21 +8,15 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Property, Stage, StageError, mismatch};
+use heqis_actors::testing::StageTest;
+use heqis_actors::{Property, Stage, StageError, mismatch};
 use heqis_gateway::{Cleaner, Indicators, NpuFeature};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_messages::{BarMessage, FeatureRow};
 use heqis_quant::features::id_of;
 use heqis_quant::{Bar, BarRef, FeatureSet, FeatureState, Marks, Reject, Scaler, Symbol};
 use serde_json::{Value, json};
-use support::{Bench, bar, committed_bars, config, context, count, root};
-
-fn bench<S: Stage>(cx: &BuildContext, params: Value) -> Bench<S> {
-    let config = config::<S::Config>(params);
-    let faults = S::check(&config, &cx.path(""));
-    assert!(faults.is_empty(), "{faults:?}");
-    Bench::new(S::build(&config, cx).unwrap())
-}
+use support::{bar, build, committed_bars, config, context, count, root};
 
 fn reference(bar: &Bar) -> BarRef {
     BarRef {
@@ -36,7 +30,7 @@ fn reference(bar: &Bar) -> BarRef {
 #[test]
 fn the_cleaner_passes_what_the_rules_pass_and_counts_the_rest_by_reason() {
     let cx = context("");
-    let mut cleaner: Bench<Cleaner> = bench(&cx, json!({}));
+    let mut cleaner: StageTest<Cleaner> = build(&cx, json!({}));
     let mut rules = heqis_quant::Cleaner::new(heqis_quant::CleanConfig::default()).unwrap();
     let mut bars = committed_bars("600000.SH.csv");
     // A bar twice, one out of order, one that no exchange would print.
@@ -50,6 +44,7 @@ fn the_cleaner_passes_what_the_rules_pass_and_counts_the_rest_by_reason() {
     for bar in bars {
         let got: Vec<Bar> = cleaner
             .take(BarMessage(bar))
+            .unwrap()
             .iter()
             .map(|frame| frame.0)
             .collect();
@@ -82,10 +77,14 @@ fn the_cleaner_passes_what_the_rules_pass_and_counts_the_rest_by_reason() {
 
 #[test]
 fn marks_travel_with_the_bar() {
-    let mut cleaner: Bench<Cleaner> = bench(&context(""), json!({}));
-    let first = cleaner.take(BarMessage(bar("600000.SH", "2015-06-01", 10.0)));
+    let mut cleaner: StageTest<Cleaner> = build(&context(""), json!({}));
+    let first = cleaner
+        .take(BarMessage(bar("600000.SH", "2015-06-01", 10.0)))
+        .unwrap();
     assert!(first[0].0.marks.contains(Marks::FIRST_BAR));
-    let after_a_month = cleaner.take(BarMessage(bar("600000.SH", "2015-07-01", 10.0)));
+    let after_a_month = cleaner
+        .take(BarMessage(bar("600000.SH", "2015-07-01", 10.0)))
+        .unwrap();
     assert!(after_a_month[0].0.marks.contains(Marks::GAP));
 }
 
@@ -101,7 +100,7 @@ fn a_rule_of_the_cleaner_that_cannot_hold_is_refused() {
 #[test]
 fn each_symbol_has_indicators_of_its_own() {
     let cx = context("");
-    let mut stage: Bench<Indicators> = bench(&cx, json!({}));
+    let mut stage: StageTest<Indicators> = build(&cx, json!({}));
     let set = FeatureSet::standard();
     let series = [
         committed_bars("002032.SZ.csv"),
@@ -115,7 +114,7 @@ fn each_symbol_has_indicators_of_its_own() {
     for index in 0..400 {
         for (bars, alone) in series.iter().zip(&mut alone) {
             let bar = bars[index];
-            let frames = stage.take(BarMessage(bar));
+            let frames = stage.take(BarMessage(bar)).unwrap();
             let got: Vec<&FeatureRow> = frames.iter().map(|frame| &**frame).collect();
             match alone.update(&bar).unwrap() {
                 Some(values) => {
@@ -144,7 +143,7 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
         "filter_indicators": { "trend": { "short_bars": 5, "long_bars": 20 }, "rsi": { "bars": 6 } },
         "st_symbols": ["600000.SH"],
     });
-    let mut stage: Bench<Indicators> = bench(
+    let mut stage: StageTest<Indicators> = build(
         &context(""),
         json!({ "features": ["return_1"], "market": market }),
     );
@@ -156,7 +155,7 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
         let mut alone = heqis_quant::MarketState::new(&indicators).unwrap();
         for bar in &committed_bars(name)[..60] {
             let expected = alone.update(&markets, st, bar).unwrap();
-            for frame in stage.take(BarMessage(*bar)) {
+            for frame in stage.take(BarMessage(*bar)).unwrap() {
                 assert_eq!(frame.snapshot, Some(expected));
                 views += usize::from(expected.ma_long.is_some());
             }
@@ -177,13 +176,13 @@ fn a_gauge_that_cannot_be_is_refused_by_name() {
 
 #[test]
 fn a_view_passes_the_feature_stage_unchanged() {
-    let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let mut stage: StageTest<NpuFeature> = build(&context(root()), cpu(FACTORS));
     for row in rows(17) {
         let snapshot = Some(heqis_quant::MarketSnapshot::of_close(
             row.bar.date,
             row.bar.close,
         ));
-        for frame in stage.take(FeatureRow { snapshot, ..row }) {
+        for frame in stage.take(FeatureRow { snapshot, ..row }).unwrap() {
             assert_eq!(frame.snapshot, snapshot);
         }
     }
@@ -193,18 +192,18 @@ fn a_view_passes_the_feature_stage_unchanged() {
 fn a_bar_that_no_indicator_can_take_is_counted_and_forgets_nothing() {
     let cx = context("");
     let features = json!({ "features": ["return_2", "range_ratio"] });
-    let (mut stage, mut undisturbed): (Bench<Indicators>, Bench<Indicators>) =
-        (bench(&cx, features.clone()), bench(&context(""), features));
+    let (mut stage, mut undisturbed): (StageTest<Indicators>, StageTest<Indicators>) =
+        (build(&cx, features.clone()), build(&context(""), features));
     let bars = committed_bars("002032.SZ.csv");
     for bar in &bars[..5] {
         let bad = Bar {
             close: f64::NAN,
             ..*bar
         };
-        assert!(stage.take(BarMessage(bad)).is_empty());
+        assert!(stage.take(BarMessage(bad)).unwrap().is_empty());
         let (got, expected) = (
-            stage.take(BarMessage(*bar)),
-            undisturbed.take(BarMessage(*bar)),
+            stage.take(BarMessage(*bar)).unwrap(),
+            undisturbed.take(BarMessage(*bar)).unwrap(),
         );
         let values = |frames: &[heqis_actors::Frame<FeatureRow>]| -> Vec<FeatureRow> {
             frames.iter().map(|frame| (**frame).clone()).collect()
@@ -253,7 +252,7 @@ fn rows(count: usize) -> Vec<FeatureRow> {
 #[test]
 fn features_are_the_factors_of_the_window_and_then_its_last_scaled_row() {
     let cx = context(root());
-    let mut stage: Bench<NpuFeature> = bench(&cx, cpu(FACTORS));
+    let mut stage: StageTest<NpuFeature> = build(&cx, cpu(FACTORS));
     let bundle = Bundle::load(root().join(FACTORS)).unwrap();
     let scaler = Scaler::from_json(std::str::from_utf8(bundle.scaler_params()).unwrap()).unwrap();
     let mut engine = open(&bundle, &[BackendKind::Cpu], true).unwrap().engine;
@@ -265,7 +264,7 @@ fn features_are_the_factors_of_the_window_and_then_its_last_scaled_row() {
         let mut scaled = vec![0.0; width];
         outside += scaler.transform_into(&row.values, &mut scaled).unwrap();
         history.push(scaled.clone());
-        let got = stage.take(row.clone());
+        let got = stage.take(row.clone()).unwrap();
         if index + 1 < window {
             assert!(got.is_empty());
             continue;
@@ -287,11 +286,11 @@ fn features_are_the_factors_of_the_window_and_then_its_last_scaled_row() {
 
 /// What a stage with `rows` emits, its tensors' values flat.
 fn emitted(
-    stage: &mut Bench<NpuFeature>,
+    stage: &mut StageTest<NpuFeature>,
     rows: &[FeatureRow],
 ) -> Vec<(BarRef, Vec<u32>, Vec<f32>)> {
     rows.iter()
-        .flat_map(|row| stage.take(row.clone()))
+        .flat_map(|row| stage.take(row.clone()).unwrap())
         .map(|frame| {
             let tensor = &frame.tensor;
             (frame.bar, tensor.shape().to_vec(), tensor.data().to_vec())
@@ -302,13 +301,13 @@ fn emitted(
 #[test]
 fn several_rows_in_a_frame_are_those_of_single_frames_the_oldest_first() {
     let rows = rows(60);
-    let mut single: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let mut single: StageTest<NpuFeature> = build(&context(root()), cpu(FACTORS));
     let singles = emitted(&mut single, &rows);
     assert!(singles.iter().all(|(_, shape, _)| shape == &[1, 20]));
     for count in [2, 7, 45] {
         let cx = context(root());
         let params = json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": count });
-        let mut stage: Bench<NpuFeature> = bench(&cx, params);
+        let mut stage: StageTest<NpuFeature> = build(&cx, params);
         let got = emitted(&mut stage, &rows);
         let expected: Vec<_> = singles
             .windows(count)
@@ -329,10 +328,10 @@ fn several_rows_in_a_frame_are_those_of_single_frames_the_oldest_first() {
 #[test]
 fn rows_of_symbols_do_not_mix_and_a_refused_row_takes_no_place() {
     let params = json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 3 });
-    let mut alone: Bench<NpuFeature> = bench(&context(root()), params.clone());
+    let mut alone: StageTest<NpuFeature> = build(&context(root()), params.clone());
     let rows = rows(30);
     let expected = emitted(&mut alone, &rows);
-    let mut stage: Bench<NpuFeature> = bench(&context(root()), params);
+    let mut stage: StageTest<NpuFeature> = build(&context(root()), params);
     let other = Symbol::parse("600000.SH").unwrap();
     let mut got = Vec::new();
     for row in &rows {
@@ -358,10 +357,10 @@ fn rows_of_symbols_do_not_mix_and_a_refused_row_takes_no_place() {
 fn a_stage_that_is_built_again_has_its_rows_back_after_the_replay() {
     let params = json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 4 });
     let rows = rows(40);
-    let mut whole: Bench<NpuFeature> = bench(&context(root()), params.clone());
+    let mut whole: StageTest<NpuFeature> = build(&context(root()), params.clone());
     let expected = emitted(&mut whole, &rows);
     // What a frame holds lies within the last 16 + 4 - 1 rows: no history before them has any part in it.
-    let mut resumed: Bench<NpuFeature> = bench(&context(root()), params);
+    let mut resumed: StageTest<NpuFeature> = build(&context(root()), params);
     let got = emitted(&mut resumed, &rows[40 - 19..]);
     assert_eq!(got, expected[expected.len() - 1..]);
 }
@@ -378,13 +377,13 @@ fn what_is_promised_before_the_start_is_what_is_emitted() {
     let taken = features(&terms.requires["feature"]);
     assert_eq!(taken, FeatureSet::standard().names());
     let made = features(&terms.provides["feature"]);
-    let mut stage: Bench<NpuFeature> = bench(
+    let mut stage: StageTest<NpuFeature> = build(
         &context(root()),
         json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 4 }),
     );
     let frame = rows(19)
         .into_iter()
-        .flat_map(|row| stage.take(row))
+        .flat_map(|row| stage.take(row).unwrap())
         .next()
         .unwrap();
     assert_eq!(frame.set_id, id_of(&made));
@@ -409,10 +408,10 @@ fn what_is_promised_before_the_start_is_what_is_emitted() {
 
 #[test]
 fn what_npu_feature_emits_is_what_the_prediction_bundle_was_trained_on() {
-    let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let mut stage: StageTest<NpuFeature> = build(&context(root()), cpu(FACTORS));
     let emitted = rows(16)
         .into_iter()
-        .flat_map(|row| stage.take(row))
+        .flat_map(|row| stage.take(row).unwrap())
         .next()
         .unwrap();
     let direction = Bundle::load(root().join("models/baseline-direction")).unwrap();
@@ -425,8 +424,8 @@ fn what_npu_feature_emits_is_what_the_prediction_bundle_was_trained_on() {
 
 #[test]
 fn windows_of_symbols_do_not_mix() {
-    let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
-    let mut alone: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let mut stage: StageTest<NpuFeature> = build(&context(root()), cpu(FACTORS));
+    let mut alone: StageTest<NpuFeature> = build(&context(root()), cpu(FACTORS));
     let other = Symbol::parse("600000.SH").unwrap();
     for row in rows(20) {
         let strange = FeatureRow {
@@ -437,8 +436,8 @@ fn windows_of_symbols_do_not_mix() {
             values: vec![0.5; 12],
             ..row.clone()
         };
-        stage.take(strange);
-        let (got, expected) = (stage.take(row.clone()), alone.take(row));
+        stage.take(strange).unwrap();
+        let (got, expected) = (stage.take(row.clone()).unwrap(), alone.take(row).unwrap());
         assert_eq!(got.len(), expected.len());
         for (got, expected) in got.iter().zip(&expected) {
             assert_eq!(got.tensor, expected.tensor);
@@ -449,21 +448,21 @@ fn windows_of_symbols_do_not_mix() {
 #[test]
 fn values_outside_the_fitted_range_and_rows_that_cannot_be_scaled_are_counted() {
     let cx = context(root());
-    let mut stage: Bench<NpuFeature> = bench(&cx, cpu(FACTORS));
+    let mut stage: StageTest<NpuFeature> = build(&cx, cpu(FACTORS));
     let rows = rows(17);
     let mut wild = rows[0].clone();
     (wild.values[0], wild.values[3]) = (1e6, -1e6);
     let before = count(&cx, "out_of_range");
-    stage.take(wild);
+    stage.take(wild).unwrap();
     assert!(count(&cx, "out_of_range") >= before + 2);
     let mut broken = rows[1].clone();
     broken.values[4] = f64::NAN;
-    assert!(stage.take(broken).is_empty());
+    assert!(stage.take(broken).unwrap().is_empty());
     assert_eq!(count(&cx, "refused"), 1);
     // The refused row took no place in the window.
     let emitted: usize = rows[1..16]
         .iter()
-        .map(|row| stage.take(row.clone()).len())
+        .map(|row| stage.take(row.clone()).unwrap().len())
         .sum();
     assert_eq!(emitted, 1);
 }

@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Clock, Collector, Frame, Origin, Payload, Stage, StageError};
+use heqis_actors::testing::StageTest;
+use heqis_actors::{BuildContext, Clock, Frame, Origin, Payload, Stage};
 use heqis_messages::{DecisionMessage, PredictionMessage};
 use heqis_quant::{
     BarRef, Date, DecisionRule, DecisionState, Filters, MarketSnapshot, Prediction, SignalMode,
@@ -53,43 +54,9 @@ pub fn framed<P: Payload>(position: u64, payload: P) -> Frame<P> {
     )
 }
 
-/// A stage and what it emits.
-pub struct Bench<S> {
-    pub stage: S,
-    probe: Collector,
-}
-
-impl<S: Stage> Bench<S> {
-    pub fn build(cx: &BuildContext, params: Value) -> Self {
-        let config = config::<S::Config>(params);
-        let faults = S::check(&config, &cx.path(""));
-        assert!(faults.is_empty(), "{faults:?}");
-        Self {
-            stage: S::build(&config, cx).unwrap(),
-            probe: Collector::new(cx.clock().clone()),
-        }
-    }
-
-    pub fn process(&mut self, frame: &Frame<S::In>) -> Result<(), StageError> {
-        self.stage.process(frame, &mut self.probe.emitter())
-    }
-
-    pub fn flush(&mut self) -> Result<(), StageError> {
-        self.stage.flush(&mut self.probe.emitter())
-    }
-
-    /// Processes frames as one batch.
-    pub fn batch(&mut self, frames: &[Frame<S::In>]) -> Vec<Frame<S::Out>> {
-        for frame in frames {
-            self.process(frame).unwrap();
-        }
-        self.flush().unwrap();
-        self.probe.take()
-    }
-
-    pub fn finish(&mut self) {
-        self.stage.finish().unwrap();
-    }
+/// A stage, outside any graph.
+pub fn build<S: Stage>(cx: &BuildContext, params: Value) -> StageTest<S> {
+    StageTest::with_context(config(params), cx.clone()).unwrap()
 }
 
 pub const RULE: DecisionRule = DecisionRule {

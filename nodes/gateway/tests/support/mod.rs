@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{
-    BuildContext, Clock, Collector, Frame, Next, Nothing, Origin, Payload, Source, Stage,
-};
+use heqis_actors::testing::StageTest;
+use heqis_actors::{BuildContext, Clock, Frame, Next, Nothing, Payload, Source, Stage};
 use heqis_data::BarReader;
 use heqis_messages::BarMessage;
 use heqis_quant::{Bar, Date, Marks, Symbol};
@@ -69,39 +68,9 @@ pub fn bar(symbol: &str, date: &str, close: f64) -> Bar {
     }
 }
 
-/// A stage and what it emits.
-pub struct Bench<S> {
-    pub stage: S,
-    probe: Collector,
-    position: u64,
-}
-
-impl<S: Stage> Bench<S> {
-    pub fn new(stage: S) -> Self {
-        Self {
-            stage,
-            probe: Collector::new(Clock::virtual_at(0)),
-            position: 0,
-        }
-    }
-
-    /// Processes one payload as a batch of its own.
-    pub fn take(&mut self, payload: S::In) -> Vec<Frame<S::Out>> {
-        self.position += 1;
-        let frame = Frame::detached(
-            Origin {
-                stream: 1,
-                position: self.position,
-            },
-            0,
-            payload,
-        );
-        self.stage
-            .process(&frame, &mut self.probe.emitter())
-            .unwrap();
-        self.stage.flush(&mut self.probe.emitter()).unwrap();
-        self.probe.take()
-    }
+/// A stage, outside any graph.
+pub fn build<S: Stage>(cx: &BuildContext, params: Value) -> StageTest<S> {
+    StageTest::with_context(config(params), cx.clone()).unwrap()
 }
 
 /// A sink emits nothing; this says so to the type checker.
