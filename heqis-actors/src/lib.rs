@@ -23,7 +23,7 @@
 //! Internals, from top to bottom; a module uses only those below it:
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
 //!   `control`: the shared state of a running graph. `recording`: sources on disk.
-//! - `wire`: the frame's bytes. `encoding`: element types of tensors. [`sp`]: NNG's wire protocol.
+//! - `wire`: the frame's bytes. `encoding`: element types of tensors. [`sp`]: the crate of NNG's wire protocol.
 //! - `ticket`, `tracker`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `events`, `stats`, `position_set`, …
 //!
 //! Not here: prices, the meaning of a tensor, boards, and topology files.
@@ -63,7 +63,6 @@ mod report;
 mod restart;
 mod small_file;
 mod snapshot;
-pub mod sp;
 mod stage;
 mod stats;
 mod tap;
@@ -78,6 +77,7 @@ extern crate self as heqis_actors;
 
 // Crates whose types and derives are a part of this one's interface, so that a program needs no second version of them.
 pub use {actix_rt, schemars, serde, wincode};
+pub use heqis_sp as sp;
 
 pub use actor::RingBufferConfig;
 pub use clock::{Clock, ClockOffset, duration_ns};

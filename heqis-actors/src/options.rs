@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
-use crate::sp::Endpoint;
+use heqis_sp::Endpoint;
 
 /// What an edge does with a new frame when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

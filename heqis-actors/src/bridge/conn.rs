@@ -13,8 +13,8 @@ use super::messages::{Heartbeat, control_header, is_time};
 use crate::clock::{ClockOffset, duration_ns};
 use crate::encoding::Encoding;
 use crate::frame::Body;
-use crate::sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
 use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes};
+use heqis_sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use actix::Context;
 use super::conn::{Conn, Owner, socket_options};
 use super::setup::BridgeSetup;
 use crate::clock::duration_ns;
-use crate::sp::{Connection, Listener, SpError};
+use heqis_sp::{Connection, Listener, SpError};
 
 /// Most connections that may be pending, besides the one that carries the edge. One more closes the oldest of them: a
 /// sender says hello at once, so that it gets in however many other connections are opened.

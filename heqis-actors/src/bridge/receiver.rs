@@ -17,8 +17,8 @@ use crate::clock::{Clock, duration_ns};
 use crate::doorbell::Wake;
 use crate::encoding::Encoding;
 use crate::error::StageError;
-use crate::sp::{Connection, Listener, SpError};
 use crate::wire::{MessageKind, WireFrame};
+use heqis_sp::{Connection, Listener, SpError};
 
 /// How long an acknowledgement waits for further ones on a quiet edge.
 const ACK_DELAY: Duration = Duration::from_millis(2);

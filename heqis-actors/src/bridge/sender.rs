@@ -17,8 +17,8 @@ use crate::error::StageError;
 use crate::options::Delivery;
 use crate::outcome::DropCause;
 use crate::outcome::Ending;
-use crate::sp::{Backoff, Connection, SpError, connect};
 use crate::wire::{MessageKind, WireFrame};
+use heqis_sp::{Backoff, Connection, SpError, connect};
 
 /// Shortest and longest pause between two attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));

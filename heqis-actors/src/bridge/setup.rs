@@ -12,7 +12,7 @@ use crate::events::Event;
 use crate::frame::PayloadType;
 use crate::metrics::LinkMetrics;
 use crate::options::{BridgeOptions, LinkPeer};
-use crate::sp::Inproc;
+use heqis_sp::Inproc;
 
 /// What one half of a bridged edge is built from.
 pub(crate) struct BridgeSetup {

@@ -17,9 +17,9 @@ use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOption
 use crate::recording::RecordingOptions;
 use crate::registry::{Factory, Prepared, source_factory, stage_factory};
 use crate::snapshot::StateOptions;
-use crate::sp::Inproc;
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
+use heqis_sp::Inproc;
 
 /// Collects the stages and edges of one node.
 ///

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Protocol;
+use crate::protocol::Protocol;
 
 /// A failure of an endpoint, a handshake or a connection.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +132,7 @@ impl SpError {
     }
 
     /// Wraps an operating-system error with what was attempted.
-    pub(super) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
             action: action.into(),
             source,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Protocol, SpError};
+use crate::error::SpError;
+use crate::protocol::Protocol;
 
 /// How a listener or dialer treats its connections.
 ///
@@ -40,7 +41,7 @@ pub struct SocketOptions {
 }
 
 /// The unanswered keepalive questions that end a TCP connection.
-pub(super) const KEEPALIVE_RETRIES: u32 = 3;
+pub(crate) const KEEPALIVE_RETRIES: u32 = 3;
 
 impl SocketOptions {
     /// Returns the default options for one protocol.

@@ -22,10 +22,10 @@ pub struct Inproc {
 
 /// A name taken in the hub; dropping it gives the name back.
 #[derive(Debug)]
-pub(super) struct Listening {
+pub(crate) struct Listening {
     hub: Inproc,
     name: String,
-    pub(super) dialers: mpsc::Receiver<DuplexStream>,
+    pub(crate) dialers: mpsc::Receiver<DuplexStream>,
 }
 
 impl Inproc {
@@ -34,7 +34,7 @@ impl Inproc {
         Self::default()
     }
 
-    pub(super) fn listen(&self, name: &str) -> io::Result<Listening> {
+    pub(crate) fn listen(&self, name: &str) -> io::Result<Listening> {
         match self.lock().entry(name.to_owned()) {
             Entry::Occupied(_) => Err(io::ErrorKind::AddrInUse.into()),
             Entry::Vacant(free) => {
@@ -50,7 +50,7 @@ impl Inproc {
     }
 
     /// Gives the listener one end of a pipe that holds `pipe_bytes` each way, and returns the other.
-    pub(super) fn dial(&self, name: &str, pipe_bytes: usize) -> io::Result<DuplexStream> {
+    pub(crate) fn dial(&self, name: &str, pipe_bytes: usize) -> io::Result<DuplexStream> {
         let (ours, theirs) = tokio::io::duplex(pipe_bytes);
         self.lock()
             .get(name)
@@ -68,7 +68,7 @@ impl Inproc {
 }
 
 impl Listening {
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 }

@@ -6,10 +6,11 @@
 //! ```
 //! The length counts the hop field and the body.
 
-use super::{Protocol, SpError};
+use crate::error::SpError;
+use crate::protocol::Protocol;
 
 /// The bytes that each side sends first.
-pub(super) const HANDSHAKE_BYTES: usize = 8;
+pub(crate) const HANDSHAKE_BYTES: usize = 8;
 
 /// The hop count of a message that comes straight from its author.
 const FIRST_HOP: u32 = 1;
@@ -18,13 +19,13 @@ const FIRST_HOP: u32 = 1;
 const IPC_MESSAGE: u8 = 1;
 
 /// Returns the handshake that announces `protocol`.
-pub(super) const fn handshake(protocol: Protocol) -> [u8; HANDSHAKE_BYTES] {
+pub(crate) const fn handshake(protocol: Protocol) -> [u8; HANDSHAKE_BYTES] {
     let [high, low] = protocol.id().to_be_bytes();
     [0, b'S', b'P', 0, high, low, 0, 0]
 }
 
 /// Checks the handshake of a peer.
-pub(super) fn check_handshake(ours: Protocol, got: [u8; HANDSHAKE_BYTES]) -> Result<(), SpError> {
+pub(crate) fn check_handshake(ours: Protocol, got: [u8; HANDSHAKE_BYTES]) -> Result<(), SpError> {
     match got {
         [0, b'S', b'P', 0, high, low, 0, 0] => match u16::from_be_bytes([high, low]) {
             theirs if ours.accepts(theirs) => Ok(()),
@@ -36,17 +37,17 @@ pub(super) fn check_handshake(ours: Protocol, got: [u8; HANDSHAKE_BYTES]) -> Res
 
 /// The framing rules of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Framing {
-    pub(super) protocol: Protocol,
+pub(crate) struct Framing {
+    pub(crate) protocol: Protocol,
     /// Whether each message starts with the ipc kind byte.
-    pub(super) ipc: bool,
-    pub(super) max_frame_bytes: usize,
-    pub(super) max_hops: u8,
+    pub(crate) ipc: bool,
+    pub(crate) max_frame_bytes: usize,
+    pub(crate) max_hops: u8,
 }
 
 /// What the bytes received so far amount to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(crate) enum Head {
     /// The head is not complete before this many bytes are there.
     Needs(usize),
     /// A checked head; the body follows it.
@@ -55,13 +56,13 @@ pub(super) enum Head {
 
 impl Framing {
     /// Returns the bytes in front of a body.
-    pub(super) const fn head_bytes(&self) -> usize {
+    pub(crate) const fn head_bytes(&self) -> usize {
         self.ipc as usize + 8 + self.protocol.hop_bytes()
     }
 
     /// Reads and checks the head of a message. Every rule is applied as soon as its bytes are
     /// there, so that a hostile length costs nothing.
-    pub(super) fn parse(&self, bytes: &[u8]) -> Result<Head, SpError> {
+    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<Head, SpError> {
         let mut rest = bytes;
         if self.ipc {
             match rest.split_first() {
@@ -104,7 +105,7 @@ impl Framing {
     }
 
     /// Appends the head of a message to `out`.
-    pub(super) fn write_head(&self, body_bytes: usize, out: &mut Vec<u8>) {
+    pub(crate) fn write_head(&self, body_bytes: usize, out: &mut Vec<u8>) {
         if self.ipc {
             out.push(IPC_MESSAGE);
         }

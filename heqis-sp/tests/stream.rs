@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use heqis_actors::sp::{
-    Connection, Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect,
-};
+use heqis_sp::{Connection, Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Builder;

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::framing::Framing;
-use super::stream::WriteHalf;
-use super::{SocketOptions, SpError};
+use crate::error::SpError;
+use crate::framing::Framing;
+use crate::options::SocketOptions;
+use crate::stream::WriteHalf;
 
 /// Bodies from this length on are sent from where they lie. Copying a shorter one costs less than
 /// its own place in the list of a vectored write.
@@ -48,7 +49,7 @@ enum Piece {
 }
 
 impl Writer {
-    pub(super) fn new(half: WriteHalf, framing: Framing, options: &SocketOptions) -> Self {
+    pub(crate) fn new(half: WriteHalf, framing: Framing, options: &SocketOptions) -> Self {
         Self {
             half,
             framing,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::SpError;
+use crate::error::SpError;
 
 /// The longest path that fits a `sockaddr_un` on Linux, with its closing zero byte.
 const IPC_PATH_MAX_BYTES: usize = 107;

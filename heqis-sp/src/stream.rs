@@ -8,29 +8,29 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, tcp, unix};
 
-use super::SocketOptions;
-use super::options::KEEPALIVE_RETRIES;
+use crate::options::KEEPALIVE_RETRIES;
+use crate::options::SocketOptions;
 
 /// What a caller's own stream must offer; see [`Connection::over`](super::Connection::over).
-pub(super) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Pipe for S {}
 
 /// A stream before its handshake.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Pipe(Box<dyn Pipe>),
 }
 
 /// The receiving half. An enum and not a trait object, because `recv` is the hot path.
-pub(super) enum ReadHalf {
+pub(crate) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
     Pipe(tokio::io::ReadHalf<Box<dyn Pipe>>),
 }
 
 /// The sending half. Dropping it shuts the sending direction down, whatever the stream.
-pub(super) enum WriteHalf {
+pub(crate) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
     Pipe(tokio::io::WriteHalf<Box<dyn Pipe>>),
@@ -38,7 +38,7 @@ pub(super) enum WriteHalf {
 
 impl Stream {
     /// Takes over a connected TCP stream.
-    pub(super) fn tcp(stream: TcpStream, options: &SocketOptions) -> io::Result<Self> {
+    pub(crate) fn tcp(stream: TcpStream, options: &SocketOptions) -> io::Result<Self> {
         // Coalescing is the writer's job; Nagle's delay on top would only add latency.
         stream.set_nodelay(true)?;
         let socket = SockRef::from(&stream);
@@ -56,14 +56,14 @@ impl Stream {
     }
 
     /// Takes over a connected Unix-domain stream.
-    pub(super) fn unix(stream: UnixStream, options: &SocketOptions) -> io::Result<Self> {
+    pub(crate) fn unix(stream: UnixStream, options: &SocketOptions) -> io::Result<Self> {
         let socket = SockRef::from(&stream);
         socket.set_send_buffer_size(options.send_buffer_bytes as usize)?;
         socket.set_recv_buffer_size(options.recv_buffer_bytes as usize)?;
         Ok(Self::Unix(stream))
     }
 
-    pub(super) fn split(self) -> (ReadHalf, WriteHalf) {
+    pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
         match self {
             Self::Tcp(stream) => {
                 let (read, write) = stream.into_split();
@@ -83,7 +83,7 @@ impl Stream {
 
 /// Returns a TCP socket with our buffer sizes, which the kernel wants to know before it connects
 /// or listens, because they decide the window scale.
-pub(super) fn tcp_socket(ipv4: bool, options: &SocketOptions) -> io::Result<TcpSocket> {
+pub(crate) fn tcp_socket(ipv4: bool, options: &SocketOptions) -> io::Result<TcpSocket> {
     let socket = if ipv4 {
         TcpSocket::new_v4()?
     } else {

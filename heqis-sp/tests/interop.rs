@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
-use heqis_actors::sp::{Connection, Endpoint, Inproc, Listener, Protocol, SocketOptions, connect};
+use heqis_sp::{Connection, Endpoint, Inproc, Listener, Protocol, SocketOptions, connect};
 
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/nng_peer.py");
 const SIZES: [usize; 8] = [0, 1, 3, 8_192, 65_536, 100_000, 1 << 20, 5];

@@ -50,7 +50,7 @@ impl Protocol {
     }
 
     /// Returns the bytes in front of each message body: the hop count of pair1, else none.
-    pub(super) const fn hop_bytes(self) -> usize {
+    pub(crate) const fn hop_bytes(self) -> usize {
         match self {
             Self::Pair1 => 4,
             Self::Push | Self::Pull => 0,

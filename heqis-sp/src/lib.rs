@@ -19,6 +19,8 @@
 //! is delivered at most once, and those in flight are lost with the connection; the layer above
 //! says what that means.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod backoff;
 mod connection;
 mod endpoint;

@@ -8,9 +8,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::framing::{self, Framing, HANDSHAKE_BYTES};
-use super::stream::{Stream, tcp_socket};
-use super::{Endpoint, Inproc, Reader, SocketOptions, SpError, Writer};
+use crate::endpoint::Endpoint;
+use crate::error::SpError;
+use crate::framing::{self, Framing, HANDSHAKE_BYTES};
+use crate::inproc::Inproc;
+use crate::options::SocketOptions;
+use crate::reader::Reader;
+use crate::stream::{Stream, tcp_socket};
+use crate::writer::Writer;
 
 /// A connection with a compatible peer.
 pub struct Connection {
@@ -88,7 +93,7 @@ impl Connection {
         Self::establish(stream, false, "stream".to_owned(), options).await
     }
 
-    pub(super) async fn establish(
+    pub(crate) async fn establish(
         stream: Stream,
         ipc: bool,
         peer: String,

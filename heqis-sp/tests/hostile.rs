@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use heqis_actors::sp::{
-    Connection, Inproc, Listener, Protocol, Reader, SocketOptions, SpError, connect,
-};
+use heqis_sp::{Connection, Inproc, Listener, Protocol, Reader, SocketOptions, SpError, connect};
 use proptest::prelude::*;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 

@@ -4,9 +4,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::task::coop::consume_budget;
 
-use super::framing::{Framing, Head};
-use super::stream::ReadHalf;
-use super::{SocketOptions, SpError};
+use crate::error::SpError;
+use crate::framing::{Framing, Head};
+use crate::options::SocketOptions;
+use crate::stream::ReadHalf;
 
 /// The most that is read ahead while large messages arrive: what is read ahead of a large body has
 /// to be copied into the body's own buffer.
@@ -36,7 +37,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(half: ReadHalf, framing: Framing, options: &SocketOptions) -> Self {
+    pub(crate) fn new(half: ReadHalf, framing: Framing, options: &SocketOptions) -> Self {
         Self {
             half,
             framing,

@@ -9,9 +9,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::net::{TcpListener, UnixListener};
 
-use super::inproc::Listening;
-use super::stream::{Stream, tcp_socket};
-use super::{Connection, Endpoint, Inproc, SocketOptions, SpError};
+use crate::connection::Connection;
+use crate::endpoint::Endpoint;
+use crate::error::SpError;
+use crate::inproc::Inproc;
+use crate::inproc::Listening;
+use crate::options::SocketOptions;
+use crate::stream::{Stream, tcp_socket};
 
 /// The connections that the kernel holds before they are accepted.
 const BACKLOG: u32 = 128;

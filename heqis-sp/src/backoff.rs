@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::SpError;
+use crate::error::SpError;
 
 /// Exponentially growing, jittered delays between a least and a greatest bound.
 ///
