@@ -76,8 +76,8 @@ pub mod wire;
 extern crate self as heqis_actors;
 
 // Crates whose types and derives are a part of this one's interface, so that a program needs no second version of them.
-pub use {actix_rt, schemars, serde, wincode};
 pub use heqis_sp as sp;
+pub use {actix_rt, schemars, serde, wincode};
 
 pub use actor::RingBufferConfig;
 pub use clock::{Clock, ClockOffset, duration_ns};
