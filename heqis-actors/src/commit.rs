@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{AnyFrame, Head};
 use crate::key::Key;
-use crate::origins::{Coverage, Covered, Origin, OriginRun, Origins, Runs};
+use crate::origins::{Coverage, Origin, OriginRun, Origins, Runs};
 use crate::payload::Payload;
+use crate::position_set::Covered;
 use crate::ticket::Deliveries;
 
 /// The positions and last records in a node's commit log. Cheap to clone.

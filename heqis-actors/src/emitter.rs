@@ -149,6 +149,11 @@ impl RawEmitter {
         }
     }
 
+    /// Index of the stage.
+    pub(crate) fn stage(&self) -> u16 {
+        self.stage
+    }
+
     pub(crate) fn now_ns(&self) -> i64 {
         self.clock.now_ns()
     }

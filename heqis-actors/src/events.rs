@@ -69,6 +69,26 @@ pub enum Event {
         /// Times since the last event that were not published.
         left_out: u64,
     },
+    /// Frames without an acknowledgement fill the window of a bridged edge: it carries nothing further until some of them
+    /// are done.
+    WindowFull {
+        /// The edge.
+        edge: String,
+        /// How many frames, and which stage holds them.
+        reason: String,
+        /// Times since the last event that were not published.
+        left_out: u64,
+    },
+    /// A frame was made from items of which other frames have completed a part: a stage before the edge is not
+    /// deterministic, or its state was lost. The frame is processed, so that some items count twice.
+    FramesOverlap {
+        /// The edge.
+        edge: String,
+        /// The items.
+        reason: String,
+        /// Frames since the last event that were not published.
+        left_out: u64,
+    },
     /// A node that this one watches has stalled.
     PeerStalled {
         /// The node.
@@ -139,6 +159,16 @@ impl Event {
                 reason,
                 left_out,
             } => tracing::warn!(%edge, %reason, left_out, "peer rejected"),
+            Self::WindowFull {
+                edge,
+                reason,
+                left_out,
+            } => tracing::error!(%edge, %reason, left_out, "window full"),
+            Self::FramesOverlap {
+                edge,
+                reason,
+                left_out,
+            } => tracing::warn!(%edge, %reason, left_out, "frames overlap"),
             Self::PeerStalled { peer, reason } => tracing::error!(%peer, %reason, "peer stalled"),
             Self::LinkUp { edge } => tracing::info!(%edge, "link up"),
             Self::StageEnded { stage } => tracing::debug!(%stage, "stage ended"),

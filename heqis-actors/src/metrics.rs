@@ -129,6 +129,7 @@ pub struct Metrics {
     link_credits: IntGaugeVec,
     link_connects: IntCounterVec,
     link_resent: IntCounterVec,
+    link_overlaps: IntCounterVec,
     link_bytes: IntCounterVec,
     link_rejects: IntCounterVec,
     link_outage: HistogramVec,
@@ -219,6 +220,11 @@ impl Metrics {
             link_resent: counters(
                 "heqis_link_resent_frames_total",
                 "Frames sent again after a reconnect.",
+                &["edge"],
+            ),
+            link_overlaps: counters(
+                "heqis_link_overlapping_frames_total",
+                "Merged frames of which other frames had completed a part; they are processed.",
                 &["edge"],
             ),
             link_bytes: counters(
@@ -363,6 +369,7 @@ impl Metrics {
             credits: Gauge(self.link_credits.with_label_values(&[edge])),
             connects: Counter(self.link_connects.with_label_values(&[edge])),
             resent: Counter(self.link_resent.with_label_values(&[edge])),
+            overlaps: Counter(self.link_overlaps.with_label_values(&[edge])),
             sent_bytes: Counter(self.link_bytes.with_label_values(&[edge])),
             outage: Timer(self.link_outage.with_label_values(&[edge])),
             rejects: self.link_rejects.clone(),
@@ -385,6 +392,8 @@ pub struct LinkMetrics {
     pub connects: Counter,
     /// Frames sent again.
     pub resent: Counter,
+    /// Merged frames received of which other frames had completed a part.
+    pub overlaps: Counter,
     /// Bytes of data frames.
     pub sent_bytes: Counter,
     /// Lengths of ended outages.

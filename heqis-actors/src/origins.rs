@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::position_set::PositionSet;
+use crate::position_set::{Covered, PositionSet};
 
 /// Most records of [`Coverage`] that complete no item; beyond it the oldest is forgotten, and counts as new if it is made
 /// again.
@@ -194,7 +194,7 @@ impl Origins {
     pub fn is_empty(&self) -> bool {
         match &self.0 {
             Repr::One(_) => false,
-            Repr::Merged(merged) => merged.done.is_empty() && merged.kept.is_empty(),
+            Repr::Merged(merged) => merged.is_empty(),
         }
     }
 
@@ -204,6 +204,33 @@ impl Origins {
             Repr::One(_) => None,
             Repr::Merged(merged) => Some(merged),
         }
+    }
+}
+
+impl std::fmt::Display for Origins {
+    /// The streams with their positions, those that later frames are made from too in brackets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let write = |f: &mut std::fmt::Formatter<'_>, run: &OriginRun| match run.first == run.last {
+            true => write!(f, " {}", run.last),
+            false => write!(f, " {}-{}", run.first, run.last),
+        };
+        let mut stream = None;
+        for (run, is_kept) in (self.done().iter().map(|run| (run, false)))
+            .chain(self.kept().iter().map(|run| (run, true)))
+        {
+            if stream.replace(run.stream) != Some(run.stream) {
+                write!(f, "stream {:016x}:", run.stream)?;
+            }
+            match is_kept {
+                true => {
+                    f.write_str(" (")?;
+                    write(f, run)?;
+                    f.write_str(" )")?;
+                }
+                false => write(f, run)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -229,6 +256,16 @@ impl Merged {
             stream: 0,
             position: 0,
         })
+    }
+
+    /// The items that no later frame is made from.
+    pub(crate) fn done(&self) -> impl Iterator<Item = OriginRun> {
+        self.done.iter()
+    }
+
+    /// Whether there is no item.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.done.is_empty() && self.kept.is_empty()
     }
 
     pub(crate) fn add(&mut self, other: &Origins) {
@@ -306,14 +343,10 @@ impl Runs {
 
     /// How much of `run` is held.
     fn covers(&self, run: OriginRun) -> Covered {
-        let Some(positions) = self.0.get(&run.stream) else {
-            return Covered::Nothing;
-        };
-        match positions.count_within(run.first, run.last) {
-            0 => Covered::Nothing,
-            some if some > run.last - run.first => Covered::All,
-            _ => Covered::Part,
-        }
+        let positions = self.0.get(&run.stream);
+        positions.map_or(Covered::Nothing, |positions| {
+            positions.covers(run.first, run.last)
+        })
     }
 
     fn newest(&self) -> Option<Origin> {
@@ -331,17 +364,6 @@ impl FromIterator<OriginRun> for Runs {
             .for_each(|run| all.insert(run));
         all
     }
-}
-
-/// How much of a frame's items a log holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Covered {
-    /// The frame is new.
-    Nothing,
-    /// The frame overlaps others, which a deterministic stage does not make: it counts as new.
-    Part,
-    /// The frame is a duplicate.
-    All,
 }
 
 /// Which frames a log holds, by the items that they are made from. Its size is bounded by the gaps between positions and by

@@ -2,13 +2,22 @@
 
 use std::collections::BTreeMap;
 
+/// How much of something a set holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Covered {
+    Nothing,
+    Part,
+    All,
+}
+
 /// Disjoint, non-adjacent inclusive ranges of positions: last position by first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PositionSet(BTreeMap<u64, u64>);
 
 impl PositionSet {
     /// Adds `position`; returns whether it was new.
-    pub(crate) fn insert(&mut self, position: u64) -> bool {
+    #[cfg(test)]
+    fn insert(&mut self, position: u64) -> bool {
         let is_new = !self.contains(position);
         if is_new {
             self.insert_range(position, position);
@@ -54,8 +63,16 @@ impl PositionSet {
         }
     }
 
-    /// How many of the positions from `first` to `last` are in the set, less one where that is all of the number range.
-    pub(crate) fn count_within(&self, first: u64, last: u64) -> u64 {
+    /// How much of the positions from `first` to `last` is in the set.
+    pub(crate) fn covers(&self, first: u64, last: u64) -> Covered {
+        match self.count_within(first, last) {
+            0 => Covered::Nothing,
+            some if some > last - first => Covered::All,
+            _ => Covered::Part,
+        }
+    }
+
+    fn count_within(&self, first: u64, last: u64) -> u64 {
         let ranges = self.0.range(..=last).rev();
         let within = ranges.take_while(|(_, end)| **end >= first);
         within.fold(0u64, |count, (&start, &end)| {

@@ -93,6 +93,7 @@ pub(crate) enum Factory {
     Stage {
         build: StageFactory,
         blocking: bool,
+        commit_log: bool,
         /// Whether the stage is a commit log that emits the frames it has recorded.
         relays: bool,
     },
@@ -218,6 +219,7 @@ pub(crate) fn stage_factory<S: Stage>(config: S::Config) -> Factory {
     Factory::Stage {
         build: Arc::new(move |cx| Ok(Box::new(TypedStage::new(S::build(&config, cx)?)))),
         blocking: S::BLOCKING,
+        commit_log: S::COMMIT_LOG,
         relays: S::COMMIT_LOG && S::In::NAME == S::Out::NAME,
     }
 }

@@ -127,7 +127,7 @@ pub struct EdgeReport {
     /// How far the clock of the node at the other end of a bridged edge is ahead, while that is known.
     #[serde(default)]
     pub clock: Option<ClockOffset>,
-    /// The node that a half of a bridged edge waits for, and why, while it has no connection.
+    /// The node that a half of a bridged edge waits for, and why, while it has no connection; or that its window is full.
     #[serde(default)]
     pub waits: Option<String>,
     /// Frames whose outcome the sending half did not know when it ended.

@@ -4,7 +4,7 @@
 //! dropped (written to a journal, aged out, acknowledged by the next node) the number is done. The sender therefore
 //! retains a frame exactly as long as its effect could still be lost.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::outcome::FrameOutcome;
@@ -14,9 +14,14 @@ use crate::tracker::Tracker;
 #[derive(Debug)]
 pub(crate) struct Ticket {
     hold: Hold,
+    /// Index of the last stage that took the frame or one derived from it; [`NO_STAGE`] before the first one.
+    stage: AtomicU16,
     outcome: AtomicU8,
     links: Mutex<Vec<Link>>,
 }
+
+/// No stage has taken the frame.
+pub(crate) const NO_STAGE: u16 = u16::MAX;
 
 /// What a ticket keeps unacknowledged.
 #[derive(Debug)]
@@ -66,6 +71,7 @@ impl Ticket {
     fn holding(hold: Hold) -> Self {
         Self {
             hold,
+            stage: AtomicU16::new(NO_STAGE),
             outcome: AtomicU8::new(FrameOutcome::Delivered.index() as u8),
             links: Mutex::default(),
         }
@@ -98,6 +104,19 @@ impl Ticket {
         }
     }
 
+    /// Notes that the stage with this index has taken the frame.
+    pub(crate) fn enter(&self, stage: u16) {
+        self.stage.store(stage, Ordering::Relaxed);
+        if let Hold::Parents(parents) = &self.hold {
+            parents.done.iter().for_each(|parent| parent.enter(stage));
+        }
+    }
+
+    /// What [`Ticket::enter`] noted last.
+    pub(crate) fn stage(&self) -> u16 {
+        self.stage.load(Ordering::Relaxed)
+    }
+
     /// Releases what the ticket keeps: the first group that it belongs to takes it, or its numbers are added to `batch`.
     fn release(&mut self, batch: &mut Batch) {
         let hold = std::mem::replace(&mut self.hold, Hold::Spent);
@@ -120,6 +139,7 @@ impl Ticket {
         {
             lock(&group.parked).push(Self {
                 hold,
+                stage: AtomicU16::new(NO_STAGE),
                 outcome: AtomicU8::new(outcome),
                 links: Mutex::new(links),
             });

@@ -53,6 +53,8 @@ pub enum MessageKind {
     Leave = 8,
     /// The receiver refuses this sender, with a reason.
     Refuse = 9,
+    /// A stage's message that is made from several messages. Sent only to a receiver whose welcome says that it takes them.
+    Merged = 11,
 }
 
 impl MessageKind {
@@ -67,6 +69,7 @@ impl MessageKind {
             7 => Self::Heartbeat,
             8 => Self::Leave,
             9 => Self::Refuse,
+            11 => Self::Merged,
             _ => return None,
         })
     }
@@ -119,7 +122,8 @@ pub struct Header {
     /// the receiver accepts, as 0 (f32), 1 (f16) or 2 (int8); 0 in other control frames.
     pub seq: u64,
     /// When the frame's source item was born, nanoseconds since the Unix epoch; in a heartbeat when it was sent, 0 from
-    /// versions that do not send it; 0 in other control frames.
+    /// versions that do not send it; in a welcome 1 from a receiver that takes [`MessageKind::Merged`]; 0 in other control
+    /// frames.
     pub ts_ns: i64,
 }
 

@@ -5,12 +5,13 @@ mod common;
 mod links;
 mod merging;
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use heqis_actors::wire::MessageKind;
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, Encoding, GraphBuilder, NodeReport, PayloadType,
-    StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, Encoding, Event, GraphBuilder, Metrics, NodeReport,
+    PayloadType, Running, StageOptions, subscribe,
 };
 use links::*;
 use merging::{Book, Log, LogConfig, Window, WindowConfig};
@@ -149,16 +150,108 @@ fn killed(window: &WindowConfig, cut: u64, acknowledged: u64, last: u64) -> Vec<
 
 /// Frame `position` of the stream with the number `seq`.
 fn moved(position: u64, seq: u64) -> Vec<u8> {
-    let payload = bincode(&(1_000_000_000 + position, 0u64));
+    placed(position, seq, 0)
+}
+
+/// Frame `seq` of `group`.
+fn grouped(seq: u64, group: u64) -> Vec<u8> {
+    placed(seq, seq, group)
+}
+
+fn placed(position: u64, seq: u64, group: u64) -> Vec<u8> {
+    let payload = bincode(&(1_000_000_000 + position, group));
     let envelope = Envelope {
         stream: 0xBAD,
         position,
         part: 0,
-        key: 0,
+        key: group.into(),
         stamps: vec![(0, 1, 1)],
         payload,
     };
     enveloped(1, seq, 1, &envelope)
+}
+
+#[test]
+fn windows_of_several_keys_are_acknowledged_at_their_common_boundaries() {
+    let link = roomy();
+    let graph = with_sink(
+        windows(&link, WindowConfig::tumbling(2)),
+        CollectConfig::default(),
+    );
+    // Groups in the order a, b, a | b, b, b … so that only 3 of the 7 pairs end where no other one is open.
+    let groups = [0, 1, 0, 1, 1, 1, 0, 0];
+    run(graph, || {
+        let mut peer = connected(&link);
+        let mut acks = Vec::new();
+        for (seq, group) in (1..).zip(groups) {
+            peer.send(&[grouped(seq, group)]);
+            let ack = peer.expect(MessageKind::Ack);
+            acks.push(debincode::<Ack>(ack.meta()).done);
+        }
+        while acks.last() != Some(&8) {
+            acks.push(debincode::<Ack>(peer.expect(MessageKind::Ack).meta()).done);
+        }
+        assert!(
+            acks.iter().all(|done| [0, 4, 6, 8].contains(done)),
+            "{acks:?}"
+        );
+    });
+}
+
+#[test]
+fn a_window_of_frames_above_the_credit_is_reported_with_the_stage_that_holds_them() {
+    let mut link = Link::new(free_address(), Delivery::AtLeastOnce);
+    link.edge.capacity = 16;
+    let (sender, receiver) = (
+        link.sender(counting(100, 0), &Metrics::new("gateway")),
+        with_sink(
+            windows(&link, WindowConfig::tumbling(3_000)),
+            CollectConfig::default(),
+        ),
+    );
+    let events = Arc::new(Mutex::new(Vec::new()));
+    actix::System::new().block_on(async {
+        let heard = events.clone();
+        subscribe(move |event| heard.lock().unwrap().push(event.clone()));
+        let (sender, receiver) = (
+            sender.start().await.unwrap(),
+            receiver.start().await.unwrap(),
+        );
+        let begun = Instant::now();
+        let waits = |running: &Running| -> Vec<String> {
+            let waiting = running.report().edges.into_iter();
+            let waits = waiting.filter_map(|edge| edge.waits);
+            waits.filter(|why| why.contains("fill")).collect()
+        };
+        while waits(&receiver).is_empty() || waits(&sender).is_empty() {
+            assert!(begun.elapsed() < PATIENCE, "nothing is reported");
+            actix_rt::time::sleep(Duration::from_millis(20)).await;
+        }
+        let full = "unacknowledged frames fill the window of edge 'count->collect' (16 ";
+        assert_eq!(
+            waits(&receiver),
+            [format!("{full}of 16 held by stage 'collect')")]
+        );
+        assert_eq!(
+            waits(&sender),
+            [format!("{full}not done at the other node)")]
+        );
+        for reporter in [receiver.reporter(), sender.reporter()] {
+            let waiting = reporter.waiting();
+            assert!(waiting[0].reason.starts_with(full), "{waiting:?}");
+        }
+        sender.handle().abandon();
+        receiver.handle().abandon();
+        sender.wait(DRAIN).await;
+        receiver.wait(DRAIN).await;
+    });
+    let events = events.lock().unwrap();
+    assert!(
+        events
+            .iter()
+            .any(|event| matches!(event, Event::WindowFull { edge, .. } if edge == EDGE)),
+        "{events:?}"
+    );
 }
 
 #[test]

@@ -156,6 +156,10 @@ pub enum EventKind {
     FrameRefused,
     /// A watched node makes no progress.
     PeerStalled,
+    /// Frames without an acknowledgement fill the window of an edge.
+    WindowFull,
+    /// A merged frame repeats a part of other frames.
+    FramesOverlap,
     /// A frame exceeded a latency budget; reported once.
     BudgetOverrun,
     /// The trading state was set.

@@ -212,6 +212,9 @@ impl StageActor {
                 continue;
             }
             self.in_process.push(InProcess::new(inlet, &frame));
+            if let Some(ticket) = &frame.head.ticket {
+                ticket.enter(self.setup.emitter.stage());
+            }
             if let Some(tap) = &self.setup.tap {
                 tap.observe(&frame);
             }

@@ -135,6 +135,22 @@ impl BridgeSetup {
         }
         known.unwrap_or(Encoding::F32)
     }
+
+    /// The encoding that a welcome accepts: the one that was offered, or `f32`.
+    pub(super) fn agreed_encoding(&self, taken: u64) -> Result<Encoding, LinkError> {
+        let offered = self.options.encoding;
+        match Encoding::from_number(taken) {
+            Some(taken) if taken == offered => Ok(offered),
+            Some(Encoding::F32) => {
+                tracing::warn!(edge = %self.edge.name, offered = offered.name(), "the receiver does not accept the encoding, tensors are sent as f32");
+                Ok(Encoding::F32)
+            }
+            _ => Err(LinkError::Protocol(format!(
+                "accepts the encoding number {taken}, {} was offered",
+                offered.name()
+            ))),
+        }
+    }
 }
 
 /// A schema in words: a name alone has version 1.

@@ -112,7 +112,8 @@ impl Conn {
         self.queue(control_header(kind, route, epoch), message)
     }
 
-    /// As [`Conn::control`], for a message that offers or accepts an encoding.
+    /// As [`Conn::control`], for a message that offers or accepts an encoding. A welcome also says that this version takes
+    /// merged frames.
     pub(super) fn negotiate(
         &mut self,
         kind: MessageKind,
@@ -123,6 +124,7 @@ impl Conn {
     ) -> Result<bool, LinkError> {
         let header = Header {
             seq: encoding.number(),
+            ts_ns: i64::from(kind == MessageKind::Welcome),
             ..control_header(kind, route, epoch)
         };
         self.queue(header, message)

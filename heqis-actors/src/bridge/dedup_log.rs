@@ -9,7 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use super::messages::{MAX_RANGES_SENT, PositionRange};
-use crate::position_set::PositionSet;
+use crate::frame::Head;
+use crate::origins::{Merged, Origin, OriginRun};
+use crate::position_set::{Covered, PositionSet};
 use crate::ticket::Ticket;
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
@@ -20,18 +22,50 @@ const MAX_RANGES: usize = 65_536;
 /// and its frames count as new if they are sent again. A source that is not replayable has a new stream at each start.
 const MAX_STREAMS: usize = 1_024;
 
-/// Identity of a frame: its stream, its position, and which of the frames of that position it is. Two runs of a
-/// deterministic graph give the same frame the same identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Added to the part of merged frames, so that they are not taken for the frames that they are made from.
+const MERGED: u32 = 1 << 31;
+/// Most merged frames that complete no item and are remembered one by one; the oldest is forgotten first.
+const MAX_OPEN: usize = 4_096;
+
+/// Identity of a frame: its origins, and which of the frames of these it is. Two runs of a deterministic graph give the
+/// same frame the same identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FrameId {
-    pub(super) stream: u64,
+    pub(super) origin: Origin,
     pub(super) part: u32,
-    pub(super) position: u64,
+    pub(super) merged: Option<Arc<Merged>>,
+}
+
+impl FrameId {
+    pub(super) fn of(head: &Head) -> Self {
+        Self {
+            origin: head.origin,
+            part: head.part & !MERGED,
+            merged: head.merged.clone(),
+        }
+    }
+
+    /// The items by which the frame is recognised: its own, or those that a merged frame completes.
+    pub(super) fn items(&self) -> impl Iterator<Item = PositionRange> {
+        let (part, own) = match self.merged {
+            None => (self.part, Some(OriginRun::of(self.origin))),
+            Some(_) => (self.part | MERGED, None),
+        };
+        let merged = self.merged.iter().flat_map(|merged| merged.done());
+        own.into_iter().chain(merged).map(move |run| PositionRange {
+            stream: run.stream,
+            part,
+            first: run.first,
+            last: run.last,
+        })
+    }
 }
 
 /// What is known of a frame that arrives.
 pub(super) enum Arrival {
     New,
+    /// A part of what it completes was completed by other frames, which a deterministic stage does not do.
+    Overlaps,
     /// It had arrived, and everything derived from it is done.
     Done,
     /// It had arrived; the ticket of the first copy is still held.
@@ -49,6 +83,8 @@ pub(super) struct DedupLog {
     classified: u64,
     /// Frames received and possibly not done, oldest first.
     in_flight: VecDeque<(FrameId, Weak<Ticket>)>,
+    /// Merged frames that complete no item, oldest first.
+    open: VecDeque<FrameId>,
 }
 
 #[derive(Default)]
@@ -59,28 +95,57 @@ struct Stream {
 
 impl DedupLog {
     /// Classifies a frame, and adds it when it is new.
-    pub(super) fn classify(&mut self, id: FrameId) -> Arrival {
-        let key = (id.stream, id.part);
-        if !self.received.contains_key(&key) && self.received.len() >= MAX_STREAMS {
-            self.forget_oldest();
-        }
+    pub(super) fn classify(&mut self, id: &FrameId) -> Arrival {
         self.classified += 1;
-        let stream = self.received.entry(key).or_default();
-        stream.last_used = self.classified;
-        let positions = &mut stream.positions;
-        let before = positions.ranges();
-        if positions.insert(id.position) {
-            self.ranges = self.ranges + positions.ranges() - before;
-            while self.ranges > MAX_RANGES && positions.close_lowest_gap() {
-                self.ranges -= 1;
-            }
-            return Arrival::New;
+        let (mut items, mut known) = (0, Covered::Nothing);
+        for item in id.items() {
+            let covered = self.insert(item);
+            known = if items == 0 || covered == known {
+                covered
+            } else {
+                Covered::Part
+            };
+            items += 1;
         }
-        let copies = self.in_flight.iter().filter(|(known, _)| *known == id);
+        if items == 0 && id.merged.as_ref().is_some_and(|merged| !merged.is_empty()) {
+            if self.open.contains(id) {
+                known = Covered::All;
+            } else {
+                self.open.push_back(id.clone());
+                self.open.drain(..self.open.len().saturating_sub(MAX_OPEN));
+            }
+        }
+        match known {
+            Covered::Nothing => return Arrival::New,
+            Covered::Part => return Arrival::Overlaps,
+            Covered::All => {}
+        }
+        let copies = self.in_flight.iter().filter(|(known, _)| known == id);
         match copies.filter_map(|(_, ticket)| ticket.upgrade()).next() {
             Some(ticket) => Arrival::InFlight(ticket),
             None => Arrival::Done,
         }
+    }
+
+    /// Adds positions; returns how many of them were there.
+    fn insert(&mut self, item: PositionRange) -> Covered {
+        let key = (item.stream, item.part);
+        if !self.received.contains_key(&key) && self.received.len() >= MAX_STREAMS {
+            self.forget_oldest();
+        }
+        let stream = self.received.entry(key).or_default();
+        stream.last_used = self.classified;
+        let positions = &mut stream.positions;
+        let covered = positions.covers(item.first, item.last);
+        if covered != Covered::All {
+            let before = positions.ranges();
+            positions.insert_range(item.first, item.last);
+            self.ranges = self.ranges + positions.ranges() - before;
+            while self.ranges > MAX_RANGES && positions.close_lowest_gap() {
+                self.ranges -= 1;
+            }
+        }
+        covered
     }
 
     fn forget_oldest(&mut self) {
@@ -104,44 +169,48 @@ impl DedupLog {
         self.in_flight.push_back((id, Arc::downgrade(ticket)));
     }
 
+    /// The stage that took each frame that is not done last, as [`Ticket::stage`] gives it.
+    pub(super) fn open_stages(&self) -> impl Iterator<Item = u16> {
+        let tickets = self
+            .in_flight
+            .iter()
+            .filter_map(|(_, ticket)| ticket.upgrade());
+        tickets.map(|ticket| ticket.stage())
+    }
+
     /// The longest ranges of frames that are done.
     pub(super) fn done(&self) -> Vec<PositionRange> {
-        let mut done = Vec::new();
-        for (&(stream, part), received) in &self.received {
-            let mut open: Vec<u64> = self
-                .in_flight
-                .iter()
-                .filter(|(id, ticket)| {
-                    (id.stream, id.part) == (stream, part) && ticket.strong_count() > 0
-                })
-                .map(|(id, _)| id.position)
-                .collect();
-            open.sort_unstable();
-            let mut add = |first, last| {
-                if first <= last {
-                    done.push(PositionRange {
-                        stream,
-                        part,
-                        first,
-                        last,
-                    });
-                }
-            };
-            for (start, last) in received.positions.iter() {
-                let mut first = start;
-                let within = |position: &&u64| (start..=last).contains(*position);
-                for &position in open.iter().filter(within) {
-                    if position > first {
-                        add(first, position - 1);
-                    }
-                    first = position + 1;
-                }
-                add(first, last);
-            }
-        }
+        let in_flight = self.in_flight.iter();
+        let open = in_flight.filter(|(_, ticket)| ticket.strong_count() > 0);
+        let mut done = self.without(open.map(|(id, _)| id));
         done.sort_by_key(|range| Reverse(range.last - range.first));
         done.truncate(MAX_RANGES_SENT);
         done
+    }
+
+    /// The ranges of the frames received, without those of `open`.
+    pub(super) fn without<'a>(
+        &self,
+        open: impl Iterator<Item = &'a FrameId>,
+    ) -> Vec<PositionRange> {
+        let mut left: HashMap<(u64, u32), PositionSet> = HashMap::new();
+        for item in open.flat_map(FrameId::items) {
+            let key = (item.stream, item.part);
+            if let Some(stream) = self.received.get(&key) {
+                let left = left.entry(key).or_insert_with(|| stream.positions.clone());
+                left.remove_range(item.first, item.last);
+            }
+        }
+        let ranges = self.received.iter().flat_map(|(key, stream)| {
+            let positions = left.get(key).unwrap_or(&stream.positions);
+            positions.iter().map(|(first, last)| PositionRange {
+                stream: key.0,
+                part: key.1,
+                first,
+                last,
+            })
+        });
+        ranges.collect()
     }
 }
 
@@ -152,13 +221,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::origins::Origins;
     use crate::tracker::Tracker;
 
     fn id(position: u64) -> FrameId {
         FrameId {
-            stream: 7,
+            origin: Origin {
+                stream: 7,
+                position,
+            },
             part: 0,
-            position,
+            merged: None,
         }
     }
 
@@ -166,12 +239,12 @@ mod tests {
     fn a_copy_of_a_frame_in_flight_is_done_no_sooner_than_the_first() {
         let mut log = DedupLog::default();
         let tracker = Tracker::new(0, 100, true, 0, Arc::default());
-        assert!(matches!(log.classify(id(1)), Arrival::New));
+        assert!(matches!(log.classify(&id(1)), Arrival::New));
         let first = Ticket::new(tracker.clone(), 1);
         log.track(id(1), &first);
         assert!(log.done().is_empty());
         let second_session = Tracker::new(0, 100, true, 0, Arc::default());
-        let Arrival::InFlight(held) = log.classify(id(1)) else {
+        let Arrival::InFlight(held) = log.classify(&id(1)) else {
             panic!("it is in flight")
         };
         held.follow(Ticket::new(second_session.clone(), 1));
@@ -179,7 +252,7 @@ mod tests {
         assert_eq!(second_session.done(), 0);
         drop(first);
         assert_eq!((tracker.done(), second_session.done()), (1, 1));
-        assert!(matches!(log.classify(id(1)), Arrival::Done));
+        assert!(matches!(log.classify(&id(1)), Arrival::Done));
         assert_eq!(
             log.done(),
             [PositionRange {
@@ -194,12 +267,12 @@ mod tests {
     #[test]
     fn the_parts_of_one_position_are_different_frames() {
         let mut log = DedupLog::default();
-        assert!(matches!(log.classify(id(1)), Arrival::New));
+        assert!(matches!(log.classify(&id(1)), Arrival::New));
         assert!(matches!(
-            log.classify(FrameId { part: 1, ..id(1) }),
+            log.classify(&FrameId { part: 1, ..id(1) }),
             Arrival::New
         ));
-        assert!(matches!(log.classify(id(1)), Arrival::Done));
+        assert!(matches!(log.classify(&id(1)), Arrival::Done));
     }
 
     #[test]
@@ -207,30 +280,70 @@ mod tests {
         let mut log = DedupLog::default();
         let last = 2 * (MAX_RANGES as u64 + 1_000);
         for position in (2..=last).step_by(2) {
-            assert!(matches!(log.classify(id(position)), Arrival::New));
+            assert!(matches!(log.classify(&id(position)), Arrival::New));
         }
         assert_eq!(log.ranges, MAX_RANGES);
         // Every frame received is still known; frames of closed gaps count as received, later ones do not.
         for position in [2, 3, 2_000, last - 2, last] {
             assert!(
-                matches!(log.classify(id(position)), Arrival::Done),
+                matches!(log.classify(&id(position)), Arrival::Done),
                 "{position}"
             );
         }
         for position in [last - 1, last + 2] {
             assert!(
-                matches!(log.classify(id(position)), Arrival::New),
+                matches!(log.classify(&id(position)), Arrival::New),
                 "{position}"
             );
         }
         for stream in 0..2 * MAX_STREAMS as u64 {
-            log.classify(FrameId {
-                stream: 100 + stream,
-                ..id(1)
-            });
+            let mut other = id(1);
+            other.origin.stream = 100 + stream;
+            log.classify(&other);
         }
         let ranges: usize = log.received.values().map(|s| s.positions.ranges()).sum();
         assert_eq!((log.received.len(), log.ranges), (MAX_STREAMS, ranges));
+    }
+
+    fn merged(done: (u64, u64), kept: &[(u64, u64)]) -> FrameId {
+        let run = |&(first, last): &(u64, u64)| OriginRun {
+            stream: 7,
+            first,
+            last,
+        };
+        let done = (done.0 <= done.1).then(|| run(&done));
+        let origins = Origins::from_parts(done, kept.iter().map(run), 0);
+        FrameId::of(&Head::of(&origins, 0, 0))
+    }
+
+    #[test]
+    fn a_merged_frame_is_recognised_by_what_it_completes_and_is_not_its_parents() {
+        let mut log = DedupLog::default();
+        assert!(matches!(log.classify(&id(10)), Arrival::New));
+        for (first, last) in [(1, 10), (11, 20)] {
+            let window = merged((first, last), &[]);
+            assert!(matches!(log.classify(&window), Arrival::New));
+            assert!(matches!(log.classify(&window), Arrival::Done));
+        }
+        assert!(matches!(
+            log.classify(&merged((15, 24), &[])),
+            Arrival::Overlaps
+        ));
+        let nothing = merged((1, 0), &[(20, 30)]);
+        assert!(matches!(log.classify(&nothing), Arrival::New));
+        assert!(matches!(log.classify(&nothing), Arrival::Done));
+        assert!(matches!(
+            log.classify(&merged((1, 0), &[(20, 31)])),
+            Arrival::New
+        ));
+        assert!(matches!(log.classify(&id(11)), Arrival::New));
+        // Windows need one range, however many there were.
+        let parts: Vec<_> = log
+            .done()
+            .iter()
+            .map(|range| (range.part, range.first, range.last))
+            .collect();
+        assert_eq!(parts, [(MERGED, 1, 24), (0, 10, 11)]);
     }
 
     proptest! {
@@ -243,7 +356,7 @@ mod tests {
             let tracker = Tracker::new(0, 1_000, true, 0, Arc::default());
             let mut held = Vec::new();
             for &position in &positions {
-                log.classify(id(position));
+                log.classify(&id(position));
                 let ticket = Ticket::new(tracker.clone(), position);
                 log.track(id(position), &ticket);
                 if open.contains(&position) {

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::commit::SourceStream;
 use crate::encoding::Encoding;
 use crate::frame::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
-use crate::origins::Origin;
+use crate::origins::{Origin, OriginRun, Origins};
 use crate::payload::PayloadError;
 use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
 
@@ -28,6 +28,46 @@ pub(super) struct WireStamp {
 }
 
 wire_meta!(Envelope, "envelope");
+
+/// As [`Envelope`], for a frame that is made from several frames.
+#[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct MergedEnvelope {
+    envelope: Envelope,
+    /// Items that no later frame is made from.
+    done: Vec<WireRun>,
+    /// Items that later frames are made from too.
+    kept: Vec<WireRun>,
+    tag: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct WireRun {
+    stream: u64,
+    first: u64,
+    last: u64,
+}
+
+impl From<OriginRun> for WireRun {
+    fn from(run: OriginRun) -> Self {
+        Self {
+            stream: run.stream,
+            first: run.first,
+            last: run.last,
+        }
+    }
+}
+
+impl From<WireRun> for OriginRun {
+    fn from(run: WireRun) -> Self {
+        Self {
+            stream: run.stream,
+            first: run.first,
+            last: run.last,
+        }
+    }
+}
+
+wire_meta!(MergedEnvelope, "merged envelope");
 
 /// The sender introduces its edge.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
@@ -209,19 +249,40 @@ pub(super) fn encode_frame(
             .collect(),
         payload,
     };
-    let header = Header {
+    let mut header = Header {
         kind: MessageKind::Data,
         route,
         epoch,
         seq,
         ts_ns: head.born_ns,
     };
-    Encoded::with(header, &envelope, frame.body.tensor(), encoding)
+    let tensor = frame.body.tensor();
+    if head.merged.is_none() {
+        return Encoded::with(header, &envelope, tensor, encoding);
+    }
+    header.kind = MessageKind::Merged;
+    let origins = head.origins();
+    let wire = |runs: Vec<OriginRun>| runs.into_iter().map(WireRun::from).collect();
+    let merged = MergedEnvelope {
+        envelope,
+        done: wire(origins.done()),
+        kept: wire(origins.kept()),
+        tag: origins.tag(),
+    };
+    Encoded::with(header, &merged, tensor, encoding)
 }
 
 /// Rebuilds a data frame.
 pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
-    let envelope: Envelope = wire.read()?;
+    let (envelope, origins) = match wire.header.kind {
+        MessageKind::Merged => {
+            let merged: MergedEnvelope = wire.read()?;
+            let runs = |runs: Vec<WireRun>| runs.into_iter().map(OriginRun::from);
+            let origins = Origins::from_parts(runs(merged.done), runs(merged.kept), merged.tag);
+            (merged.envelope, Some(origins))
+        }
+        _ => (wire.read::<Envelope>()?, None),
+    };
     let times = envelope
         .stamps
         .iter()
@@ -239,6 +300,11 @@ pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<Any
         position: envelope.position,
     };
     let mut head = Head::new(origin, envelope.key, wire.header.ts_ns);
+    if let Some(origins) = origins {
+        // The position in the envelope is for versions that show it only.
+        head.origin = origins.newest();
+        head.merged = origins.merged().cloned();
+    }
     head.part = envelope.part;
     head.stamps = envelope
         .stamps
@@ -255,7 +321,7 @@ pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<Any
 }
 
 /// The header of a control message without an encoding and a time. A hello offers an encoding as `seq` and a welcome
-/// accepts one, a heartbeat carries the time as `ts_ns`; versions without these neither set nor read the two fields.
+/// accepts one, a welcome says as `ts_ns` whether merged frames are taken, a heartbeat carries the time there; versions without these neither set nor read the two fields.
 pub(super) fn control_header(kind: MessageKind, route: u32, epoch: u32) -> Header {
     Header {
         kind,
@@ -324,7 +390,33 @@ mod tests {
         payload: Vec<u8>,
     }
 
+    fn runs() -> impl Strategy<Value = Vec<OriginRun>> {
+        let run = |(stream, first, more)| OriginRun {
+            stream,
+            first,
+            last: first + more,
+        };
+        prop::collection::vec((0u64..4, 0..1_000u64, 0..50u64).prop_map(run), 0..20)
+    }
+
     proptest! {
+        #[test]
+        fn a_merged_frame_is_read_back_with_all_its_origins(
+            mut head in heads(),
+            (done, kept, tag) in (runs(), runs(), any::<u64>()),
+        ) {
+            let origins = Origins::from_parts(done, kept, tag);
+            (head.origin, head.merged) = (origins.newest(), origins.merged().cloned());
+            let parcel = Parcel { bytes: vec![1, 2, 3], tensor: Tensor::default() };
+            let frame = AnyFrame::new(head, parcel);
+            let bytes = encode_frame(&frame, 1, 2, 3, Encoding::F32).unwrap().concat(None);
+            let wire = WireFrame::parse(bytes).unwrap();
+            prop_assert_eq!(wire.header.kind, MessageKind::Merged);
+            let read = decode_frame(&wire, PayloadType::of::<Parcel>()).unwrap();
+            prop_assert_eq!(read.head().origins(), origins);
+            prop_assert_eq!((read.head.part, read.head.key), (frame.head.part, frame.head.key));
+        }
+
         #[test]
         fn any_frame_crosses_the_wire_unchanged_in_the_layout_of_bincode(
             head in heads(),

@@ -19,7 +19,7 @@
 //! without an outcome and dials until a successor answers.
 //!
 //! - `sender`, `receiver`: the two actors. `setup`: what both are built from. `messages`: what they exchange.
-//! - `send_window`, `receive_state`: the frames and numbers of each half. `dedup_log`: which source positions a receiver has
+//! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still. `dedup_log`: which source positions a receiver has
 //!   had, for senders that restart.
 //! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `admission`: connections that have not said
 //!   hello, and which of them are accepted. `clock_sync`: the two clocks, compared by heartbeats.
@@ -36,6 +36,7 @@ mod receiver;
 mod send_window;
 mod sender;
 mod setup;
+mod window_watch;
 
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;

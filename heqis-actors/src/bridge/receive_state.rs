@@ -1,6 +1,7 @@
 //! What has arrived on the receiving half of an edge: from which sender, up to which number, and with which outcomes.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welco
 use super::setup::BridgeSetup;
 use crate::options::Delivery;
 use crate::outcome::{DropCause, Ending, FrameOutcome};
-use crate::ticket::Ticket;
+use crate::ticket::{NO_STAGE, Ticket};
 use crate::tracker::Tracker;
 use crate::wire::WireFrame;
 
@@ -86,7 +87,10 @@ impl ReceiveState {
                     hello.first_seq - 1,
                     self.credit() / 4,
                     self.keeps(),
-                    0,
+                    match self.setup.whole {
+                        true => self.setup.window as u64,
+                        false => 0,
+                    },
                     self.setup.bell.clone(),
                 ),
             }
@@ -193,13 +197,12 @@ impl ReceiveState {
         };
         let ticket = Ticket::new(session.tracker.clone(), seq);
         if keeps {
-            let origin = frame.head.origin;
-            let id = FrameId {
-                stream: origin.stream,
-                part: frame.head.part,
-                position: origin.position,
-            };
-            let known = match self.log.classify(id) {
+            let id = FrameId::of(&frame.head);
+            let known = match self.log.classify(&id) {
+                Arrival::Overlaps => {
+                    self.setup.report_overlap(&frame.head);
+                    Arrival::New
+                }
                 Arrival::New if self.setup.committed.holds(&frame.head) => Arrival::Done,
                 known => known,
             };
@@ -295,6 +298,33 @@ impl ReceiveState {
                 outcomes,
             }
         })
+    }
+
+    /// How many frames are without an acknowledgement, and how many have one.
+    pub(super) fn open(&self) -> (u64, u64) {
+        let session = self.session.as_ref().filter(|_| self.keeps());
+        session.map_or((0, 0), |session| {
+            let done = session.tracker.done();
+            (session.received.saturating_sub(done), done)
+        })
+    }
+
+    /// Which stage holds most of the frames without an acknowledgement.
+    pub(super) fn holder(&self) -> String {
+        let window = self.setup.window;
+        let mut stages: BTreeMap<u16, u64> = BTreeMap::new();
+        for stage in self.log.open_stages() {
+            *stages.entry(stage).or_default() += 1;
+        }
+        let most = stages.into_iter().max_by_key(|(_, frames)| *frames);
+        match most {
+            Some((stage, frames)) if stage != NO_STAGE => {
+                let name = self.setup.stages.get(usize::from(stage));
+                let name = name.map_or("", String::as_str);
+                format!("{frames} of {window} held by stage '{name}'")
+            }
+            _ => format!("{} of {window} not done", self.open().0),
+        }
     }
 
     /// Whether every known outcome was reported to the sender.

@@ -12,6 +12,7 @@ use super::messages::{End, Hello, Parting, Refuse, link_clock};
 use super::pending::{PendingHandshakes, bind, is_address_missing};
 use super::receive_state::ReceiveState;
 use super::setup::BridgeSetup;
+use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::clock::{Clock, duration_ns};
 use crate::doorbell::Wake;
@@ -44,6 +45,7 @@ pub(crate) struct BridgeReceiver {
     /// A timer for the next acknowledgement is running.
     ack_timer: bool,
     down_since_ns: Option<i64>,
+    watch: WindowWatch,
 }
 
 struct Link {
@@ -93,15 +95,12 @@ impl BridgeReceiver {
             farewell: Farewell::Pending,
             ack_timer: false,
             down_since_ns: None,
+            watch: WindowWatch::default(),
         }
     }
 
     fn now_ns(&self) -> i64 {
         self.clock.now_ns()
-    }
-
-    fn edge_name(&self) -> String {
-        self.setup.edge.name.to_string()
     }
 
     fn is_closing(&self) -> bool {
@@ -159,7 +158,7 @@ impl BridgeReceiver {
             )));
         };
         match wire.header.kind {
-            MessageKind::Data => self.state.data(wire),
+            MessageKind::Data | MessageKind::Merged => self.state.data(wire),
             MessageKind::End => {
                 let End { last_seq } = wire.read()?;
                 self.state.end(last_seq)
@@ -437,6 +436,9 @@ impl BridgeReceiver {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now_ns = self.now_ns();
+        let holder = || self.state.holder();
+        self.watch
+            .check(&self.setup, self.state.open(), now_ns, holder);
         for id in self.pending.overdue(now_ns) {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
         }
@@ -556,7 +558,7 @@ impl Handler<Build> for BridgeReceiver {
     /// Binds the endpoint, so that a taken port is known before the node reports ready. An address that this machine does
     /// not have yet (a cable that is plugged in later, a network that is not up) is no fault: binding is tried again.
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
-        let edge = self.edge_name();
+        let edge = self.setup.edge.name.to_string();
         Box::pin(
             bind(&self.setup)
                 .into_actor(self)

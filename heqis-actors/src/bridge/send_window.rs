@@ -9,10 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::conn::LinkError;
+use super::dedup_log::FrameId;
 use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
-use crate::frame::AnyFrame;
-use crate::origins::Origin;
+use crate::frame::{AnyFrame, Head};
+use crate::origins::{Merged, Origin};
 use crate::outcome::Ending;
 use crate::outcome::{DropCause, FrameOutcome};
 use crate::report::InDoubt;
@@ -43,9 +44,11 @@ pub(super) struct SendWindow {
     reported: [u64; FrameOutcome::COUNT],
     /// Positions that the receiver is done with since an earlier sender instance.
     done_before: Vec<PositionRange>,
-    /// Origin of the last new frame, and which of the frames of that origin it was.
-    last_origin: Option<Origin>,
+    /// Origins of the last new frame, and which of the frames with those origins it was.
+    last_origin: Option<(Origin, Option<Arc<Merged>>)>,
     part: u32,
+    /// Whether the receiver takes merged frames.
+    takes_merged: bool,
 }
 
 /// What is sent next.
@@ -78,6 +81,7 @@ impl SendWindow {
             done_before: Vec::new(),
             last_origin: None,
             part: 0,
+            takes_merged: true,
         }
     }
 
@@ -88,6 +92,11 @@ impl SendWindow {
         } else {
             self.next_seq
         }
+    }
+
+    /// How many frames are retained without an acknowledgement, and how many have one.
+    pub(super) fn open(&self) -> (u64, u64) {
+        (self.retained.len() as u64, self.done)
     }
 
     /// Number of the next new frame.
@@ -105,8 +114,21 @@ impl SendWindow {
         self.done + 1 == self.next_seq
     }
 
-    /// Handles a welcome: the last number received, and the positions of earlier senders.
-    pub(super) fn welcomed(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
+    /// Handles a welcome: the last number received, the positions of earlier senders, and whether merged frames are taken.
+    pub(super) fn welcomed(
+        &mut self,
+        welcome: &Welcome,
+        takes_merged: bool,
+    ) -> Result<(), LinkError> {
+        self.takes_merged = takes_merged;
+        if !takes_merged
+            && self
+                .retained
+                .iter()
+                .any(|(_, frame)| frame.head.merged.is_some())
+        {
+            return Err(merged_refused());
+        }
         if welcome.received >= self.next_seq {
             return Err(LinkError::Protocol(format!(
                 "the receiver has frame {}, the last one sent is {}",
@@ -236,8 +258,12 @@ impl SendWindow {
                 self.edge.done(FrameOutcome::Delivered, 1);
                 continue;
             }
-            frame.head.part = self.part_of(frame.head.origin);
+            frame.head.part = self.part_of(&frame.head);
             if !self.is_done_before(&frame) {
+                if frame.head.merged.is_some() && !self.takes_merged {
+                    self.requeue(frame);
+                    return Err(merged_refused());
+                }
                 return Ok(Due::New(frame));
             }
             self.edge.done(FrameOutcome::Duplicate, 1);
@@ -245,23 +271,35 @@ impl SendWindow {
         Ok(Due::Nothing)
     }
 
-    /// Which of the frames of its origin a new frame is. The frames that a stage derives from one item are consecutive.
-    fn part_of(&mut self, origin: Origin) -> u32 {
-        self.part = if self.last_origin.replace(origin) == Some(origin) {
-            self.part + 1
-        } else {
-            0
+    /// Which of the frames of its origins a new frame is. The frames that a stage derives from one item are consecutive.
+    fn part_of(&mut self, head: &Head) -> u32 {
+        let origin = (head.origin, head.merged.clone());
+        self.part = match &self.last_origin {
+            Some(last) if *last == origin => self.part + 1,
+            _ => 0,
         };
+        self.last_origin = Some(origin);
         self.part
     }
 
     /// Whether the receiver is done with a new frame, which an earlier sender has sent.
     fn is_done_before(&self, frame: &AnyFrame) -> bool {
-        let (origin, part) = (frame.head.origin, frame.head.part);
-        self.done_before.iter().any(|run| {
-            (run.stream, run.part) == (origin.stream, part)
-                && (run.first..=run.last).contains(&origin.position)
-        })
+        let head = &frame.head;
+        if self.done_before.is_empty() {
+            return false;
+        }
+        let id = FrameId::of(head);
+        let mut items = id.items().peekable();
+        // A frame that completes no item is recognised by the receiver.
+        items.peek().is_some()
+            && items.all(|item| {
+                let within = |run: &PositionRange| {
+                    (run.stream, run.part) == (item.stream, item.part)
+                        && run.first <= item.first
+                        && item.last <= run.last
+                };
+                self.done_before.iter().any(within)
+            })
     }
 
     /// A retained frame was sent again.
@@ -345,6 +383,11 @@ impl SendWindow {
     }
 }
 
+fn merged_refused() -> LinkError {
+    let reason = "its version does not take frames that are made from several frames; update it";
+    LinkError::Refused(reason.into())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -352,12 +395,42 @@ mod tests {
     use crate::frame::Head;
     use crate::metrics::Metrics;
     use crate::options::EdgeOptions;
+    use crate::origins::Origins;
     use crate::report::EdgeSide;
     use crate::ticket::Deliveries;
 
     /// A payload without content.
     #[derive(heqis_derive::Payload)]
     struct Blank;
+
+    #[test]
+    fn a_receiver_that_takes_no_merged_frames_is_not_sent_any() {
+        let metrics = Metrics::new("test");
+        let edge = Edge::new(
+            "a->b",
+            EdgeSide::Sender,
+            EdgeOptions::default(),
+            1,
+            1,
+            &metrics,
+        );
+        let mut window = SendWindow::new(edge.clone(), true, 8);
+        let welcome = Welcome {
+            session: 1,
+            received: 0,
+            limit: 8,
+            done: Vec::new(),
+        };
+        window.welcomed(&welcome, false).unwrap();
+        edge.push(AnyFrame::new(Head::of(&Origins::default(), 0, 0), Blank))
+            .unwrap();
+        assert!(matches!(window.due(0), Err(LinkError::Refused(_))));
+        // The frame is kept for a receiver of a later version.
+        let refused = window.welcomed(&welcome, false);
+        assert!(matches!(refused, Err(LinkError::Refused(_))));
+        window.welcomed(&welcome, true).unwrap();
+        assert!(matches!(window.due(0).unwrap(), Due::Again(1, _)));
+    }
 
     #[test]
     fn frames_in_doubt_when_the_node_leaves_are_not_delivered() {

@@ -9,6 +9,7 @@ use super::link::{Link, UpLink};
 use super::messages::{End, Parting, Refuse, Welcome, encode_frame, link_clock};
 use super::send_window::{Due, SendWindow};
 use super::setup::BridgeSetup;
+use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::clock::{Clock, duration_ns};
 use crate::doorbell::Wake;
@@ -17,7 +18,7 @@ use crate::error::StageError;
 use crate::options::Delivery;
 use crate::outcome::DropCause;
 use crate::outcome::Ending;
-use crate::wire::{MessageKind, WireFrame};
+use crate::wire::{Header, MessageKind, WireFrame};
 use heqis_sp::{Backoff, Connection, SpError, connect};
 
 /// Shortest and longest pause between two attempts to connect.
@@ -49,6 +50,7 @@ pub(crate) struct BridgeSender {
     down_since_ns: Option<i64>,
     /// Why the last attempt to connect failed, and when that was last in the log.
     waits: Option<(String, i64)>,
+    watch: WindowWatch,
 }
 
 /// What this half does.
@@ -67,12 +69,12 @@ enum Phase {
 }
 
 impl BridgeSender {
-    pub(crate) fn new(setup: BridgeSetup, retain: usize) -> Self {
+    pub(crate) fn new(setup: BridgeSetup) -> Self {
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1, setup.instance).ok();
         let keeps = setup.options.delivery == Delivery::AtLeastOnce;
         Self {
             clock: link_clock(&setup.clock),
-            window: SendWindow::new(setup.edge.clone(), keeps, retain),
+            window: SendWindow::new(setup.edge.clone(), keeps, setup.window),
             setup,
             link: Link::Dialing,
             epoch: 0,
@@ -82,6 +84,7 @@ impl BridgeSender {
             peer_left: false,
             down_since_ns: None,
             waits: None,
+            watch: WindowWatch::default(),
         }
     }
 
@@ -204,7 +207,7 @@ impl BridgeSender {
             return Ok(());
         }
         match wire.header.kind {
-            MessageKind::Welcome => self.welcomed(&wire.read()?, wire.header.seq, now_ns),
+            MessageKind::Welcome => self.welcomed(&wire.read()?, &wire.header, now_ns),
             MessageKind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
                 "acknowledges before its welcome".into(),
             )),
@@ -248,6 +251,7 @@ impl BridgeSender {
                 Ok(())
             }
             kind @ (MessageKind::Data
+            | MessageKind::Merged
             | MessageKind::Hello
             | MessageKind::End
             | MessageKind::Leave) => Err(LinkError::Protocol(format!(
@@ -256,12 +260,17 @@ impl BridgeSender {
         }
     }
 
-    fn welcomed(&mut self, welcome: &Welcome, taken: u64, now_ns: i64) -> Result<(), LinkError> {
+    fn welcomed(
+        &mut self,
+        welcome: &Welcome,
+        header: &Header,
+        now_ns: i64,
+    ) -> Result<(), LinkError> {
         if !matches!(self.link, Link::Greeting(_)) {
             return Err(LinkError::Protocol("a second welcome".into()));
         }
-        let encoding = self.agreed(taken)?;
-        self.window.welcomed(welcome)?;
+        let encoding = self.setup.agreed_encoding(header.seq)?;
+        self.window.welcomed(welcome, header.ts_ns & 1 == 1)?;
         if let Link::Greeting(mut conn) = std::mem::replace(&mut self.link, Link::Dialing) {
             conn.encoding = encoding;
             // The receiver answers with its own, so that both can compare their clocks from the start.
@@ -285,22 +294,6 @@ impl BridgeSender {
         self.waits = None;
         self.setup.link_up(self.down_since_ns.take(), now_ns);
         Ok(())
-    }
-
-    /// The encoding that a welcome accepts: the one that was offered, or `f32`.
-    fn agreed(&self, taken: u64) -> Result<Encoding, LinkError> {
-        let offered = self.setup.options.encoding;
-        match Encoding::from_number(taken) {
-            Some(taken) if taken == offered => Ok(offered),
-            Some(Encoding::F32) => {
-                tracing::warn!(edge = %self.setup.edge.name, offered = offered.name(), "the receiver does not accept the encoding, tensors are sent as f32");
-                Ok(Encoding::F32)
-            }
-            _ => Err(LinkError::Protocol(format!(
-                "accepts the encoding number {taken}, {} was offered",
-                offered.name()
-            ))),
-        }
     }
 
     /// Sends what credit, window and socket allow.
@@ -500,6 +493,12 @@ impl BridgeSender {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now_ns = self.now_ns();
+        let open = match self.link.up() {
+            Some(_) => self.window.open(),
+            None => (0, 0),
+        };
+        let holder = || format!("{} not done at {}", open.0, self.setup.peer_name());
+        self.watch.check(&self.setup, open, now_ns, holder);
         match self.link.conn() {
             Some(conn) if conn.is_silent(now_ns) => self.lost(&LinkError::Silent, ctx),
             _ => self.pump(ctx),

@@ -9,7 +9,7 @@ use crate::control::{Control, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use crate::events::Event;
-use crate::frame::PayloadType;
+use crate::frame::{Head, PayloadType};
 use crate::metrics::LinkMetrics;
 use crate::options::{BridgeOptions, LinkPeer};
 use heqis_sp::Inproc;
@@ -37,6 +37,12 @@ pub(crate) struct BridgeSetup {
     /// The other end of the edge according to the topology.
     pub(crate) peer: LinkPeer,
     pub(crate) committed: Committed,
+    /// Most frames without an acknowledgement.
+    pub(crate) window: usize,
+    /// Whether the node recognises repeated frames only by the end of what it has acknowledged: it has no commit log.
+    pub(crate) whole: bool,
+    /// Names of all stages of the graph, by index.
+    pub(crate) stages: Arc<[String]>,
 }
 
 impl BridgeSetup {
@@ -91,9 +97,24 @@ impl BridgeSetup {
         Event::LinkUp { edge }.publish();
     }
 
+    /// Reports a merged frame of which other frames have completed a part.
+    pub(super) fn report_overlap(&self, head: &Head) {
+        self.link.overlaps.inc();
+        let edge = self.edge.name.to_string();
+        self.control
+            .publish_limited("overlap", &self.edge.name, |left_out| {
+                Event::FramesOverlap {
+                    edge,
+                    reason: format!("made from {}", head.origins()),
+                    left_out,
+                }
+            });
+    }
+
     /// Reports that this half has ended.
     pub(super) fn link_ended(&self) {
         self.edge.set_waits(None);
+        self.edge.set_full(None);
         self.link.up.set(0);
         self.link.set_clock(None);
     }

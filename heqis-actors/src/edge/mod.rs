@@ -43,6 +43,8 @@ pub(crate) struct Edge {
     side: EdgeSide,
     /// The node that a half of a bridged edge waits for, and why; `None` while it has a connection.
     waits: Mutex<Option<String>>,
+    /// Why a half of a bridged edge carries nothing further although it has a connection.
+    full: Mutex<Option<String>>,
     /// Frames whose outcome the sending half did not know when it ended.
     in_doubt: Mutex<Option<InDoubt>>,
     /// Whether the edge promises to lose no frame.
@@ -81,6 +83,7 @@ impl Edge {
             wait: metrics.edge_wait(name),
             side,
             waits: Mutex::default(),
+            full: Mutex::default(),
             in_doubt: Mutex::default(),
             lossless: AtomicBool::new(lossless),
         })
@@ -97,6 +100,17 @@ impl Edge {
 
     pub(crate) fn waits(&self) -> Option<String> {
         self.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_full(&self, why: Option<String>) {
+        *self.full.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(crate) fn full(&self) -> Option<String> {
+        self.full
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -317,7 +331,7 @@ impl Edge {
             self.side,
             queued as u64 + self.in_process.load(Ordering::Relaxed),
         );
-        report.waits = self.waits();
+        report.waits = self.waits().or_else(|| self.full());
         report.in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
         report.lossless = self.lossless.load(Ordering::Relaxed);
         report

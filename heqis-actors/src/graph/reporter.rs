@@ -75,9 +75,13 @@ impl Reporter {
             let moved = std::mem::replace(&mut watch.settled, settled) != settled;
             if let Some(reason) = report.waits {
                 let since_ns = *watch.idle_ns.get_or_insert(now_ns);
+                let is_full = edge.full().is_some_and(|full| full == reason);
                 waiting.push(Waiting {
                     subject: format!("edge '{}'", report.edge),
-                    reason: format!("for {reason}"),
+                    reason: match is_full {
+                        true => reason,
+                        false => format!("for {reason}"),
+                    },
                     since_ns,
                 });
             } else if moved || report.in_flight == 0 {

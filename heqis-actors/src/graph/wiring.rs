@@ -66,6 +66,8 @@ pub(super) struct Wiring {
     /// Sources of this node: name, stream, and whether it is the same in each run.
     pub(super) sources: Vec<(String, u64, bool)>,
     pub(super) has_sources: bool,
+    /// Whether a stage of this node is a commit log.
+    has_log: bool,
 }
 
 impl Wiring {
@@ -106,6 +108,16 @@ impl Wiring {
             relays: relays(&graph),
             own: own_stages(&graph),
             sources: Vec::new(),
+            has_log: graph.stages.iter().any(|entry| {
+                let prepared = entry.local.as_ref().map(|(prepared, _)| &prepared.factory);
+                matches!(
+                    prepared,
+                    Some(Factory::Stage {
+                        commit_log: true,
+                        ..
+                    })
+                )
+            }),
             has_sources: graph.stages.iter().any(|entry| {
                 matches!(
                     entry.local,
@@ -235,11 +247,11 @@ impl Wiring {
                     );
                     self.add_outlet(&producer, entry.options, &edge);
                     let retain = entry.options.capacity.max(options.credit);
-                    let setup = self.bridge_setup(&edge, route, payload, options, bell);
+                    let setup = self.bridge_setup(&edge, route, payload, options, retain, bell);
                     self.control.enlist_sender();
                     let addr =
                         BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
-                            BridgeSender::new(setup, retain)
+                            BridgeSender::new(setup)
                         });
                     self.add_started(name, addr);
                     edge
@@ -255,7 +267,8 @@ impl Wiring {
                     let edge =
                         new_edge(EdgeSide::Receiver, window, std::slice::from_ref(&bell), &to);
                     self.add_inlet(&entry.to, &edge);
-                    let setup = self.bridge_setup(&edge, route, payload, options, bell);
+                    let most = entry.options.capacity.max(options.credit);
+                    let setup = self.bridge_setup(&edge, route, payload, options, most, bell);
                     let senders_first = self.has_sources;
                     let addr =
                         BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
@@ -276,6 +289,7 @@ impl Wiring {
         route: u32,
         payload: PayloadType,
         options: BridgeOptions,
+        window: usize,
         bell: Arc<Doorbell>,
     ) -> BridgeSetup {
         self.control.enlist(bell.clone());
@@ -297,6 +311,9 @@ impl Wiring {
             node: self.graph.node.clone(),
             peer: self.graph.peers.get(&route).cloned().unwrap_or_default(),
             committed: self.committed.clone(),
+            window,
+            whole: !self.has_log,
+            stages: self.names.clone(),
         }
     }
 

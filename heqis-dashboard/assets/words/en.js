@@ -107,7 +107,7 @@ export default {
   stageTime: "In the stage, p50 / p99", stageAge: "Age after it, p50 / p99", longest: "Longest", parameters: "Parameters", stages: {},
   causes: { full: "queue full", queue_full: "queue full", link: "link down", expired: "too old", closed: "closed", shutdown: "shutdown" },
   eventNames: {
-    stage_failed: "stage failed", stage_restarted: "stage restarted", stage_ended: "stage ended", link_up: "link up", link_down: "link down", peer_stalled: "peer stalled", peer_rejected: "peer rejected", link_waits: "link waiting", frame_refused: "frame rejected",
+    stage_failed: "stage failed", stage_restarted: "stage restarted", stage_ended: "stage ended", link_up: "link up", link_down: "link down", peer_stalled: "peer stalled", peer_rejected: "peer rejected", link_waits: "link waiting", frame_refused: "frame rejected", window_full: "window full", frames_overlap: "frames overlap",
     budget_overrun: "over budget", ready: "ready", stopping: "stopping", kill: "trading state", alarm_raised: "alarm raised", alarm_cleared: "alarm cleared",
   },
   alarmNames: {

@@ -108,7 +108,7 @@ export default {
   stages: { market: "采集", cleaner: "清洗", indicators: "指标", features: "特征", ring: "缓冲环", engine: "推理", signal: "信号", journal: "日志", feedback: "回传" },
   causes: { full: "队列已满", queue_full: "队列已满", link: "链路中断", expired: "过期", closed: "已关闭", shutdown: "停机" },
   eventNames: {
-    stage_failed: "级失败", stage_restarted: "级已重启", stage_ended: "级结束", link_up: "链路接通", link_down: "链路中断", peer_stalled: "对端停滞", peer_rejected: "拒绝对端", link_waits: "链路等待", frame_refused: "拒收帧",
+    stage_failed: "级失败", stage_restarted: "级已重启", stage_ended: "级结束", link_up: "链路接通", link_down: "链路中断", peer_stalled: "对端停滞", peer_rejected: "拒绝对端", link_waits: "链路等待", frame_refused: "拒收帧", window_full: "窗口已满", frames_overlap: "帧重叠",
     budget_overrun: "超出预算", ready: "就绪", stopping: "停止中", kill: "交易状态", alarm_raised: "告警", alarm_cleared: "告警解除",
   },
   alarmNames: {

@@ -119,6 +119,26 @@ fn converted(event: &GraphEvent) -> (EventKind, Level, String, Option<String>) {
             edge.clone(),
             Some(counted(reason, *left_out)),
         ),
+        GraphEvent::WindowFull {
+            edge,
+            reason,
+            left_out,
+        } => (
+            EventKind::WindowFull,
+            Error,
+            edge.clone(),
+            Some(counted(reason, *left_out)),
+        ),
+        GraphEvent::FramesOverlap {
+            edge,
+            reason,
+            left_out,
+        } => (
+            EventKind::FramesOverlap,
+            Warning,
+            edge.clone(),
+            Some(counted(reason, *left_out)),
+        ),
         GraphEvent::PeerStalled { peer, reason } => (
             EventKind::PeerStalled,
             Error,
