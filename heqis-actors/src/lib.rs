@@ -17,7 +17,8 @@
 //!
 //! For programs that build graphs:
 //! - `graph`: [`GraphBuilder`], running graphs and their reports. `options`: settings of stages, edges and bridges.
-//!   `registry`: stage kinds by name. `report`: what a node reports. [`Tap`]: observes the frames that enter a stage.
+//!   `check`: the rules of a graph, also for topologies. `registry`: stage kinds by name. `report`: what a node reports.
+//!   [`Tap`]: observes the frames that enter a stage.
 //! - [`testing`]: one stage without a graph.
 //!
 //! Internals, from top to bottom; a module uses only those below it:
@@ -32,6 +33,7 @@
 
 mod actor;
 mod bridge;
+mod check;
 mod clock;
 mod codec;
 mod commit;
@@ -80,6 +82,10 @@ pub use heqis_sp as sp;
 pub use {actix_rt, schemars, serde, wincode};
 
 pub use actor::RingBufferConfig;
+pub use check::{
+    BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject, GraphDescription,
+    GraphFault, NodeDescription, StageDescription, nearest_name,
+};
 pub use clock::{Clock, ClockOffset, duration_ns};
 pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use commit::{Committed, SourceStream};
@@ -93,8 +99,7 @@ pub use events::{Event, subscribe};
 pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LivenessProbe, PIPELINE, Reporter, Running,
-    termination_signal,
+    GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, Running, termination_signal,
 };
 pub use heqis_derive::Payload;
 pub use key::{AsKey, Key, partition};
@@ -104,8 +109,8 @@ pub use metrics::{
     Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, Note, StageCounters, Timer,
 };
 pub use options::{
-    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, Policy,
-    RestartOptions, Scheduling, StageOptions,
+    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, PIPELINE, Policy,
+    RestartOptions, Scheduling, StageOptions, limits,
 };
 pub use origins::{Origin, OriginRun, Origins};
 pub use outcome::{DropCause, Ending};

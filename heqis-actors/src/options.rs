@@ -9,6 +9,27 @@ use serde::{Deserialize, Serialize};
 use crate::encoding::Encoding;
 use heqis_sp::Endpoint;
 
+/// Name of the arbiter that stages share by default.
+pub const PIPELINE: &str = "pipeline";
+
+/// Ranges of the settings, the same for graphs built in code and for topologies.
+pub mod limits {
+    use std::ops::RangeInclusive;
+
+    /// Frames that wait on an edge or in a ring buffer.
+    pub const CAPACITY: RangeInclusive<usize> = 1..=16_777_216;
+    /// Copies of a stage.
+    pub const WORKERS: RangeInclusive<usize> = 1..=64;
+    /// Frames of one batch.
+    pub const BATCH: RangeInclusive<usize> = 1..=4096;
+    /// Real-time priority of a thread.
+    pub const PRIORITY: RangeInclusive<u8> = 1..=99;
+    /// Credit of a bridged edge.
+    pub const CREDIT: RangeInclusive<usize> = 1..=65_536;
+    /// Bytes of the largest wire frame of a bridged edge.
+    pub const MAX_FRAME: RangeInclusive<usize> = 1024..=67_108_864;
+}
+
 /// What an edge does with a new frame when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

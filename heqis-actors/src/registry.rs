@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::actor::{
-    RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
+    RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage, contained,
 };
 use crate::contract::PortContract;
 use crate::error::StageError;
 use crate::frame::PayloadType;
+use crate::options::limits;
 use crate::payload::Payload;
 use crate::renamed::former_names;
 use crate::stage::{Source, Stage};
@@ -35,6 +38,8 @@ pub struct StageKind {
     pub output_optional: bool,
     /// For a source: whether two builds from one config give the same items.
     pub replayable: bool,
+    /// Whether what it makes has a codec, so that it may cross to another node and be recorded.
+    pub on_wire: bool,
     /// JSON schema of its parameters.
     pub schema: Value,
     prepare: Arc<Prepare>,
@@ -44,6 +49,9 @@ pub struct StageKind {
 type Identity = dyn Fn(&Path) -> Result<Option<u64>, StageError> + Send + Sync;
 
 type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync;
+
+/// Checks parameters and returns what they say about the ports; relative paths start at the directory.
+type Inspect = dyn Fn(&Path) -> Result<PortContract, Vec<String>> + Send + Sync;
 
 impl std::fmt::Debug for StageKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -56,22 +64,91 @@ impl std::fmt::Debug for StageKind {
 /// Name of the port type that accepts every payload: the ring buffer's.
 pub const ANY: &str = "any";
 
-/// A stage with checked parameters; it can be built any number of times.
+/// A stage with its parameters; it can be built any number of times.
 #[derive(Clone)]
 pub struct Prepared {
+    pub(crate) kind: StageKind,
     pub(crate) factory: Factory,
-    /// Hash of the parameters.
-    pub(crate) fingerprint: u64,
+    /// Hash of the parameters; `None` for typed ones, which have no text that could be hashed.
+    pub(crate) fingerprint: Option<u64>,
     contract: PortContract,
+    /// How typed parameters are checked, which nothing has done yet.
+    inspect: Option<Arc<Inspect>>,
 }
 
 impl Prepared {
-    pub(crate) fn new(factory: Factory, fingerprint: u64, contract: PortContract) -> Self {
+    pub(crate) fn stage<S: Stage>(config: S::Config) -> Self {
+        let config = Arc::new(config);
+        let inspected = config.clone();
+        Self::typed(
+            StageKind::stage::<S>(),
+            Factory::Stage(Arc::new(move |cx| {
+                Ok(Box::new(TypedStage::new(S::build(&config, cx)?)))
+            })),
+            move |base| match S::check(&inspected, base) {
+                faults if faults.is_empty() => Ok(S::contract(&inspected, base)),
+                faults => Err(faults),
+            },
+        )
+    }
+
+    pub(crate) fn source<S: Source>(config: S::Config) -> Self {
+        let config = Arc::new(config);
+        let (identified, inspected) = (config.clone(), config.clone());
+        Self::typed(
+            StageKind::source::<S>(),
+            Factory::Source {
+                build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
+                identity: Arc::new(move |base| contained(|| S::identity(&identified, base))),
+            },
+            move |base| match S::check(&inspected, base) {
+                faults if faults.is_empty() => Ok(PortContract::default()),
+                faults => Err(faults),
+            },
+        )
+    }
+
+    pub(crate) fn ring_buffer(config: RingBufferConfig) -> Self {
+        let inspect = move |_: &Path| match limits::CAPACITY.contains(&config.capacity) {
+            true => Ok(PortContract::default()),
+            false => Err(vec![format!(
+                "capacity must lie between {} and {}, not {}",
+                limits::CAPACITY.start(),
+                limits::CAPACITY.end(),
+                config.capacity
+            )]),
+        };
+        Self::typed(StageKind::ring_buffer(), Factory::Ring(config), inspect)
+    }
+
+    fn typed(
+        kind: StageKind,
+        factory: Factory,
+        inspect: impl Fn(&Path) -> Result<PortContract, Vec<String>> + Send + Sync + 'static,
+    ) -> Self {
         Self {
+            kind,
             factory,
-            fingerprint,
-            contract,
+            fingerprint: None,
+            contract: PortContract::default(),
+            inspect: Some(Arc::new(inspect)),
         }
+    }
+
+    /// Sets what a file says about typed parameters: their hash, and that they are checked.
+    fn checked(mut self, fingerprint: u64, base: &Path) -> Result<Self, Vec<String>> {
+        self.contract = self.inspect(base)?;
+        self.inspect = None;
+        self.fingerprint = Some(fingerprint);
+        Ok(self)
+    }
+
+    /// The contract of the stage's ports; of parameters that were not checked yet, these are checked.
+    pub(crate) fn inspect(&self, base: &Path) -> Result<PortContract, Vec<String>> {
+        let Some(inspect) = &self.inspect else {
+            return Ok(self.contract.clone());
+        };
+        contained(|| Ok(inspect(base))).unwrap_or_else(|panic| Err(vec![panic.to_string()]))
     }
 
     /// The contract of the stage's ports.
@@ -85,28 +162,15 @@ impl Prepared {
 pub(crate) enum Factory {
     Source {
         build: SourceFactory,
-        replayable: bool,
         identity: Arc<Identity>,
-        /// What a recording would write.
-        payload: PayloadType,
     },
-    Stage {
-        build: StageFactory,
-        blocking: bool,
-        commit_log: bool,
-        /// Whether the stage is a commit log that emits the frames it has recorded.
-        relays: bool,
-    },
+    Stage(StageFactory),
     Ring(RingBufferConfig),
 }
 
 impl std::fmt::Debug for Prepared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.factory {
-            Factory::Source { .. } => "Prepared(source)",
-            Factory::Stage { .. } => "Prepared(stage)",
-            Factory::Ring(_) => "Prepared(ring-buffer)",
-        })
+        write!(f, "Prepared({})", self.kind.name)
     }
 }
 
@@ -123,16 +187,11 @@ impl StageKind {
             commit_log: S::COMMIT_LOG,
             output_optional: S::OUTPUT_OPTIONAL,
             replayable: true,
+            on_wire: S::Out::WIRE,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
-                let fingerprint = fingerprint::<S::Config>(&params);
-                let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                let contract = S::contract(&config, base);
-                Ok(Prepared::new(
-                    stage_factory::<S>(config),
-                    fingerprint,
-                    contract,
-                ))
+                let (config, fingerprint) = read(params)?;
+                Prepared::stage::<S>(config).checked(fingerprint, base)
             }),
         }
     }
@@ -149,15 +208,11 @@ impl StageKind {
             commit_log: false,
             output_optional: false,
             replayable: S::REPLAYABLE,
+            on_wire: S::Out::WIRE,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
-                let fingerprint = fingerprint::<S::Config>(&params);
-                let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                Ok(Prepared::new(
-                    source_factory::<S>(config),
-                    fingerprint,
-                    PortContract::default(),
-                ))
+                let (config, fingerprint) = read(params)?;
+                Prepared::source::<S>(config).checked(fingerprint, base)
             }),
         }
     }
@@ -174,21 +229,11 @@ impl StageKind {
             commit_log: false,
             output_optional: false,
             replayable: true,
+            on_wire: true,
             schema: schemars::schema_for!(RingBufferConfig).to_value(),
-            prepare: Arc::new(|params, _| {
-                let fingerprint = fingerprint::<RingBufferConfig>(&params);
-                let config = read::<RingBufferConfig>(params, |config| {
-                    if config.capacity == 0 {
-                        vec!["capacity is 0, it must be at least 1".into()]
-                    } else {
-                        Vec::new()
-                    }
-                })?;
-                Ok(Prepared::new(
-                    Factory::Ring(config),
-                    fingerprint,
-                    PortContract::default(),
-                ))
+            prepare: Arc::new(|params, base| {
+                let (config, fingerprint) = read(params)?;
+                Prepared::ring_buffer(config).checked(fingerprint, base)
             }),
         }
     }
@@ -202,41 +247,15 @@ impl StageKind {
     }
 }
 
-fn read<C: serde::de::DeserializeOwned>(
-    params: Value,
-    check: impl FnOnce(&C) -> Vec<String>,
-) -> Result<C, Vec<String>> {
+/// Reads parameters, and hashes them as they are written.
+fn read<C: DeserializeOwned + JsonSchema>(params: Value) -> Result<(C, u64), Vec<String>> {
+    let fingerprint = fingerprint::<C>(&params);
     let config = serde_json::from_value(params).map_err(|error| vec![error.to_string()])?;
-    let faults = check(&config);
-    if faults.is_empty() {
-        Ok(config)
-    } else {
-        Err(faults)
-    }
-}
-
-pub(crate) fn stage_factory<S: Stage>(config: S::Config) -> Factory {
-    Factory::Stage {
-        build: Arc::new(move |cx| Ok(Box::new(TypedStage::new(S::build(&config, cx)?)))),
-        blocking: S::BLOCKING,
-        commit_log: S::COMMIT_LOG,
-        relays: S::COMMIT_LOG && S::In::NAME == S::Out::NAME,
-    }
-}
-
-pub(crate) fn source_factory<S: Source>(config: S::Config) -> Factory {
-    let config = Arc::new(config);
-    let same = config.clone();
-    Factory::Source {
-        build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
-        replayable: S::REPLAYABLE,
-        identity: Arc::new(move |base| S::identity(&same, base)),
-        payload: PayloadType::declared::<S::Out>(),
-    }
+    Ok((config, fingerprint))
 }
 
 /// A renamed parameter keeps its former name here, so that what was saved under the hash is still recognised.
-fn fingerprint<C: schemars::JsonSchema>(params: &Value) -> u64 {
+fn fingerprint<C: JsonSchema>(params: &Value) -> u64 {
     let schema = schemars::schema_for!(C).to_value();
     let params = former_names(params.clone(), &schema);
     fnv1a(params.to_string().as_bytes())

@@ -167,7 +167,7 @@ impl<S: Source> AnySource for TypedSource<S> {
 }
 
 /// Runs code of a stage; a panic becomes an error, so that it does not end the thread.
-fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+pub(crate) fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
     // The stage is rebuilt after a panic, so that its possibly inconsistent state is never used again.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let reason = panic

@@ -15,7 +15,7 @@ mod ring;
 mod source;
 mod stage;
 
-pub(crate) use erased::{TypedSource, TypedStage};
+pub(crate) use erased::{TypedSource, TypedStage, contained};
 pub(crate) use inlet::Inlet;
 pub(crate) use messages::{Begin, Build, Restore, TakeSnapshot};
 pub(crate) use outlet::Outlet;

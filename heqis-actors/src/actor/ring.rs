@@ -19,7 +19,7 @@ use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
 use crate::error::StageError;
 use crate::frame::AnyFrame;
-use crate::options::Policy;
+use crate::options::{Policy, limits};
 use crate::outcome::Ending;
 use crate::outcome::FrameOutcome;
 use crate::snapshot::ActorState;
@@ -36,7 +36,7 @@ const TURN: usize = 256;
 #[serde(deny_unknown_fields)]
 pub struct RingBufferConfig {
     /// Most frames that the buffer holds.
-    #[schemars(range(min = 1, max = 16_777_216))]
+    #[schemars(range(min = *limits::CAPACITY.start(), max = *limits::CAPACITY.end()))]
     pub capacity: usize,
     /// What happens when it is full.
     #[serde(default)]

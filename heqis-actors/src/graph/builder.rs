@@ -1,6 +1,7 @@
 //! Collects the stages and edges of a graph.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +9,13 @@ use super::handle::GraphHandle;
 use crate::actor::RingBufferConfig;
 use crate::clock::Clock;
 use crate::context::RunIdentity;
-use crate::contract::PortContract;
 use crate::control::Control;
 use crate::frame::PayloadType;
 use crate::metrics::Metrics;
 use crate::options::LinkPeer;
-use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
+use crate::options::{BridgeOptions, EdgeOptions, Scheduling, StageOptions};
 use crate::recording::RecordingOptions;
-use crate::registry::{Factory, Prepared, source_factory, stage_factory};
+use crate::registry::{Prepared, fnv1a};
 use crate::snapshot::StateOptions;
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
@@ -99,6 +99,8 @@ pub struct GraphBuilder {
     pub(super) peers: HashMap<u32, LinkPeer>,
     pub(super) state: Option<StateOptions>,
     pub(super) recordings: HashMap<String, RecordingOptions>,
+    /// Identities of the sources' items, as the program states them.
+    pub(super) streams: HashMap<String, u64>,
     pub(super) identity: RunIdentity,
     pub(super) scheduling: Scheduling,
     pub(super) control: Control,
@@ -109,6 +111,23 @@ pub(super) struct StageEntry {
     pub(super) name: String,
     /// Absent for a stage that another node runs.
     pub(super) local: Option<(Prepared, StageOptions)>,
+}
+
+impl StageEntry {
+    pub(super) fn is_source(&self) -> bool {
+        (self.local.as_ref()).is_some_and(|(prepared, _)| prepared.kind.input.is_none())
+    }
+
+    pub(super) fn is_log(&self) -> bool {
+        (self.local.as_ref()).is_some_and(|(prepared, _)| prepared.kind.commit_log)
+    }
+
+    /// Whether it is a commit log that emits the frames it has recorded.
+    pub(super) fn relays(&self) -> bool {
+        (self.local.as_ref()).is_some_and(|(prepared, _)| {
+            prepared.kind.commit_log && prepared.kind.input == prepared.kind.output
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -144,6 +163,7 @@ impl GraphBuilder {
             peers: HashMap::new(),
             state: None,
             recordings: HashMap::new(),
+            streams: HashMap::new(),
             identity: RunIdentity::default(),
             scheduling: Scheduling::default(),
             control: Control::new(),
@@ -201,31 +221,19 @@ impl GraphBuilder {
     /// Adds a source.
     #[must_use]
     pub fn source<S: Source>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
-        self.prepared(
-            name,
-            Prepared::new(source_factory::<S>(config), 0, PortContract::default()),
-            options,
-        )
+        self.prepared(name, Prepared::source::<S>(config), options)
     }
 
     /// Adds a stage.
     #[must_use]
     pub fn stage<S: Stage>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
-        self.prepared(
-            name,
-            Prepared::new(stage_factory::<S>(config), 0, PortContract::default()),
-            options,
-        )
+        self.prepared(name, Prepared::stage::<S>(config), options)
     }
 
     /// Adds a ring buffer.
     #[must_use]
     pub fn ring_buffer(self, name: &str, config: RingBufferConfig, options: StageOptions) -> Self {
-        self.prepared(
-            name,
-            Prepared::new(Factory::Ring(config), 0, PortContract::default()),
-            options,
-        )
+        self.prepared(name, Prepared::ring_buffer(config), options)
     }
 
     /// Adds a stage whose parameters a [`StageKind`](crate::StageKind) has read.
@@ -267,8 +275,7 @@ impl GraphBuilder {
         options: EdgeOptions,
         bridge: BridgeOptions,
     ) -> Self {
-        let span = Span::Out(route, payload, credited(bridge, options));
-        self.with_edge(ends, options, span)
+        self.with_edge(ends, options, Span::Out(route, payload, bridge))
     }
 
     /// Adds the receiving half of an edge from another node.
@@ -281,8 +288,7 @@ impl GraphBuilder {
         options: EdgeOptions,
         bridge: BridgeOptions,
     ) -> Self {
-        let span = Span::In(route, payload, credited(bridge, options));
-        self.with_edge(ends, options, span)
+        self.with_edge(ends, options, Span::In(route, payload, bridge))
     }
 
     /// Saves the state of the stages, so that the node continues with the same bits after a restart.
@@ -296,6 +302,16 @@ impl GraphBuilder {
     #[must_use]
     pub fn record(mut self, name: &str, options: RecordingOptions) -> Self {
         self.recordings.insert(name.to_owned(), options);
+        self
+    }
+
+    /// States the identity of what the source `name` reads, such as the name and date of a feed: two runs with the same `id`
+    /// give the same items. A replayable source whose kind derives no identity ([`Source::identity`]) needs it to be resumed
+    /// after a restart; without it each process has a stream of its own.
+    #[must_use]
+    pub fn stream(mut self, name: &str, id: impl Display) -> Self {
+        self.streams
+            .insert(name.to_owned(), fnv1a(id.to_string().as_bytes()));
         self
     }
 
@@ -340,18 +356,5 @@ impl GraphBuilder {
             max_age,
         ));
         self
-    }
-}
-
-/// Limits the credit of a policy that keeps only the newest frames, so that no older ones wait at the receiver.
-fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
-    let most = match options.policy {
-        Policy::Latest => 1,
-        Policy::Conflate => options.capacity,
-        Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
-    };
-    BridgeOptions {
-        credit: bridge.credit.clamp(1, most.max(1)),
-        ..bridge
     }
 }

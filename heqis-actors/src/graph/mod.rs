@@ -4,13 +4,14 @@
 //! GraphBuilder ▸ Wiring (actors, edges, doorbells) ▸ Running ▸ NodeReport
 //! ```
 //!
-//! - `builder`: [`GraphBuilder`] collects stages and edges. `start`: validates them and starts the graph.
+//! - `builder`: [`GraphBuilder`] collects stages and edges. `check`: describes them for the check. `start`: starts the graph.
 //! - `wiring`, `stages`: turn them into actors on arbiters and build every stage; only then frames flow. The only place
 //!   where actors, edges and doorbells are connected. `thread`: name, cores and priority of an arbiter's thread.
 //! - `running`: [`Running`] waits for the end. `handle`: stops. `reporter`: reports. `liveness`: finds hanging threads.
 //! - `saving`: saves and restores the state of the stages.
 
 mod builder;
+mod check;
 mod handle;
 mod liveness;
 mod reporter;
@@ -32,17 +33,15 @@ pub use liveness::LivenessProbe;
 pub use reporter::Reporter;
 pub use running::Running;
 
+use crate::check::GraphFault;
 use crate::error::StageError;
-
-/// Name of the arbiter that stages share by default.
-pub const PIPELINE: &str = "pipeline";
 
 /// Why a graph could not be started.
 #[derive(Debug, Error)]
 pub enum GraphError {
-    /// Names or edges of the graph are invalid.
-    #[error("graph: {0}")]
-    Wiring(String),
+    /// The graph breaks rules; all of its faults are listed, and nothing was started.
+    #[error("{}", .0.iter().map(GraphFault::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<GraphFault>),
     /// Stages or listeners could not be built; every failure is listed.
     #[error("{}", .0.iter().map(|(stage, error)| format!("stage '{stage}': {error}")).collect::<Vec<_>>().join("; "))]
     Build(Vec<(String, StageError)>),

@@ -23,7 +23,7 @@ pub(super) struct EdgeWatch {
 
 /// Reports on a running graph. Cheap to clone.
 ///
-/// ```
+/// ```no_run
 /// use heqis_actors::{GraphBuilder, GraphError};
 ///
 /// let reporter = actix::System::new().block_on(async {

@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::builder::{GraphBuilder, Span, StageEntry};
+use super::builder::{GraphBuilder, Span};
 use crate::actor::{Build, Restore, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
 use crate::outcome::DropCause;
-use crate::registry::{Factory, Prepared};
 use crate::report::EdgeSide;
 use crate::snapshot::ActorState;
 use crate::snapshot::{SavedState, StateOptions};
@@ -28,18 +27,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The stages of a node whose state follows from its own sources alone.
 pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
-    let is_source = |name: &&StageEntry| {
-        matches!(
-            &name.local,
-            Some((
-                Prepared {
-                    factory: Factory::Source { .. },
-                    ..
-                },
-                _
-            ))
-        )
-    };
     let reached = |mut from: BTreeSet<String>| {
         loop {
             let further: Vec<String> = graph
@@ -55,7 +42,7 @@ pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
             from.extend(further);
         }
     };
-    let sources = graph.stages.iter().filter(is_source);
+    let sources = graph.stages.iter().filter(|entry| entry.is_source());
     let own = reached(sources.map(|entry| entry.name.clone()).collect());
     let fed_from_elsewhere = graph
         .edges

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 
+use super::GraphError;
 use super::wiring::Wiring;
-use super::{GraphError, PIPELINE};
 use crate::actor::{
     Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup,
 };
@@ -18,7 +18,7 @@ use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
 use crate::error::StageError;
-use crate::options::{EdgeOptions, StageOptions};
+use crate::options::{EdgeOptions, PIPELINE, StageOptions};
 use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::report::EdgeSide;
@@ -124,17 +124,18 @@ impl Wiring {
         let control = self.control.clone();
         let stats = stats.clone();
         match &prepared.factory {
-            Factory::Source {
-                build,
-                replayable,
-                identity,
-                ..
-            } => {
+            Factory::Source { build, .. } => {
+                let identity = self
+                    .graph
+                    .identity_of(name, prepared)
+                    .map_err(|error| GraphError::Build(vec![(name.to_owned(), error)]))?;
+                let replayable = prepared.kind.replayable && identity.is_some();
+                if let Some(warning) = self.graph.without_identity(name, prepared, identity) {
+                    tracing::warn!("{warning}");
+                }
                 // Not the graph's name: the same source in another topology replays the same stream.
                 let mut seed = format!("{name}\0").into_bytes();
-                let made_of = identity(&self.graph.base)
-                    .map_err(|error| GraphError::Build(vec![(name.to_owned(), error)]))?;
-                seed.extend(made_of.unwrap_or(prepared.fingerprint).to_le_bytes());
+                seed.extend(identity.unwrap_or_default().to_le_bytes());
                 if !replayable {
                     seed.extend(self.instance(u32::from(index)).to_le_bytes());
                 }
@@ -149,14 +150,14 @@ impl Wiring {
                     None => None,
                 };
                 let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
-                let again = *replayable || recording.is_some();
+                let again = replayable || recording.is_some();
                 if !again {
                     self.control.set_live_source();
                 }
                 self.committed.name_stream(SourceStream {
                     source: name.to_owned(),
                     stream,
-                    replayable: *replayable,
+                    replayable,
                 });
                 self.sources.push((name.to_owned(), stream, again));
                 let setup = SourceSetup {
@@ -172,7 +173,7 @@ impl Wiring {
                 let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
                 self.add_stateful(name, addr).is_source = true;
             }
-            Factory::Stage { build, .. } => {
+            Factory::Stage(build) => {
                 let (factory, options) = (build.clone(), options.clone());
                 let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
                 let setup = StageSetup {
@@ -184,7 +185,7 @@ impl Wiring {
                     emitter,
                     options,
                     worker: u32::try_from(worker).unwrap_or(u32::MAX),
-                    fingerprint: prepared.fingerprint,
+                    fingerprint: prepared.fingerprint.unwrap_or_default(),
                     may_wait,
                     progress: control.progress(arbiter_name),
                     control,
@@ -235,9 +236,9 @@ fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker
     if options.workers > 1 {
         return format!("{stage}-{worker}");
     }
-    match (&options.arbiter, &prepared.factory) {
-        (Some(name), _) => name.clone(),
-        (None, Factory::Stage { blocking: true, .. }) => stage.to_owned(),
-        (None, _) => PIPELINE.to_owned(),
+    match &options.arbiter {
+        Some(name) => name.clone(),
+        None if prepared.kind.blocking => stage.to_owned(),
+        None => PIPELINE.to_owned(),
     }
 }

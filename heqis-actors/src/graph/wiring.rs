@@ -8,12 +8,12 @@ use std::sync::Arc;
 use actix::prelude::*;
 use actix_rt::{Arbiter, ArbiterHandle};
 
-use super::builder::{GraphBuilder, Span};
+use super::GraphError;
+use super::builder::{GraphBuilder, Span, StageEntry};
 use super::reporter::{Reporter, Watched};
 use super::running::{Running, stop_arbiters};
 use super::saving::{Saving, StatefulActor, own_stages};
 use super::thread::ThreadConfig;
-use super::{GraphError, PIPELINE};
 use crate::actor::{Begin, Build, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
 use crate::clock::Clock;
@@ -25,8 +25,8 @@ use crate::error::StageError;
 use crate::events::Event;
 use crate::frame::PayloadType;
 use crate::metrics::Metrics;
-use crate::options::{BridgeOptions, Delivery, EdgeOptions, Policy, Scheduling};
-use crate::registry::{Factory, Prepared, fnv1a};
+use crate::options::{BridgeOptions, Delivery, EdgeOptions, PIPELINE, Policy, Scheduling};
+use crate::registry::fnv1a;
 use crate::report::EdgeSide;
 use crate::stats::StageStats;
 
@@ -108,28 +108,8 @@ impl Wiring {
             relays: relays(&graph),
             own: own_stages(&graph),
             sources: Vec::new(),
-            has_log: graph.stages.iter().any(|entry| {
-                let prepared = entry.local.as_ref().map(|(prepared, _)| &prepared.factory);
-                matches!(
-                    prepared,
-                    Some(Factory::Stage {
-                        commit_log: true,
-                        ..
-                    })
-                )
-            }),
-            has_sources: graph.stages.iter().any(|entry| {
-                matches!(
-                    entry.local,
-                    Some((
-                        Prepared {
-                            factory: Factory::Source { .. },
-                            ..
-                        },
-                        _
-                    ))
-                )
-            }),
+            has_log: graph.stages.iter().any(StageEntry::is_log),
+            has_sources: graph.stages.iter().any(StageEntry::is_source),
             graph,
         }
     }
@@ -238,6 +218,7 @@ impl Wiring {
                     edge
                 }
                 Span::Out(route, payload, options) => {
+                    let options = credited(options, entry.options);
                     let bell = Arc::<Doorbell>::default();
                     let edge = new_edge(
                         EdgeSide::Sender,
@@ -257,6 +238,7 @@ impl Wiring {
                     edge
                 }
                 Span::In(route, payload, options) => {
+                    let options = credited(options, entry.options);
                     let bell = Arc::<Doorbell>::default();
                     // The credit is the window: the receiving queue never holds more, and never drops for room.
                     let window = EdgeOptions {
@@ -427,19 +409,8 @@ impl Wiring {
 /// The commit log of the node by the stages that feed it, where the log emits what it has recorded.
 fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
     let is_log = |name: &str| {
-        graph.stages.iter().any(|entry| {
-            let log = matches!(
-                &entry.local,
-                Some((
-                    Prepared {
-                        factory: Factory::Stage { relays: true, .. },
-                        ..
-                    },
-                    _
-                ))
-            );
-            log && entry.name == name
-        })
+        let mut logs = graph.stages.iter().filter(|entry| entry.relays());
+        logs.any(|entry| entry.name == name)
     };
     graph
         .edges
@@ -458,4 +429,17 @@ fn new_arbiter() -> io::Result<Arbiter> {
             .event_interval(1)
             .build()
     })
+}
+
+/// Limits the credit of a policy that keeps only the newest frames, so that no older ones wait at the receiver.
+fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
+    let most = match options.policy {
+        Policy::Latest => 1,
+        Policy::Conflate => options.capacity,
+        Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
+    };
+    BridgeOptions {
+        credit: bridge.credit.min(most),
+        ..bridge
+    }
 }

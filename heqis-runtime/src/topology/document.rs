@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use heqis_actors::{Delivery, Encoding, Exhausted, Policy, Scheduling};
+use heqis_actors::{Delivery, Encoding, Exhausted, Policy, Scheduling, limits};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ pub struct Defaults {
 pub struct EdgeDefaults {
     /// Most frames on the edge. Default: 1024.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 16_777_216))]
+    #[schemars(range(min = *limits::CAPACITY.start(), max = *limits::CAPACITY.end()))]
     pub capacity: Option<usize>,
     /// What a full edge does with a new frame. Default: "block".
     #[serde(default)]
@@ -224,11 +224,11 @@ pub struct StageSpec {
     pub cores: Vec<usize>,
     /// Real-time priority (SCHED_FIFO) of its thread; stages that share an arbiter share the highest. Default: none.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 99))]
+    #[schemars(range(min = *limits::PRIORITY.start(), max = *limits::PRIORITY.end()))]
     pub priority: Option<u8>,
     /// Copies of the stage; frames of one key go to one copy. Default: 1.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(range(min = *limits::WORKERS.start(), max = *limits::WORKERS.end()))]
     pub workers: Option<usize>,
     /// Micro-batching. Default: one frame at a time.
     #[serde(default)]
@@ -243,7 +243,7 @@ pub struct StageSpec {
 #[serde(deny_unknown_fields)]
 pub struct BatchSpec {
     /// Most frames of one batch.
-    #[schemars(range(min = 1, max = 4096))]
+    #[schemars(range(min = *limits::BATCH.start(), max = *limits::BATCH.end()))]
     pub max: usize,
     /// How long the first frame waits for more. Default: "0s", take what is waiting.
     #[serde(default)]
@@ -295,7 +295,7 @@ pub struct EdgeSpec {
     pub policy: Option<Policy>,
     /// Most frames on the edge.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 16_777_216))]
+    #[schemars(range(min = *limits::CAPACITY.start(), max = *limits::CAPACITY.end()))]
     pub capacity: Option<usize>,
     /// Frames older than this, counted from birth, are dropped.
     #[serde(default)]
@@ -338,14 +338,14 @@ pub struct TransportSpec {
     pub path: Option<PathBuf>,
     /// Most frames that the receiving stage has not yet taken: the window by which back-pressure crosses. Default: 64.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 65536))]
+    #[schemars(range(min = *limits::CREDIT.start(), max = *limits::CREDIT.end()))]
     pub credit: Option<usize>,
     /// Element type of tensors on the wire; a receiver that does not know it gets "f32". Default: "f32".
     #[serde(default)]
     pub encoding: Encoding,
     /// Largest wire frame in bytes; a longer one ends the connection. Default: 1048576.
     #[serde(default)]
-    #[schemars(range(min = 1024, max = 67_108_864))]
+    #[schemars(range(min = *limits::MAX_FRAME.start(), max = *limits::MAX_FRAME.end()))]
     pub max_frame: Option<usize>,
 }
 

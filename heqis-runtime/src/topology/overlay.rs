@@ -3,7 +3,8 @@
 //! Later wins: the file, the profile, `HEQIS_SET`, `--set` from left to right. None of them adds a node, stage or
 //! edge, so that a misspelt name is a fault and not a silent addition.
 
-use super::fault::{Code, Fault, nearest};
+use super::fault::{Code, Fault};
+use heqis_actors::nearest_name;
 use super::place::{Place, Sources};
 use super::renamed::Renamer;
 use super::tree::{Entry, Tree, Value};
@@ -205,7 +206,7 @@ fn nothing_there(what: &str, name: &str, place: Place, known: &[String]) -> Faul
         place,
         format!("the file has no {what} `{name}` to change"),
     );
-    fault.help = nearest(name, known.iter().map(String::as_str));
+    fault.help = nearest_name(name, known.iter().map(String::as_str));
     fault
 }
 

@@ -7,23 +7,22 @@ use std::time::Duration;
 
 use heqis_actors::renamed::former_names;
 use heqis_actors::{
-    BatchOptions, BridgeOptions, ContentHash, EdgeOptions, PayloadType, Prepared, RecordingOptions,
-    RestartOptions, RunIdentity, Scheduling, StageKind, StageOptions, StateOptions,
+    BridgeOptions, ContentHash, EdgeOptions, PayloadType, Prepared, RecordingOptions, RunIdentity,
+    Scheduling, StageKind, StageOptions, StateOptions,
 };
 
 use super::board::Board;
-use super::check::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Resolved, address, endpoint, terms};
+use super::check::{
+    DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, DEFAULT_SAVE, Resolved, address, endpoint, stage_options,
+};
 use super::document::{
-    BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec, WatchSpec,
+    DashboardSpec, EdgeSpec, WatchSpec,
 };
 use super::fault::Faults;
 use crate::watch::{RecoverySpec, StallSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
-
-/// Time between two snapshots of a node's state when the file does not say.
-const DEFAULT_SAVE: Duration = Duration::from_secs(30);
 
 /// What a recording keeps beyond what a restart needs when the file does not say.
 const DEFAULT_KEEP_MIB: u64 = 256;
@@ -233,7 +232,8 @@ impl Plan {
                     .collect(),
             })
         });
-        let outputs = resolved.outputs();
+        let graph = resolved.describe(&prepared);
+        let outputs = graph.outputs();
         let stages = topology.stages.iter().zip(&prepared).enumerate().map(
             |(index, (declared, prepared))| {
                 let spec = declared.spec.as_ref()?;
@@ -264,8 +264,8 @@ impl Plan {
                     to_node,
                     payload: resolved.registry.payload(outputs[link.from]?)?,
                     options: bridge_options(resolved, spec, &options, to_node, &base)?,
-                    makes: terms::made(resolved, &prepared, link.from),
-                    takes: terms::taken(resolved, &prepared, link.to),
+                    makes: graph.provided(link.from),
+                    takes: graph.required(link.to),
                 }),
                 None => None,
             };
@@ -333,46 +333,6 @@ fn watch_of(resolved: &Resolved<'_>, node: &str, peer: &str, spec: &WatchSpec) -
             max: spec.max.unwrap_or(max),
             window: spec.window.map_or(window, |time| time.0),
         }),
-    }
-}
-
-fn stage_options(spec: &StageSpec) -> StageOptions {
-    StageOptions {
-        arbiter: spec.arbiter.clone(),
-        cores: spec.cores.clone(),
-        priority: spec.priority,
-        workers: spec.workers.unwrap_or(1),
-        batch: spec.batch.as_ref().map(batch_options).unwrap_or_default(),
-        restart: spec
-            .restart
-            .as_ref()
-            .map(restart_options)
-            .unwrap_or_default(),
-    }
-}
-
-fn batch_options(spec: &BatchSpec) -> BatchOptions {
-    BatchOptions {
-        max: spec.max,
-        max_delay: spec.max_delay.map_or(Duration::ZERO, |time| time.0),
-    }
-}
-
-fn restart_options(spec: &RestartSpec) -> RestartOptions {
-    let defaults = RestartOptions::default();
-    RestartOptions {
-        max: match spec.policy {
-            RestartPolicy::OnFailure => spec.max.unwrap_or(defaults.max),
-            RestartPolicy::Never => 0,
-        },
-        window: spec.window.map_or(defaults.window, |time| time.0),
-        backoff_min: spec
-            .backoff
-            .map_or(defaults.backoff_min, |[least, _]| least.0),
-        backoff_max: spec
-            .backoff
-            .map_or(defaults.backoff_max, |[_, most]| most.0),
-        then: spec.then.unwrap_or(defaults.then),
     }
 }
 

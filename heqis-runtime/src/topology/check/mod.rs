@@ -1,27 +1,24 @@
-//! The rules that a schema cannot state, one pass per subject.
+//! The rules that a schema cannot state, one pass per subject. Those of every graph, in a file or in code, are a matter of
+//! `heqis_actors`; `graph` gives their faults the places in the file.
 //!
 //! A pass looks only at what could be read and skips what an earlier pass has already reported, so that one slip
 //! gives one fault.
 
 mod files;
-mod flow;
-mod frames;
+mod graph;
 mod names;
 mod params;
-mod recordings;
 mod resources;
-mod state;
-pub(super) mod terms;
 mod transport;
-mod ways;
 
+pub(crate) use graph::{DEFAULT_SAVE, stage_options};
 pub(crate) use resources::DEFAULT_CREDIT;
 pub(crate) use transport::{address, endpoint};
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use heqis_actors::{ANY, EdgeOptions, Policy, Prepared, Registry, StageKind};
+use heqis_actors::{EdgeOptions, Policy, Prepared, Registry, StageKind};
 
 use super::document::{EdgeSpec, StageSpec};
 use super::fault::Fault;
@@ -89,35 +86,6 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    /// Payload type that leaves each stage; that of a ring buffer is whatever feeds it. `None` for sinks and where
-    /// the file is too faulty to know.
-    pub(crate) fn outputs(&self) -> Vec<Option<&'static str>> {
-        let mut outputs: Vec<_> = self
-            .kinds
-            .iter()
-            .map(|kind| kind.and_then(|kind| kind.output))
-            .collect();
-        // A chain of ring buffers settles in as many rounds as it is long; without progress it never will.
-        loop {
-            let mut progress = false;
-            for link in &self.edges {
-                if outputs[link.to] == Some(ANY)
-                    && let Some(fed) = outputs[link.from].filter(|&fed| fed != ANY)
-                {
-                    outputs[link.to] = Some(fed);
-                    progress = true;
-                }
-            }
-            if !progress {
-                break;
-            }
-        }
-        outputs
-            .into_iter()
-            .map(|output| output.filter(|&name| name != ANY))
-            .collect()
-    }
-
     pub(crate) fn edge(&self, link: ResolvedEdge) -> &'a Spanned<EdgeSpec> {
         &self.topology.edges[link.edge]
     }
@@ -170,15 +138,11 @@ pub(crate) fn run(
     faults: &mut Vec<Fault>,
 ) -> Vec<Option<Prepared>> {
     names::check(resolved, faults);
-    flow::check(resolved, faults);
-    ways::check(resolved, faults);
     transport::check(resolved, base, faults);
-    resources::check(resolved, faults);
     let prepared = params::check(resolved, base, only, faults);
-    recordings::check(resolved, faults);
-    state::check(resolved, faults);
-    terms::check(resolved, &prepared, faults);
-    frames::check(resolved, &prepared, faults);
+    let described = resolved.describe(&prepared);
+    graph::check(resolved, &described, faults);
+    resources::check(resolved, &described, faults);
     files::check(resolved, base, only, faults);
     prepared
 }

@@ -1,25 +1,11 @@
-//! Names: well formed, and naming something that exists.
+//! Names of nodes and kinds: naming something that exists and is used.
 
 use super::{Resolved, ResolvedEdge};
 use crate::topology::fault::{Code, Fault};
-use crate::topology::place::Place;
 
 pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    unused_nodes(resolved, faults);
     let topology = resolved.topology;
-    if let Some(header) = &topology.header {
-        let place = topology
-            .root
-            .find(&["topology", "name"])
-            .unwrap_or(Place::START);
-        well_formed("topology", &header.name, place, faults);
-    }
-    for node in &topology.nodes {
-        well_formed("node", &node.name, node.place, faults);
-    }
-    for stage in &topology.stages {
-        well_formed("stage", &stage.name, stage.place, faults);
-    }
-
     let nodes: Vec<&str> = topology
         .nodes
         .iter()
@@ -46,9 +32,6 @@ pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     let kinds: Vec<&str> = resolved.registry.kinds().map(|kind| kind.name).collect();
     for (index, stage) in topology.stages.iter().enumerate() {
         let Some(spec) = &stage.spec else { continue };
-        if let Some(arbiter) = &spec.arbiter {
-            well_formed("arbiter", arbiter, stage.at(&["arbiter"]), faults);
-        }
         if resolved.stage_nodes[index].is_none() {
             let message = format!(
                 "stage `{}` is placed on the unknown node `{}`",
@@ -64,31 +47,6 @@ pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
             );
             let fault = Fault::new(Code::UnknownKind, stage.at(&["kind"]), message);
             faults.push(fault.nearest(&spec.kind, kinds.iter().copied()));
-        }
-    }
-
-    let stages: Vec<&str> = topology
-        .stages
-        .iter()
-        .map(|stage| stage.name.as_str())
-        .collect();
-    let mut known = |name: &str, place: Place, what: &str| {
-        if !stages.contains(&name) {
-            let message = format!("{what} names the unknown stage `{name}`");
-            faults.push(
-                Fault::new(Code::UnknownStage, place, message)
-                    .nearest(name, stages.iter().copied()),
-            );
-        }
-    };
-    for edge in &topology.edges {
-        let Some(spec) = &edge.spec else { continue };
-        known(&spec.from, edge.at(&["from"]), "an edge");
-        known(&spec.to, edge.at(&["to"]), "an edge");
-    }
-    for budget in &topology.budgets {
-        for (index, name) in budget.spec.iter().flat_map(|spec| &spec.path).enumerate() {
-            known(name, budget.at(&["path", &index.to_string()]), "a budget");
         }
     }
 }
@@ -107,14 +65,20 @@ fn joins(resolved: &Resolved<'_>, link: ResolvedEdge, node: usize, peer: &str) -
     })
 }
 
-fn well_formed(what: &str, name: &str, place: Place, faults: &mut Vec<Fault>) {
-    let first = name.starts_with(|c: char| c.is_ascii_lowercase());
-    let rest = name
-        .chars()
-        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-    if !(first && rest && name.len() <= 64) {
-        let message = format!("\"{}\" is no name for a {what}", name.escape_debug());
-        let rule = "a lower-case letter, then lower-case letters, digits and hyphens, 64 at most";
-        faults.push(Fault::new(Code::BadName, place, message).help(rule));
+fn unused_nodes(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    for node in &resolved.topology.nodes {
+        let used = resolved
+            .topology
+            .stages
+            .iter()
+            .any(|stage| match &stage.spec {
+                Some(spec) => spec.node == node.name,
+                // A stage that could not be read may be meant for any node.
+                None => true,
+            });
+        if !used {
+            let message = format!("no stage is placed on node `{}`", node.name);
+            faults.push(Fault::new(Code::UnusedNode, node.place, message));
+        }
     }
 }

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use heqis_actors::sp::{Endpoint, SpError};
-use heqis_actors::{Delivery, Policy};
 
 use super::{Resolved, ResolvedEdge};
 use crate::topology::document::{EdgeSpec, NodeSpec, Scheme, TransportSpec};
@@ -130,21 +129,6 @@ fn crossing(
         return;
     };
     let nodes = &resolved.topology.nodes;
-    let policy = resolved.edge_options(spec).policy;
-    if spec.delivery == Some(Delivery::AtLeastOnce) && policy != Policy::Block {
-        let message = format!(
-            "`at-least-once` cannot be kept with the policy `{}`, which drops frames",
-            policy.name()
-        );
-        faults.push(
-            Fault::new(
-                Code::DeliveryPolicyConflict,
-                edge.at(&["delivery"]),
-                message,
-            )
-            .help("use `block`, or `at-most-once`"),
-        );
-    }
     let Some(transport) = &spec.transport else {
         if edge.tree.entry("transport").is_none() {
             let (from, to) = (&nodes[from].name, &nodes[to].name);

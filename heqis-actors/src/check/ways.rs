@@ -2,30 +2,28 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::{Resolved, ResolvedEdge};
-use crate::topology::fault::{Code, Fault};
+use super::fault::{FaultKind, GraphFault};
+use super::{GraphDescription, Link};
 
-pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     // On a cycle everything comes by many ways, and an edge of another payload carries nothing: these are the faults.
-    let other = |fault: &Fault| matches!(fault.code, Code::Cycle | Code::PayloadMismatch);
+    let other =
+        |fault: &GraphFault| matches!(fault.kind, FaultKind::Cycle | FaultKind::PayloadMismatch);
     if !faults.iter().any(other) {
-        two_ways(resolved, faults);
+        two_ways(graph, links, faults);
     }
-    order(resolved, faults);
+    order(graph, links, faults);
 }
 
 /// Frames are known by the source item that they derive from. Where two of them derive from one item by different ways,
 /// one is taken for a repetition of the other, or both are decided on.
-fn two_ways(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
-    // An edge into a source or out of a sink was reported for that, and carries nothing.
-    let mut edges = resolved.edges.clone();
-    edges.retain(|link| {
-        let carries = resolved.kinds[link.from].is_none_or(|kind| kind.output.is_some());
-        carries && resolved.kinds[link.to].is_none_or(|kind| kind.input.is_some())
-    });
-    let shares = |link: &ResolvedEdge| {
-        let spec = resolved.edge(*link).spec.as_ref();
-        spec.is_some_and(|spec| spec.partition_by.is_some())
+fn two_ways(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
+    let mut edges: Vec<Link> = links.to_vec();
+    edges.retain(|link| graph.carries(link));
+    let shares = |link: &Link| {
+        graph
+            .edge(link.edge)
+            .is_some_and(|edge| edge.options.partition_by_key)
     };
     let mut seen = BTreeSet::new();
     for (index, one) in edges.iter().enumerate() {
@@ -45,18 +43,15 @@ fn two_ways(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
                 if !is_first || !seen.insert((one.from, joint)) {
                     continue;
                 }
-                let ways = [&first, &second].map(|reached| way(resolved, reached, one.from, joint));
+                let ways = [&first, &second].map(|reached| way(graph, reached, one.from, joint));
                 let message = format!(
                     "stage `{}` gets each item of `{}` by two ways: {} and {}",
-                    resolved.stage_name(joint),
-                    resolved.stage_name(one.from),
-                    ways[0],
-                    ways[1]
+                    graph.stages[joint].name, graph.stages[one.from].name, ways[0], ways[1]
                 );
-                let place = resolved.edge(*other).place;
-                let fault = Fault::new(Code::TwoWays, place, message);
+                let place = graph.at_edge(other.edge, "");
+                let fault = GraphFault::new(FaultKind::TwoWays, place, message);
                 let help = "partition the edges, or let each way end in a stage of its own";
-                let first = resolved.edge(*one).place;
+                let first = graph.at_edge(one.edge, "");
                 faults.push(fault.related(first, "the other way").help(help));
             }
         }
@@ -64,7 +59,7 @@ fn two_ways(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
 }
 
 /// The stages that are reached from `start`, itself among them, each with the one before it on a shortest way.
-fn reached(edges: &[ResolvedEdge], start: usize) -> HashMap<usize, Option<usize>> {
+fn reached(edges: &[Link], start: usize) -> HashMap<usize, Option<usize>> {
     let mut reached = HashMap::from([(start, None)]);
     let mut open = VecDeque::from([start]);
     while let Some(stage) = open.pop_front() {
@@ -79,40 +74,40 @@ fn reached(edges: &[ResolvedEdge], start: usize) -> HashMap<usize, Option<usize>
 }
 
 fn way(
-    resolved: &Resolved<'_>,
+    graph: &GraphDescription<'_>,
     reached: &HashMap<usize, Option<usize>>,
     from: usize,
     to: usize,
 ) -> String {
-    let mut names = vec![resolved.stage_name(to)];
+    let mut names = vec![graph.stages[to].name];
     let mut stage = to;
     while let Some(&Some(before)) = reached.get(&stage) {
-        names.push(resolved.stage_name(before));
+        names.push(graph.stages[before].name);
         stage = before;
     }
-    names.push(resolved.stage_name(from));
+    names.push(graph.stages[from].name);
     names.reverse();
     names.join(" -> ")
 }
 
 /// Several workers finish in another order from run to run, and a commit log writes in the order in which it is given.
-fn order(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
-    for (index, stage) in resolved.topology.stages.iter().enumerate() {
-        let workers = stage.spec.as_ref().and_then(|spec| spec.workers);
+fn order(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
+    for (index, stage) in graph.stages.iter().enumerate() {
+        let workers = stage.options.as_ref().map(|options| options.workers);
         let Some(workers) = workers.filter(|&workers| workers > 1) else {
             continue;
         };
-        let behind = reached(&resolved.edges, index);
-        let log = (0..resolved.kinds.len())
+        let behind = reached(links, index);
+        let log = (0..graph.stages.len())
             .filter(|stage| behind.contains_key(stage))
-            .find(|&stage| resolved.kinds[stage].is_some_and(|kind| kind.commit_log));
+            .find(|&stage| graph.kind(stage).is_some_and(|kind| kind.commit_log));
         let Some(log) = log else { continue };
         let message = format!(
             "stage `{}` has {workers} workers: the records of `{}` stand in another order from run to run",
-            stage.name,
-            resolved.stage_name(log)
+            stage.name, graph.stages[log].name
         );
-        let fault = Fault::new(Code::OrderNotRepeatable, stage.at(&["workers"]), message);
+        let place = graph.at_stage(index, "workers");
+        let fault = GraphFault::new(FaultKind::OrderNotRepeatable, place, message);
         let help = "each symbol's records keep their order; with one worker the bytes are the same in every run";
         faults.push(fault.help(help));
     }

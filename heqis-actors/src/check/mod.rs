@@ -1,0 +1,277 @@
+//! The rules of a graph, checked completely before anything starts: one check for graphs built in code and for topologies.
+//!
+//! ```text
+//! GraphBuilder ─┐
+//!               ├▸ GraphDescription ▸ check ▸ GraphFault (kind, place, message)
+//! topology file ┘
+//! ```
+//!
+//! - `fault`: what can be wrong. `flow`: what the edges make of the stages. `ways`: by which ways items come to a stage.
+//! - `contracts`: what stages agree on beyond the payload. `settings`: ranges and options. `threads`: cores and arbiters.
+//!
+//! A pass looks only at what is known and skips what another pass reports, so that one slip gives one fault. A topology adds
+//! the rules of its file: keys, nodes, transports, memory.
+
+mod contracts;
+mod fault;
+mod flow;
+mod settings;
+mod threads;
+mod ways;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+pub use fault::{FaultKind, FaultPlace, FaultSubject, GraphFault, nearest_name};
+
+use crate::contract::PortContract;
+use crate::encoding::Encoding;
+use crate::options::{BridgeOptions, Delivery, EdgeOptions, StageOptions};
+use crate::registry::{ANY, StageKind};
+
+/// A graph as the check sees it.
+#[derive(Clone, Debug, Default)]
+pub struct GraphDescription<'a> {
+    /// Name of the graph, where it must be well formed.
+    pub name: Option<&'a str>,
+    /// The nodes.
+    pub nodes: Vec<NodeDescription<'a>>,
+    /// The stages, also those of other nodes.
+    pub stages: Vec<StageDescription<'a>>,
+    /// The edges; `None` for one that could not be read.
+    pub edges: Vec<Option<EdgeDescription<'a>>>,
+    /// The budgets; `None` for one that could not be read.
+    pub budgets: Vec<Option<BudgetDescription<'a>>>,
+    /// Whether the edges of all nodes are known, not only those that touch one node.
+    pub complete: bool,
+}
+
+/// A node as the check sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeDescription<'a> {
+    /// Its name; empty for nodes of which nothing is known.
+    pub name: &'a str,
+    /// Number of its cores, where it is known.
+    pub cores: Option<usize>,
+    /// Time between two snapshots of its state, where it saves it.
+    pub saves_every: Option<Duration>,
+}
+
+/// A stage as the check sees it.
+#[derive(Clone, Debug)]
+pub struct StageDescription<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Index of its node, where it is known.
+    pub node: Option<usize>,
+    /// Its kind; `None` where it is unknown, or is a matter of another node.
+    pub kind: Option<&'a StageKind>,
+    /// How it runs; `None` where it is unknown.
+    pub options: Option<StageOptions>,
+    /// Which of `workers`, `batch` and `restart` are set.
+    pub set: Vec<&'static str>,
+    /// What its parameters say about its ports; `None` where they are faulty or a matter of another node.
+    pub contract: Option<&'a PortContract>,
+    /// Whether its items are recorded.
+    pub recorded: bool,
+}
+
+/// An edge as the check sees it.
+#[derive(Clone, Debug)]
+pub struct EdgeDescription<'a> {
+    /// Name of the stage that makes its frames.
+    pub from: &'a str,
+    /// Name of the stage that takes them.
+    pub to: &'a str,
+    /// Its settings.
+    pub options: EdgeOptions,
+    /// How it crosses to another node, where that is known.
+    pub bridge: Option<BridgeDescription>,
+    /// Name of the payload, where a bridged edge says it.
+    pub payload: Option<&'static str>,
+}
+
+/// The crossing of a bridged edge as the check sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct BridgeDescription {
+    /// As [`BridgeOptions::credit`].
+    pub credit: usize,
+    /// As [`BridgeOptions::delivery`].
+    pub delivery: Delivery,
+    /// As [`BridgeOptions::max_frame`].
+    pub max_frame: usize,
+    /// As [`BridgeOptions::encoding`].
+    pub encoding: Encoding,
+}
+
+impl From<&BridgeOptions> for BridgeDescription {
+    fn from(options: &BridgeOptions) -> Self {
+        Self {
+            credit: options.credit,
+            delivery: options.delivery,
+            max_frame: options.max_frame,
+            encoding: options.encoding,
+        }
+    }
+}
+
+/// A budget as the check sees it.
+#[derive(Clone, Debug)]
+pub struct BudgetDescription<'a> {
+    /// Names of the stages on its path.
+    pub path: Vec<&'a str>,
+    /// The limit.
+    pub max_age: Duration,
+}
+
+/// An edge whose ends are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Link {
+    edge: usize,
+    from: usize,
+    to: usize,
+}
+
+impl GraphDescription<'_> {
+    /// Every fault and warning of the graph.
+    #[must_use]
+    pub fn check(&self) -> Vec<GraphFault> {
+        let mut faults = Vec::new();
+        let links = self.links();
+        flow::check(self, &links, &mut faults);
+        ways::check(self, &links, &mut faults);
+        settings::check(self, &links, &mut faults);
+        threads::check(self, &mut faults);
+        contracts::check(self, &links, &mut faults);
+        faults
+    }
+
+    /// The payload that leaves each stage; that of a ring buffer is whatever feeds it. `None` for sinks and where it is not
+    /// known.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<Option<&'static str>> {
+        let links = self.links();
+        let mut outputs: Vec<_> = self
+            .stages
+            .iter()
+            .map(|stage| stage.kind.and_then(|kind| kind.output))
+            .collect();
+        for link in &links {
+            let payload = self.edge(link.edge).and_then(|edge| edge.payload);
+            if self.stages[link.from].kind.is_none() && outputs[link.from].is_none() {
+                outputs[link.from] = payload;
+            }
+        }
+        // A chain of ring buffers settles in as many rounds as it is long; without progress it never will.
+        loop {
+            let mut progress = false;
+            for link in &links {
+                if outputs[link.to] == Some(ANY)
+                    && let Some(fed) = outputs[link.from].filter(|&fed| fed != ANY)
+                {
+                    outputs[link.to] = Some(fed);
+                    progress = true;
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        outputs
+            .into_iter()
+            .map(|output| output.filter(|&name| name != ANY))
+            .collect()
+    }
+
+    /// What holds of the frames that leave the stage with this index, by subject; what is nearest to the edge counts.
+    #[must_use]
+    pub fn provided(&self, stage: usize) -> BTreeMap<String, String> {
+        contracts::provided(self, &self.links(), stage)
+    }
+
+    /// What the stage with this index and those that it passes frames on to require, by subject.
+    #[must_use]
+    pub fn required(&self, stage: usize) -> BTreeMap<String, String> {
+        contracts::required(self, &self.links(), stage)
+    }
+
+    fn links(&self) -> Vec<Link> {
+        let stages: HashMap<&str, usize> = (self.stages.iter().enumerate())
+            .map(|(index, stage)| (stage.name, index))
+            .collect();
+        let link = |(edge, declared): (usize, &Option<EdgeDescription<'_>>)| {
+            let declared = declared.as_ref()?;
+            Some(Link {
+                edge,
+                from: *stages.get(declared.from)?,
+                to: *stages.get(declared.to)?,
+            })
+        };
+        self.edges.iter().enumerate().filter_map(link).collect()
+    }
+
+    fn edge(&self, index: usize) -> Option<&EdgeDescription<'_>> {
+        self.edges.get(index)?.as_ref()
+    }
+
+    fn kind(&self, stage: usize) -> Option<&StageKind> {
+        self.stages[stage].kind
+    }
+
+    /// Whether the link can carry anything; an edge into a source or out of a sink is reported for that.
+    fn carries(&self, link: &Link) -> bool {
+        self.kind(link.from)
+            .is_none_or(|kind| kind.output.is_some())
+            && self.kind(link.to).is_none_or(|kind| kind.input.is_some())
+    }
+
+    /// The two nodes of a link when they are known and differ.
+    fn crossing(&self, link: &Link) -> Option<(usize, usize)> {
+        let ends = (self.stages[link.from].node?, self.stages[link.to].node?);
+        (ends.0 != ends.1).then_some(ends)
+    }
+
+    fn at_node(&self, index: usize, option: &str) -> FaultPlace {
+        let name = self.nodes.get(index).map_or("", |node| node.name);
+        place(FaultSubject::Node(index), name, option)
+    }
+
+    pub(crate) fn at_stage(&self, index: usize, option: &str) -> FaultPlace {
+        let name = self.stages.get(index).map_or("", |stage| stage.name);
+        place(FaultSubject::Stage(index), name, option)
+    }
+
+    pub(crate) fn at_edge(&self, index: usize, option: &str) -> FaultPlace {
+        place(FaultSubject::Edge(index), &self.edge_name(index), option)
+    }
+
+    fn edge_name(&self, index: usize) -> String {
+        self.edge(index)
+            .map_or_else(String::new, |edge| format!("{}->{}", edge.from, edge.to))
+    }
+
+    /// The fault of naming a stage that is not there; `None` when it is.
+    pub(crate) fn unknown_stage(
+        &self,
+        what: &str,
+        name: &str,
+        place: FaultPlace,
+    ) -> Option<GraphFault> {
+        let names = || self.stages.iter().map(|stage| stage.name);
+        if names().any(|known| known == name) {
+            return None;
+        }
+        let message = format!("{what} names the unknown stage `{name}`");
+        let mut fault = GraphFault::new(FaultKind::UnknownStage, place, message);
+        fault.help = nearest_name(name, names());
+        Some(fault)
+    }
+}
+
+pub(crate) fn place(subject: FaultSubject, name: &str, option: &str) -> FaultPlace {
+    FaultPlace {
+        subject,
+        name: name.to_owned(),
+        option: option.to_owned(),
+    }
+}
