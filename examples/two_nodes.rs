@@ -82,6 +82,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .node("gateway")
         .inproc(hub.clone())
         .source::<Waves>("waves", 10_000, Default::default())
+        // Two runs give the same waves, so that a restarted gateway continues where it was.
+        .stream("waves", "energy of 10,000 waves")
         .remote("energy")
         .edge_out(0, ends, wave, Default::default(), bridge.clone());
     let compute = GraphBuilder::new("two-nodes")

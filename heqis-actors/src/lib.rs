@@ -83,8 +83,8 @@ pub use {actix_rt, schemars, serde, wincode};
 
 pub use actor::RingBufferConfig;
 pub use check::{
-    BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject, GraphDescription,
-    GraphFault, NodeDescription, StageDescription, nearest_name,
+    BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
+    GraphDescription, GraphFault, NodeDescription, StageDescription, nearest_name,
 };
 pub use clock::{Clock, ClockOffset, duration_ns};
 pub use codec::{FieldReader, decode_meta, encode_meta};

@@ -52,6 +52,7 @@ fn sender_of(
         .node("gateway")
         .inproc(hub.clone())
         .source::<Count>("count", count, StageOptions::default())
+        .stream("count", "numbers")
         .stage::<Double>("double", DoubleConfig::default(), StageOptions::default())
         .remote("collect")
         .edge(
@@ -332,6 +333,7 @@ fn a_stage_may_make_several_frames_of_one_item_and_a_restart_repeats_none_of_the
             .node("gateway")
             .inproc(hub.clone())
             .source::<Count>("count", count, StageOptions::default())
+            .stream("count", "numbers")
             .stage::<Twice>("double", TwiceConfig::default(), StageOptions::default())
             .remote("collect")
             .edge("count", "double", EdgeOptions::default())

@@ -490,7 +490,7 @@ fn an_invalid_graph_is_refused_with_the_names() {
         .edge("count", "nowhere", EdgeOptions::default());
     let error = graph.run(DRAIN).unwrap_err().to_string();
     assert!(
-        error.contains("count->nowhere") && error.contains("'nowhere'"),
+        error.contains("`count->nowhere` names the unknown stage `nowhere`"),
         "{error}"
     );
 }

@@ -48,6 +48,7 @@ impl Stage for Ledger {
     type Out = Number;
     const KIND: &'static str = "ledger";
     const ABOUT: &'static str = "Writes frames to a log.";
+    const OUTPUT_OPTIONAL: bool = true;
 
     fn build(config: &LedgerConfig, cx: &BuildContext) -> Result<Self, StageError> {
         config.calls.lock().unwrap().push(Call::Built);

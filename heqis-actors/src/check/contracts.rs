@@ -7,6 +7,7 @@ use super::fault::{FaultKind, GraphFault};
 use super::{GraphDescription, Link};
 use crate::contract::{PortSchema, Property, mismatch};
 use crate::encoding::Encoding;
+use crate::options::limits;
 use crate::registry::ANY;
 use crate::wire::HEADER_BYTES;
 
@@ -202,7 +203,9 @@ fn frames(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFa
             .into_iter()
             .map(|maker| (needed(graph, maker, bridge.encoding), maker))
             .max();
-        let Some((needed, maker)) = largest.filter(|(needed, _)| *needed > bridge.max_frame) else {
+        let in_range = limits::MAX_FRAME.contains(&bridge.max_frame);
+        let is_larger = |&(needed, _): &(usize, usize)| in_range && needed > bridge.max_frame;
+        let Some((needed, maker)) = largest.filter(is_larger) else {
             continue;
         };
         let message = format!(

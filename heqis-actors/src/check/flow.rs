@@ -19,11 +19,11 @@ pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut V
 fn names(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     if let Some(name) = graph.name {
         let place = place(FaultSubject::Graph, name, "name");
-        well_formed("topology", name, place, faults);
+        well_formed("a topology", name, place, faults);
     }
     let nodes = graph.nodes.iter().enumerate();
     for (index, node) in nodes.filter(|(_, node)| !node.name.is_empty()) {
-        well_formed("node", node.name, graph.at_node(index, ""), faults);
+        well_formed("a node", node.name, graph.at_node(index, ""), faults);
     }
     if graph.stages.is_empty() {
         let place = place(FaultSubject::Graph, "", "");
@@ -32,10 +32,15 @@ fn names(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     }
     let mut first: HashMap<&str, usize> = HashMap::new();
     for (index, stage) in graph.stages.iter().enumerate() {
-        well_formed("stage", stage.name, graph.at_stage(index, ""), faults);
+        well_formed("a stage", stage.name, graph.at_stage(index, ""), faults);
         let arbiter = (stage.options.as_ref()).and_then(|options| options.arbiter.as_deref());
         if let Some(arbiter) = arbiter {
-            well_formed("arbiter", arbiter, graph.at_stage(index, "arbiter"), faults);
+            well_formed(
+                "an arbiter",
+                arbiter,
+                graph.at_stage(index, "arbiter"),
+                faults,
+            );
         }
         match first.get(stage.name) {
             Some(&first) => {
@@ -51,8 +56,9 @@ fn names(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     }
     for (index, edge) in graph.edges.iter().enumerate() {
         let Some(edge) = edge else { continue };
+        let what = format!("the edge `{}`", graph.edge_name(index));
         for (name, end) in [(edge.from, "from"), (edge.to, "to")] {
-            faults.extend(graph.unknown_stage("an edge", name, graph.at_edge(index, end)));
+            faults.extend(graph.unknown_stage(&what, name, graph.at_edge(index, end)));
         }
     }
     for (index, budget) in graph.budgets.iter().enumerate() {
@@ -69,7 +75,7 @@ fn well_formed(what: &str, name: &str, place: FaultPlace, faults: &mut Vec<Graph
         .chars()
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !(first && rest && name.len() <= 64) {
-        let message = format!("\"{}\" is no name for a {what}", name.escape_debug());
+        let message = format!("\"{}\" is no name for {what}", name.escape_debug());
         let rule = "a lower-case letter, then lower-case letters, digits and hyphens, 64 at most";
         faults.push(GraphFault::new(FaultKind::BadName, place, message).help(rule));
     }

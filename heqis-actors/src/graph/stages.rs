@@ -151,7 +151,8 @@ impl Wiring {
                 };
                 let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
                 let again = replayable || recording.is_some();
-                if !again {
+                // Items without an identity are made again by the next process, as new ones.
+                if !again && !prepared.kind.replayable {
                     self.control.set_live_source();
                 }
                 self.committed.name_stream(SourceStream {

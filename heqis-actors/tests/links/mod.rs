@@ -88,6 +88,7 @@ impl Link {
             .node("gateway")
             .metrics(metrics.clone())
             .source::<Count>("count", count, StageOptions::default())
+            .stream("count", "numbers")
             .remote("collect")
             .edge_out(
                 ROUTE,

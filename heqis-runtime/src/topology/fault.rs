@@ -223,7 +223,9 @@ mod tests {
 
     #[test]
     fn every_rule_of_graphs_is_one_of_topologies_apart_from_those_of_programs() {
-        let without = FaultKind::ALL.iter().filter(|kind| Code::of(**kind).is_none());
+        let without = FaultKind::ALL
+            .iter()
+            .filter(|kind| Code::of(**kind).is_none());
         assert!(without.eq(&[FaultKind::UnknownEdge, FaultKind::StreamWithoutIdentity]));
     }
 }

@@ -47,7 +47,9 @@ impl Plan {
         for edge in &self.edges {
             let (from, to) = (&self.stages[edge.from], &self.stages[edge.to]);
             let names = (from.name.as_str(), to.name.as_str());
-            if let Some(bridge) = &edge.bridge {
+            if let Some(bridge) = &edge.bridge
+                && (bridge.from_node == node || bridge.to_node == node)
+            {
                 let other = match bridge.from_node == node {
                     true => bridge.to_node,
                     false => bridge.from_node,

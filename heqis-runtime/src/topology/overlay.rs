@@ -4,10 +4,10 @@
 //! edge, so that a misspelt name is a fault and not a silent addition.
 
 use super::fault::{Code, Fault};
-use heqis_actors::nearest_name;
 use super::place::{Place, Sources};
 use super::renamed::Renamer;
 use super::tree::{Entry, Tree, Value};
+use heqis_actors::nearest_name;
 
 /// One `dotted.path=value` and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,11 +13,10 @@ use heqis_actors::{
 
 use super::board::Board;
 use super::check::{
-    DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, DEFAULT_SAVE, Resolved, address, endpoint, stage_options,
+    DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, DEFAULT_SAVE, Resolved, address, endpoint,
+    stage_options,
 };
-use super::document::{
-    DashboardSpec, EdgeSpec, WatchSpec,
-};
+use super::document::{DashboardSpec, EdgeSpec, WatchSpec};
 use super::fault::Faults;
 use crate::watch::{RecoverySpec, StallSpec, Watch};
 

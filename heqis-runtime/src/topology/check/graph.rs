@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use heqis_actors::{
-    BatchOptions, RestartOptions, StageOptions, BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
-    GraphDescription, GraphFault, NodeDescription, Prepared, StageDescription,
+    BatchOptions, BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
+    FaultSubject, GraphDescription, GraphFault, NodeDescription, Prepared, RestartOptions,
+    StageDescription, StageOptions,
 };
 
 use super::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Resolved};
@@ -17,7 +18,11 @@ use crate::topology::place::Place;
 /// Time between two snapshots of a node's state when the file does not say.
 pub(crate) const DEFAULT_SAVE: Duration = Duration::from_secs(30);
 
-pub(super) fn check(resolved: &Resolved<'_>, graph: &GraphDescription<'_>, faults: &mut Vec<Fault>) {
+pub(super) fn check(
+    resolved: &Resolved<'_>,
+    graph: &GraphDescription<'_>,
+    faults: &mut Vec<Fault>,
+) {
     let is_read = |fault: &GraphFault| {
         // A file without stages lacks a key, which was reported.
         fault.kind != FaultKind::EmptyGraph || resolved.topology.root.get("stages").is_some()
@@ -110,7 +115,10 @@ impl<'a> Resolved<'a> {
                     .filter(is_set)
                     .collect(),
                 contract: prepared[index].as_ref().map(Prepared::contract),
-                recorded: stage.spec.as_ref().is_some_and(|spec| spec.record.is_some()),
+                recorded: stage
+                    .spec
+                    .as_ref()
+                    .is_some_and(|spec| spec.record.is_some()),
             }
         });
         let edges = topology.edges.iter().enumerate().map(|(index, edge)| {
@@ -137,10 +145,10 @@ impl<'a> Resolved<'a> {
     fn describe_edge(&self, index: usize, spec: &'a EdgeSpec) -> EdgeDescription<'a> {
         let mut options = self.edge_options(spec);
         // A default of nothing is reported once, where it stands.
-        options.max_age = (options.max_age)
-            .filter(|max_age| spec.max_age.is_some() || !max_age.is_zero());
-        let crosses = (self.edges.iter())
-            .any(|link| link.edge == index && self.crossing(*link).is_some());
+        options.max_age =
+            (options.max_age).filter(|max_age| spec.max_age.is_some() || !max_age.is_zero());
+        let crosses =
+            (self.edges.iter()).any(|link| link.edge == index && self.crossing(*link).is_some());
         let transport = spec.transport.as_ref().filter(|_| crosses);
         let bridge = transport.map(|transport| BridgeDescription {
             credit: transport.credit.unwrap_or(DEFAULT_CREDIT),
