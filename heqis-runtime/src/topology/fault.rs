@@ -97,6 +97,7 @@ codes! {
     RecordWithoutState,
     NotRecordable,
     EmptyGraph,
+    PayloadWithoutCodec,
     MissingTransport,
     NeedlessTransport,
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",

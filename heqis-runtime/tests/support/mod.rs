@@ -121,6 +121,29 @@ impl Source for Replay {
     }
 }
 
+/// What stays on its node.
+#[derive(Payload)]
+#[payload(local)]
+pub struct Reply(std::sync::mpsc::Sender<u64>);
+
+pub struct Asks;
+
+impl Source for Asks {
+    type Config = NoConfig;
+    type Out = Reply;
+    const KIND: &'static str = "asks";
+    const ABOUT: &'static str = "asks within a process";
+    const REPLAYABLE: bool = false;
+
+    fn build(_: &NoConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> Result<Next<Reply>, StageError> {
+        Ok(Next::End)
+    }
+}
+
 pub struct Feed;
 
 impl Source for Feed {
@@ -171,6 +194,7 @@ stages! {
     Engine "engine" "predicts" EngineConfig, Row => Prediction, true;
     Journal "journal" "writes predictions down" NoConfig, Prediction => Nothing, false;
     Tap "tap" "looks at bars" NoConfig, Bar => Nothing, false;
+    Answers "answers" "answers within a process" NoConfig, Reply => Nothing, false;
 }
 
 /// What a stage of the test says of the frames at its ports.
@@ -255,11 +279,13 @@ pub fn registry() -> Registry {
     Registry::new()
         .with_source::<Replay>()
         .with_source::<Feed>()
+        .with_source::<Asks>()
         .with_stage::<Cleaner>()
         .with_stage::<Rows>()
         .with_stage::<Engine>()
         .with_stage::<Journal>()
         .with_stage::<Tap>()
+        .with_stage::<Answers>()
         .with_stage::<Windows>()
         .with_stage::<Network>()
 }
