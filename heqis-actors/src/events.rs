@@ -1,10 +1,16 @@
-//! Lifecycle and alarm events, published over actix-broker.
+//! Lifecycle and alarm events of a graph.
 //!
-//! The broker applies no back-pressure and clones an event per subscriber, so that data must not be sent over it.
-//! Subscribe from an actor with [`actix_broker::BrokerSubscribe`].
+//! Each graph has its own; subscribers that read too slowly miss the oldest, and count them. Data must not be sent over it.
 
-use actix::prelude::*;
-use actix_broker::{Broker, BrokerSubscribe as _, SystemBroker};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+
+use crate::blocking::block_on;
+
+/// Events that are kept for a subscriber that has not read them.
+const ROOM: usize = 256;
 
 /// Something that happened to a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,38 +113,96 @@ pub enum Event {
     Stopping,
 }
 
-impl Message for Event {
-    type Result = ();
-}
+/// Publishes the events of a graph. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct EventBus(Arc<Mutex<Option<broadcast::Sender<Event>>>>);
 
-/// Passes every event of this process's actix system to a function, for as long as the system runs.
-struct Subscriber<F>(F);
+impl EventBus {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Some(broadcast::Sender::new(ROOM)))))
+    }
 
-impl<F: FnMut(&Event) + Unpin + 'static> Actor for Subscriber<F> {
-    type Context = Context<Self>;
+    /// Publishes to every subscriber, and to the log. Never waits.
+    pub(crate) fn publish(&self, event: Event) {
+        event.log();
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &*sender {
+            // Without a subscriber it is only logged.
+            let _ = sender.send(event);
+        }
+    }
 
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.subscribe_async::<SystemBroker, Event>(ctx);
+    /// Every event from now on.
+    pub(crate) fn subscribe(&self) -> Events {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let receiver = match &*sender {
+            Some(sender) => sender.subscribe(),
+            None => broadcast::channel(1).1,
+        };
+        Events {
+            receiver,
+            missed: 0,
+        }
+    }
+
+    /// Publishes nothing more: subscribers come to the end.
+    pub(crate) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-impl<F: FnMut(&Event) + Unpin + 'static> Handler<Event> for Subscriber<F> {
-    type Result = ();
-
-    fn handle(&mut self, event: Event, _: &mut Self::Context) {
-        (self.0)(&event);
-    }
+/// The events of one graph, in order. It ends when the graph has ended.
+///
+/// At most 256 events wait to be read; older ones are counted by [`Events::missed`] and lost.
+#[derive(Debug)]
+pub struct Events {
+    receiver: broadcast::Receiver<Event>,
+    missed: u64,
 }
 
-/// Calls `handler` with every event that is published from now on, on this thread. Must be called inside an actix system.
-pub fn subscribe(handler: impl FnMut(&Event) + Unpin + 'static) {
-    Subscriber(handler).start();
+impl Events {
+    /// The next event; `None` when the graph has ended. Cancel-safe, and works on any executor.
+    pub async fn recv(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.recv().await {
+                Ok(event) => return Some(event),
+                Err(RecvError::Lagged(events)) => self.miss(events),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// As [`Events::recv`], blocking the calling thread.
+    pub fn recv_blocking(&mut self) -> Option<Event> {
+        block_on(self.recv())
+    }
+
+    /// The next event if there is one now.
+    pub fn try_recv(&mut self) -> Option<Event> {
+        loop {
+            match self.receiver.try_recv() {
+                Ok(event) => return Some(event),
+                Err(TryRecvError::Lagged(events)) => self.miss(events),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Events that were lost because this subscriber read too slowly.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    fn miss(&mut self, events: u64) {
+        self.missed += events;
+        tracing::warn!(events, "a subscriber reads events too slowly");
+    }
 }
 
 impl Event {
-    /// Publishes to every subscriber in the actix system, and to the log.
-    pub fn publish(self) {
-        match &self {
+    fn log(&self) {
+        match self {
             Self::StageFailed { stage, reason } => tracing::error!(%stage, %reason, "stage failed"),
             Self::StageRestarted { stage } => tracing::warn!(%stage, "stage restarted"),
             Self::FrameRefused {
@@ -177,9 +241,6 @@ impl Event {
             }
             Self::Ready => tracing::info!("ready"),
             Self::Stopping => tracing::info!("draining"),
-        }
-        if System::is_registered() {
-            Broker::<SystemBroker>::issue_async(self);
         }
     }
 }

@@ -32,6 +32,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod actor;
+mod blocking;
 mod bridge;
 mod check;
 mod clock;
@@ -63,6 +64,7 @@ mod registry;
 pub mod renamed;
 mod report;
 mod restart;
+mod signals;
 mod small_file;
 mod snapshot;
 mod stage;
@@ -95,11 +97,11 @@ pub use doorbell::Waker;
 pub use emitter::{Collector, Emitter};
 pub use encoding::Encoding;
 pub use error::StageError;
-pub use events::{Event, subscribe};
+pub use events::{Event, Events};
 pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, Running, termination_signal,
+    GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, StopHandle,
 };
 pub use heqis_derive::Payload;
 pub use key::{AsKey, Key, partition};
@@ -118,8 +120,9 @@ pub use payload::{MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tens
 pub use recording::RecordingOptions;
 pub use registry::{ANY, ContentHash, Prepared, Registry, StageKind};
 pub use report::{
-    EdgeReport, EdgeSide, InDoubt, LinkState, NodeReport, Quantiles, StageReport, Waiting,
+    EdgeReport, EdgeSide, InDoubt, LinkState, Loss, NodeReport, Quantiles, StageReport, Waiting,
 };
+pub use signals::TerminationSignals;
 pub use small_file::read_small_file;
 pub use snapshot::{Snapshot, StateOptions};
 pub use stage::{Config, Next, Source, Stage};

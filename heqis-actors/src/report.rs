@@ -30,10 +30,41 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
-    /// Whether the graph ended without a failure, its books close, and no lossless edge has lost a frame for good.
+    /// Whether the graph ended without a failure, its books close, and nothing was lost: [`NodeReport::lost`] is empty.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.books_close() && self.edges.iter().all(|edge| self.lost_on(edge) == 0)
+        self.books_close() && self.lost().is_empty()
+    }
+
+    /// Frames that were lost and that no policy of their edge allows to lose, by edge and cause: a lossless edge may drop
+    /// frames above its age limit only, any other also those that its policy or a broken link costs. Frames dropped because
+    /// the graph was stopped are always listed.
+    #[must_use]
+    pub fn lost(&self) -> Vec<Loss> {
+        let of_edge = |edge: &EdgeReport| {
+            let loss = |(&cause, &frames): (&DropCause, &u64)| {
+                let allowed = match cause {
+                    DropCause::Age => true,
+                    DropCause::Capacity
+                    | DropCause::Superseded
+                    | DropCause::Gap
+                    | DropCause::LinkDown => !edge.lossless,
+                    DropCause::Decode
+                    | DropCause::Shutdown
+                    | DropCause::StageFailed
+                    | DropCause::Refused => false,
+                };
+                (!allowed && frames > 0).then(|| Loss {
+                    edge: edge.edge.clone(),
+                    side: edge.side,
+                    cause,
+                    frames,
+                    in_doubt: edge.in_doubt.filter(|_| cause == DropCause::Shutdown),
+                })
+            };
+            edge.dropped.iter().filter_map(loss).collect::<Vec<_>>()
+        };
+        self.edges.iter().flat_map(of_edge).collect()
     }
 
     /// Whether the graph ended without a failure, and all books close with no frame in flight.
@@ -43,7 +74,7 @@ impl NodeReport {
         self.failure.is_none() && self.edges.iter().all(closed)
     }
 
-    /// Frames that the lossless `edge` has lost for good. Frames above the edge's age limit are not counted, nor are those
+    /// Frames that the lossless `edge` has lost for good, restarts of the node included. Frames above the edge's age limit are not counted, nor are those
     /// dropped because the node left where its sources are replayable.
     #[must_use]
     pub fn lost_on(&self, edge: &EdgeReport) -> u64 {
@@ -57,6 +88,21 @@ impl NodeReport {
             false => 0,
         }
     }
+}
+
+/// Frames of an edge that were lost, though its policy does not allow it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// `from->to`, or the stage's name for the queue inside a ring buffer.
+    pub edge: String,
+    /// Which part of the edge has booked it.
+    pub side: EdgeSide,
+    /// Why.
+    pub cause: DropCause,
+    /// How many.
+    pub frames: u64,
+    /// Those of the frames, dropped for `shutdown`, that another node may have processed.
+    pub in_doubt: Option<InDoubt>,
 }
 
 /// Frames that the sending half of an at-least-once edge had sent when it ended, and whose outcome it did not know: the

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
-use crate::events::Event;
+use crate::events::{Event, EventBus};
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::report::{Quantiles, StageReport};
 
@@ -30,15 +30,17 @@ struct Exact {
 pub(crate) struct Budget {
     pub(crate) max_age_ns: i64,
     pub(crate) overruns: Counter,
+    events: EventBus,
     /// When the last warning was published, so that an overload does not flood the log.
     warned_ns: Mutex<Option<i64>>,
 }
 
 impl Budget {
-    pub(crate) fn new(max_age_ns: i64, overruns: Counter) -> Self {
+    pub(crate) fn new(max_age_ns: i64, overruns: Counter, events: EventBus) -> Self {
         Self {
             max_age_ns,
             overruns,
+            events,
             warned_ns: Mutex::new(None),
         }
     }
@@ -83,11 +85,10 @@ impl StageStats {
         {
             budget.overruns.inc();
             if lock(&budget.warned_ns).replace(age_ns).is_none() {
-                Event::BudgetOverrun {
+                budget.events.publish(Event::BudgetOverrun {
                     stage: self.stage.to_string(),
                     age_ns,
-                }
-                .publish();
+                });
             }
         }
     }

@@ -132,7 +132,7 @@ fn run_pair(
             let sender = sender.start().await.unwrap();
             (sender, receiver.start().await.unwrap())
         };
-        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+        futures_util::future::join(sender.wait(), receiver.wait()).await
     })
 }
 
@@ -240,11 +240,10 @@ fn a_receiver_that_leaves_finishes_its_frames_and_the_sender_retains_the_rest_fo
         while seen_first.lock().unwrap().len() < 100 {
             actix_rt::task::yield_now().await;
         }
-        first.handle().stop();
-        let left = first.wait(DRAIN).await;
+        let left = first.stop(DRAIN).await;
         let second = second.start().await.unwrap();
         let (sent, received) =
-            futures_util::future::join(sender.wait(DRAIN), second.wait(DRAIN)).await;
+            futures_util::future::join(sender.wait(), second.wait()).await;
         let mut all = seen_first.lock().unwrap().clone();
         all.extend(seen_second.lock().unwrap().iter());
         assert_eq!(
@@ -288,10 +287,9 @@ fn a_sender_that_restarts_with_the_same_stream_repeats_nothing() {
             actix_rt::task::yield_now().await;
         }
         // The closest to a kill within one process: frames in flight are dropped, no end is announced.
-        first.handle().stop();
-        first.wait(Duration::ZERO).await;
+        first.stop(Duration::ZERO).await;
         let second = second.start().await.unwrap();
-        let reports = futures_util::future::join(second.wait(DRAIN), receiver.wait(DRAIN)).await;
+        let reports = futures_util::future::join(second.wait(), receiver.wait()).await;
         assert_eq!(
             *seen.lock().unwrap(),
             (1..=1_000).map(|n| n * 2).collect::<Vec<_>>()
@@ -352,10 +350,9 @@ fn a_stage_may_make_several_frames_of_one_item_and_a_restart_repeats_none_of_the
         while seen.lock().unwrap().len() < 101 {
             actix_rt::task::yield_now().await;
         }
-        first.handle().stop();
-        first.wait(Duration::ZERO).await;
+        first.stop(Duration::ZERO).await;
         let second = second.start().await.unwrap();
-        let reports = futures_util::future::join(second.wait(DRAIN), receiver.wait(DRAIN)).await;
+        let reports = futures_util::future::join(second.wait(), receiver.wait()).await;
         assert_eq!(
             *seen.lock().unwrap(),
             (1..=1_000)
@@ -393,10 +390,10 @@ fn an_outage_that_ends_a_node_leaves_its_frames_with_the_sender() {
         let [first, second] = receivers;
         let sender = sender.start().await.unwrap();
         // Ends by itself: the restart budget of its stage is used up.
-        let ended = first.start().await.unwrap().wait(DRAIN).await;
+        let ended = first.start().await.unwrap().wait().await;
         let second = second.start().await.unwrap();
         let (sent, received) =
-            futures_util::future::join(sender.wait(DRAIN), second.wait(DRAIN)).await;
+            futures_util::future::join(sender.wait(), second.wait()).await;
         (sent, ended, received)
     });
     assert!(

@@ -85,8 +85,7 @@ fn play(every_ns: i64, steps: &[(i64, usize)]) -> Vec<Seen> {
             clock.advance_to(START_NS + to_ns);
             until("what is due", || seen.lock().unwrap().len() >= due);
         }
-        running.handle().stop();
-        running.wait(DRAIN).await
+        running.stop(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");
     let seen = seen.lock().unwrap().clone();

@@ -1,84 +1,47 @@
-//! Lifecycle and alarm events reach any actor that subscribes to them at the broker.
+//! Lifecycle and alarm events of a graph: to its own subscribers, in order, and to no other graph's.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::prelude::*;
-use actix_broker::{BrokerSubscribe, SystemBroker};
 use common::{Collect, CollectConfig, Count, CountConfig};
-use heqis_actors::{EdgeOptions, Event, GraphBuilder, RestartOptions, StageOptions};
+use heqis_actors::{EdgeOptions, Event, Events, GraphBuilder, RestartOptions, StageOptions};
 
-struct Recorder(Arc<Mutex<Vec<Event>>>);
-
-impl Actor for Recorder {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.subscribe_async::<SystemBroker, Event>(ctx);
-    }
+fn graph(name: &str, count: u64, panics_on: Option<u64>) -> GraphBuilder {
+    let collect = CollectConfig::default();
+    collect.panics.lock().unwrap().extend(panics_on);
+    let count = CountConfig {
+        count,
+        groups: 1,
+        every_ns: 0,
+    };
+    let restarted_at_once = StageOptions {
+        restart: RestartOptions {
+            backoff_min: Duration::from_millis(1),
+            ..RestartOptions::default()
+        },
+        ..StageOptions::default()
+    };
+    GraphBuilder::new(name)
+        .source::<Count>("count", count, StageOptions::default())
+        .stage::<Collect>("collect", collect, restarted_at_once)
+        .edge("count", "collect", EdgeOptions::default())
 }
 
-impl Handler<Event> for Recorder {
-    type Result = ();
-
-    fn handle(&mut self, event: Event, _: &mut Self::Context) {
-        self.0.lock().unwrap().push(event);
-    }
+fn all(mut events: Events) -> Vec<Event> {
+    let seen = std::iter::from_fn(|| events.recv_blocking()).collect();
+    assert_eq!(events.missed(), 0);
+    seen
 }
 
 #[test]
 fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
-    let received = Arc::new(Mutex::new(Vec::new()));
-    let collect = CollectConfig::default();
-    collect.panics.lock().unwrap().push(50);
-    let restart = RestartOptions {
-        backoff_min: Duration::from_millis(1),
-        ..RestartOptions::default()
-    };
-    let graph = GraphBuilder::new("events")
-        .source::<Count>(
-            "count",
-            CountConfig {
-                count: 100,
-                groups: 1,
-                every_ns: 0,
-            },
-            StageOptions::default(),
-        )
-        .stage::<Collect>(
-            "collect",
-            collect,
-            StageOptions {
-                restart,
-                ..StageOptions::default()
-            },
-        )
-        .edge("count", "collect", EdgeOptions::default());
-    System::new().block_on({
-        let received = received.clone();
-        async move {
-            Recorder(received.clone()).start();
-            // The subscription is a message to the broker; it is there once the actor has started.
-            actix_rt::task::yield_now().await;
-            let running = graph.start().await.unwrap();
-            let report = running.wait(Duration::from_secs(20)).await;
-            assert!(report.is_clean(), "{report:?}");
-            let all_ended = |received: &[Event]| {
-                received
-                    .iter()
-                    .filter(|event| matches!(event, Event::StageEnded { .. }))
-                    .count()
-                    == 2
-            };
-            while !all_ended(&received.lock().unwrap()) {
-                actix_rt::task::yield_now().await;
-            }
-        }
-    });
-    let received = received.lock().unwrap();
+    let graph = graph("events", 100, Some(50));
+    let events = graph.events();
+    let report = graph.run(Duration::from_secs(20)).unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    let received = all(events);
     let position = |wanted: &dyn Fn(&Event) -> bool| received.iter().position(wanted).unwrap();
     let ready = position(&|event| *event == Event::Ready);
     let failed = position(
@@ -92,4 +55,39 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
         ready < failed && failed < restarted && restarted < ended,
         "{received:?}"
     );
+}
+
+#[test]
+fn each_of_two_graphs_in_one_program_has_its_own_events() {
+    let (calm, failing) = (graph("calm", 100, None), graph("failing", 100, Some(3)));
+    let (of_calm, of_failing) = (calm.events(), failing.events());
+    let running = [calm.spawn().unwrap(), failing.spawn().unwrap()];
+    for graph in running {
+        graph.wait_blocking();
+    }
+    let is_failure = |event: &Event| matches!(event, Event::StageFailed { .. });
+    assert!(!all(of_calm).iter().any(is_failure));
+    assert!(all(of_failing).iter().any(is_failure));
+}
+
+#[test]
+fn a_subscriber_that_reads_too_slowly_counts_what_it_missed_and_reaches_the_end() {
+    let graph = graph("slow", u64::MAX, None).spawn().unwrap();
+    let (mut events, reporter) = (graph.events(), graph.reporter());
+    const PUBLISHED: u64 = 1_000;
+    for number in 0..PUBLISHED {
+        reporter.publish(Event::PeerStalled {
+            peer: number.to_string(),
+            reason: String::new(),
+        });
+    }
+    graph.stop_blocking(Duration::from_secs(20));
+    let mut seen = Vec::new();
+    while let Some(event) = events.recv_blocking() {
+        if let Event::PeerStalled { peer, .. } = event {
+            seen.push(peer.parse::<u64>().unwrap());
+        }
+    }
+    assert!(events.missed() > 700, "{}", events.missed());
+    assert!(seen.is_sorted() && seen.last() == Some(&(PUBLISHED - 1)));
 }

@@ -146,7 +146,7 @@ fn through(faults: Vec<Fault>, delivery: Delivery, count: u64) -> Outcome {
             sender.start().await.unwrap(),
             receiver.start().await.unwrap(),
         );
-        let both = futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN));
+        let both = futures_util::future::join(sender.wait(), receiver.wait());
         tokio::time::timeout(PATIENCE, both)
             .await
             .expect("the stream ends")
@@ -322,7 +322,7 @@ fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm
             debincode::<(bool, u64)>(peer.expect(MessageKind::Goodbye).meta()),
             DONE
         );
-        receiver.wait(DRAIN).await
+        receiver.wait().await
     });
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(books(&report).delivered, 1);
@@ -370,8 +370,7 @@ fn a_sender_that_restarts_gets_only_the_credit_that_its_predecessor_left() {
             peer.send(&frames);
             until("the frames", || receiver.report().edges[0].sent == position);
         }
-        receiver.handle().stop();
-        receiver.wait(DRAIN).await
+        receiver.stop(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(metrics.link(EDGE).rejected("protocol"), 0);
@@ -395,7 +394,6 @@ fn a_virtual_clock_that_jumps_does_not_cut_the_link() {
             peer.expect(MessageKind::Ack);
         }
         drop(peer);
-        receiver.handle().stop();
-        receiver.wait(DRAIN).await
+        receiver.stop(DRAIN).await
     });
 }

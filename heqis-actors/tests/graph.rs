@@ -236,8 +236,7 @@ fn frames_in_flight_never_exceed_the_sum_of_the_named_capacities() {
         let now = running.report();
         let flying: u64 = now.edges.iter().map(|edge| edge.in_flight).sum();
         assert!(flying <= 7 + 3 + 2, "{now:?}");
-        running.handle().stop();
-        running.wait(DRAIN).await
+        running.stop(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");
     assert!(
@@ -476,8 +475,7 @@ fn a_drain_that_takes_too_long_books_the_rest_as_dropped_for_shutdown() {
         while seen.lock().unwrap().is_empty() {
             actix_rt::task::yield_now().await;
         }
-        running.handle().stop();
-        running.wait(Duration::from_millis(1)).await
+        running.stop(Duration::from_millis(1)).await
     });
     assert_books_close(&report);
     assert!(books(&report, "count->collect").dropped[&DropCause::Shutdown] > 300);

@@ -230,7 +230,7 @@ fn disconnected_senders(collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
             until("the count", || rejected() == index as u64 + 1);
         }
         let sender = sender.start().await.unwrap();
-        let ended = futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await;
+        let ended = futures_util::future::join(sender.wait(), receiver.wait()).await;
         (ended.0, ended.1)
     });
     assert_books(&sent, &received);
@@ -330,7 +330,7 @@ fn values_that_do_not_decode_are_booked_and_the_stream_continues() {
         let outcomes = ack.unwrap().outcomes;
         assert_eq!((outcomes[0], outcomes.iter().sum::<u64>()), (2, 3));
         peer.send(&[control(MessageKind::Goodbye, 1, &DONE)]);
-        receiver.wait(DRAIN).await
+        receiver.wait().await
     });
     assert!(report.books_close() && !report.is_clean(), "{report:?}");
     assert_eq!(books(&report).dropped[&heqis_actors::DropCause::Decode], 1);
@@ -378,7 +378,7 @@ fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
             std::iter::repeat_with(|| debincode::<Ack>(peer.expect(MessageKind::Ack).meta()));
         acks.into_iter().find(|ack| ack.done == 36);
         peer.send(&[control(MessageKind::Goodbye, 1, &DONE)]);
-        receiver.wait(DRAIN).await
+        receiver.wait().await
     });
     assert!(report.books_close() && !report.is_clean(), "{report:?}");
     let books = books(&report);
@@ -435,13 +435,13 @@ fn a_sender_is_accepted_while_silent_connections_are_pending() {
         let receiver = receiver.start().await.unwrap();
         let mut silent: Vec<Peer> = (0..20).map(|_| Peer::shaken(link.address)).collect();
         until("the crowd", || rejected("crowd") == 12);
-        let sent = sender.start().await.unwrap().wait(DRAIN).await;
+        let sent = sender.start().await.unwrap().wait().await;
         let newest = silent.split_off(13);
         // The oldest connections were closed, one of them for the sender; the others stay pending.
         silent.into_iter().for_each(Peer::until_cut);
         assert_eq!((rejected("crowd"), rejected("protocol")), (13, 0));
         drop(newest);
-        (sent, receiver.wait(DRAIN).await)
+        (sent, receiver.wait().await)
     });
     assert_books(&sent, &received);
 }
@@ -533,8 +533,7 @@ proptest! {
                 }
             }
             drop(peer);
-            receiver.handle().stop();
-            receiver.wait(DRAIN).await
+            receiver.stop(DRAIN).await
         });
         prop_assert!(report.books_close(), "{:?}", report);
         prop_assert!(!books(&report).dropped.contains_key(&heqis_actors::DropCause::Shutdown), "{:?}", report);

@@ -223,7 +223,7 @@ fn half(task: &Task) {
     };
     let report = actix::System::new().block_on(async {
         let running = graph.start().await.unwrap();
-        let ended = tokio::time::timeout(task.limit, running.wait(DRAIN)).await;
+        let ended = tokio::time::timeout(task.limit, running.wait()).await;
         ended.unwrap_or_else(|_| panic!("does not end:\n{}", metrics.render()))
     });
     let (books, link) = (books(&report), metrics.link(EDGE));

@@ -6,12 +6,12 @@ mod links;
 
 use common::CollectConfig;
 use heqis_actors::wire::{Header, MessageKind};
-use heqis_actors::{Clock, ClockOffset, Delivery, Metrics, Running};
+use heqis_actors::{Clock, ClockOffset, Delivery, Metrics, GraphHandle};
 use links::*;
 
 const MS_NS: i64 = 1_000_000;
 
-fn offset(node: &Running) -> Option<ClockOffset> {
+fn offset(node: &GraphHandle) -> Option<ClockOffset> {
     books(&node.report()).clock
 }
 
@@ -104,7 +104,7 @@ fn beat(ts_ns: i64, lag_ns: Option<i64>) -> Vec<u8> {
 }
 
 /// Runs `meet` against a receiver that has welcomed a peer of raw bytes.
-fn before_a_receiver(meet: impl FnOnce(&mut Peer, &Running, &Clock)) -> Metrics {
+fn before_a_receiver(meet: impl FnOnce(&mut Peer, &GraphHandle, &Clock)) -> Metrics {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let (clock, metrics) = (Clock::real(), Metrics::new("compute"));
     let receiver = link
@@ -117,8 +117,7 @@ fn before_a_receiver(meet: impl FnOnce(&mut Peer, &Running, &Clock)) -> Metrics 
         peer.expect(MessageKind::Welcome);
         meet(&mut peer, &receiver, &clock);
         drop(peer);
-        receiver.handle().stop();
-        assert!(receiver.wait(DRAIN).await.is_clean());
+        assert!(receiver.stop(DRAIN).await.is_clean());
     });
     metrics
 }

@@ -196,7 +196,7 @@ fn a_node_that_restarts_with_its_log_continues_where_the_log_ends() {
             sender.start().await.unwrap(),
             receiver.start().await.unwrap(),
         );
-        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+        futures_util::future::join(sender.wait(), receiver.wait()).await
     });
     assert!(
         sent.is_clean() && received.is_clean(),
@@ -280,7 +280,7 @@ fn committed_frames_are_dropped_one_by_one_and_a_rebuilt_stage_recovers_again() 
         let last = acks.into_iter().find(|ack| ack.done == 6).unwrap();
         assert_eq!((last.outcomes[0], last.outcomes[1]), (3, 3));
         peer.send(&[goodbye]);
-        receiver.wait(DRAIN).await
+        receiver.wait().await
     });
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((books(&report).duplicate, books(&report).delivered), (3, 3));

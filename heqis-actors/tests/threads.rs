@@ -3,13 +3,9 @@
 
 mod common;
 
-use std::time::Duration;
-
 use actix_rt::System;
 use common::{Collect, CollectConfig, Count, CountConfig};
-use heqis_actors::{EdgeOptions, GraphBuilder, GraphError, Running, Scheduling, StageOptions};
-
-const DRAIN: Duration = Duration::from_secs(20);
+use heqis_actors::{EdgeOptions, GraphBuilder, GraphError, GraphHandle, Scheduling, StageOptions};
 
 /// A core that no machine here has.
 const NO_CORE: usize = 1000;
@@ -37,11 +33,11 @@ fn on(arbiter: &str, cores: Vec<usize>, priority: Option<u8>) -> StageOptions {
 }
 
 /// Starts a graph, inspects it, and lets it end.
-fn started<T>(graph: GraphBuilder, look: impl FnOnce(&Running) -> T) -> Result<T, GraphError> {
+fn started<T>(graph: GraphBuilder, look: impl FnOnce(&GraphHandle) -> T) -> Result<T, GraphError> {
     System::new().block_on(async move {
         let running = graph.start().await?;
         let seen = look(&running);
-        assert!(running.wait(DRAIN).await.is_clean());
+        assert!(running.wait().await.is_clean());
         Ok(seen)
     })
 }
@@ -120,7 +116,7 @@ fn threads_that_answer_are_alive_and_so_are_those_that_have_ended() {
             actix_rt::time::sleep(patience / 5).await;
         }
         assert!(running.reporter().links().is_empty());
-        running.wait(DRAIN).await;
+        running.wait().await;
         for _ in 0..20 {
             assert_eq!(probe.check(patience), [""; 0]);
             actix_rt::time::sleep(patience / 5).await;

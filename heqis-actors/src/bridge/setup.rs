@@ -94,7 +94,7 @@ impl BridgeSetup {
             self.link.outage.observe_ns(now_ns - since_ns);
         }
         let edge = self.edge.name.to_string();
-        Event::LinkUp { edge }.publish();
+        self.control.publish(Event::LinkUp { edge });
     }
 
     /// Reports a merged frame of which other frames have completed a part.

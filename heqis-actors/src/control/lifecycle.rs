@@ -128,10 +128,9 @@ impl Control {
     /// An actor has ended for good.
     pub(crate) fn ended(&self, stage: &str) {
         lock(&self.0.lifecycle.ended).insert(stage.to_owned());
-        Event::StageEnded {
+        self.publish(Event::StageEnded {
             stage: stage.to_owned(),
-        }
-        .publish();
+        });
         if self.0.lifecycle.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.lifecycle.all_ended.send_replace(true);
         } else {

@@ -15,10 +15,13 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::doorbell::Doorbell;
 use crate::error::StageError;
-use crate::events::Event;
+use crate::events::{Event, EventBus, Events};
 use crate::log_limit::LogLimit;
 use crate::report::Waiting;
 use crate::snapshot::ActorState;
+
+/// A longer drain has no limit in practice; a sum with the time of now must not overflow.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 86_400);
 
 /// Progress of the actors of one arbiter: batches done and turns taken. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -41,11 +44,12 @@ pub(crate) struct Control(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     lifecycle: Lifecycle,
+    events: EventBus,
     /// An `Arc` of its own, for stages, which know nothing else of the control.
     stopping: Arc<AtomicBool>,
     abandoned: AtomicBool,
     /// When the drain has to be over.
-    deadline: Mutex<Option<Instant>>,
+    deadline: watch::Sender<Option<Instant>>,
     stop_begun: watch::Sender<bool>,
     failure: Mutex<Option<String>>,
     bells: Mutex<Vec<Arc<Doorbell>>>,
@@ -69,9 +73,10 @@ impl Control {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             lifecycle: Lifecycle::default(),
+            events: EventBus::new(),
             stopping: Arc::default(),
             abandoned: AtomicBool::new(false),
-            deadline: Mutex::new(None),
+            deadline: watch::Sender::new(None),
             stop_begun: watch::Sender::new(false),
             failure: Mutex::new(None),
             bells: Mutex::new(Vec::new()),
@@ -85,23 +90,40 @@ impl Control {
         }))
     }
 
-    /// As [`Control::stop`], with a drain that must be over within `drain`.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "bounds the drain in real time, whatever the graph's clock is"
-    )]
+    pub(crate) fn publish(&self, event: Event) {
+        self.0.events.publish(event);
+    }
+
+    /// The bus alone, for what publishes and knows nothing else of the control.
+    pub(crate) fn event_bus(&self) -> EventBus {
+        self.0.events.clone()
+    }
+
+    /// Every event of this graph from now on.
+    pub(crate) fn events(&self) -> Events {
+        self.0.events.subscribe()
+    }
+
+    /// Ends the events: the graph has ended.
+    pub(crate) fn close_events(&self) {
+        self.0.events.close();
+    }
+
+    /// As [`Control::stop`], with a drain that must be over within `drain`; the last call counts.
     pub(crate) fn stop_within(&self, drain: Duration) {
-        *lock(&self.0.deadline) = Some(Instant::now() + drain);
+        self.0.deadline.send_replace(Some(after(drain)));
         self.stop();
     }
 
-    /// When the drain has to be over, once the graph has begun to drain; `drain` counts from now where no limit was set.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "bounds the drain in real time, whatever the graph's clock is"
-    )]
-    pub(crate) fn deadline(&self, drain: Duration) -> Instant {
-        *lock(&self.0.deadline).get_or_insert_with(|| Instant::now() + drain)
+    /// When the drain has to be over, once the graph has begun to drain: `drain` from now where no limit was set. Follow it,
+    /// because a later call of [`Control::stop_within`] changes it.
+    pub(crate) fn deadline(&self, drain: Duration) -> watch::Receiver<Option<Instant>> {
+        self.0.deadline.send_if_modified(|deadline| {
+            let unknown = deadline.is_none();
+            deadline.get_or_insert_with(|| after(drain));
+            unknown
+        });
+        self.0.deadline.subscribe()
     }
 
     /// Time left for the drain, milliseconds; `None` while the graph does not drain or its limit is not known.
@@ -110,7 +132,7 @@ impl Control {
         reason = "bounds the drain in real time, whatever the graph's clock is"
     )]
     pub(crate) fn drain_left_ms(&self) -> Option<u64> {
-        let deadline = (*lock(&self.0.deadline))?;
+        let deadline = (*self.0.deadline.borrow())?;
         let left = deadline.saturating_duration_since(Instant::now());
         Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
@@ -120,7 +142,7 @@ impl Control {
         if !self.0.stopping.swap(true, Ordering::AcqRel) {
             self.0.stop_begun.send_replace(true);
             self.ring_all();
-            Event::Stopping.publish();
+            self.publish(Event::Stopping);
         }
     }
 
@@ -162,7 +184,12 @@ impl Control {
     pub(crate) fn crash(&self, reason: String) {
         lock(&self.0.failure).get_or_insert(reason);
         self.abandon();
-        Event::Stopping.publish();
+        self.publish(Event::Stopping);
+    }
+
+    /// States why the graph did not end well; the first reason is kept.
+    pub(crate) fn set_failure(&self, reason: &str) {
+        lock(&self.0.failure).get_or_insert_with(|| reason.to_owned());
     }
 
     pub(crate) fn failure(&self) -> Option<String> {
@@ -239,7 +266,7 @@ impl Control {
         event: impl FnOnce(u64) -> Event,
     ) {
         if let Some(left_out) = self.admit(kind, name) {
-            event(left_out).publish();
+            self.publish(event(left_out));
         }
     }
 
@@ -262,19 +289,17 @@ impl Control {
     }
 
     pub(crate) fn stage_failed(&self, stage: &str, error: &StageError) {
-        Event::StageFailed {
+        self.publish(Event::StageFailed {
             stage: stage.to_owned(),
             reason: error.to_string(),
-        }
-        .publish();
+        });
     }
 
     pub(crate) fn stage_restarted(&self, stage: &str) {
         lock(&self.0.paused).remove(stage);
-        Event::StageRestarted {
+        self.publish(Event::StageRestarted {
             stage: stage.to_owned(),
-        }
-        .publish();
+        });
     }
 
     /// Wakes every actor.
@@ -283,6 +308,15 @@ impl Control {
             bell.ring();
         }
     }
+}
+
+/// The end of a drain that begins now.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds the drain in real time, whatever the graph's clock is"
+)]
+fn after(drain: Duration) -> Instant {
+    Instant::now() + drain.min(LONGEST_DRAIN)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -5,11 +5,12 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::handle::GraphHandle;
+use super::handle::StopHandle;
 use crate::actor::RingBufferConfig;
 use crate::clock::Clock;
 use crate::context::RunIdentity;
 use crate::control::Control;
+use crate::events::Events;
 use crate::frame::PayloadType;
 use crate::metrics::Metrics;
 use crate::options::LinkPeer;
@@ -20,6 +21,9 @@ use crate::snapshot::StateOptions;
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
 use heqis_sp::Inproc;
+
+/// How long a drain may take where nothing else is said; as in a topology.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Collects the stages and edges of one node.
 ///
@@ -103,6 +107,8 @@ pub struct GraphBuilder {
     pub(super) streams: HashMap<String, u64>,
     pub(super) identity: RunIdentity,
     pub(super) scheduling: Scheduling,
+    pub(super) drain_timeout: Duration,
+    pub(super) stop_on_signals: bool,
     pub(super) control: Control,
 }
 
@@ -166,14 +172,38 @@ impl GraphBuilder {
             streams: HashMap::new(),
             identity: RunIdentity::default(),
             scheduling: Scheduling::default(),
+            drain_timeout: DRAIN_TIMEOUT,
+            stop_on_signals: false,
             control: Control::new(),
         }
     }
 
     /// A handle that stops the graph, also while it is being built: it then ends as soon as it is built.
     #[must_use]
-    pub fn handle(&self) -> GraphHandle {
-        GraphHandle(self.control.clone())
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.control.clone())
+    }
+
+    /// Every event of the graph from its start on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.control.events()
+    }
+
+    /// Bounds a drain that begins without a limit of its own: at a signal, a failure, [`StopHandle::stop`], or when the
+    /// handle is dropped. Five seconds by default.
+    #[must_use]
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
+        self
+    }
+
+    /// Drains the graph at SIGTERM or ctrl-c; a second signal ends the drain. The program's own handlers take no signal
+    /// meanwhile, and are restored when the graph has ended.
+    #[must_use]
+    pub fn stop_on_signals(mut self) -> Self {
+        self.stop_on_signals = true;
+        self
     }
 
     /// Names the node.

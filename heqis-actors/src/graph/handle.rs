@@ -1,21 +1,146 @@
-//! Stops a graph from outside.
+//! The handles of a graph: the owner's, and those that stop it from elsewhere.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::control::Control;
+use actix_rt::ArbiterHandle;
+use tokio::sync::watch;
 
-/// Stops a graph from any thread, also while it is being built. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct GraphHandle(pub(super) Control);
+use super::liveness::LivenessProbe;
+use super::reporter::Reporter;
+use crate::blocking::block_on;
+use crate::control::{Control, Progress};
+use crate::events::Events;
+use crate::report::NodeReport;
+
+/// The owner of a running graph, which runs on threads of its own. Returned by
+/// [`GraphBuilder::spawn`](super::GraphBuilder::spawn); every function works from any thread and on any executor.
+///
+/// **Dropping it** begins a drain as [`StopHandle::stop`] does and does not wait: the graph ends within its drain timeout,
+/// and its threads end with it. So no graph runs on without an owner.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use heqis_actors::{GraphBuilder, GraphError};
+///
+/// let graph = GraphBuilder::new("empty").node("gateway").spawn()?;
+/// assert_eq!(graph.report().node, "gateway");
+/// let report = graph.stop_blocking(Duration::from_secs(1));
+/// assert!(report.is_clean() && report.lost().is_empty());
+/// # Ok::<(), GraphError>(())
+/// ```
+#[must_use = "dropping the handle of a graph drains the graph"]
+pub struct GraphHandle {
+    pub(super) reporter: Reporter,
+    pub(super) arbiters: Vec<(String, ArbiterHandle, Progress)>,
+    /// The last report, once the graph has ended and its threads with it.
+    pub(super) ended: watch::Receiver<Option<Arc<NodeReport>>>,
+}
 
 impl GraphHandle {
-    /// Begins to drain: sources end, bridges accept no further frames, frames in flight are finished.
+    fn control(&self) -> &Control {
+        &self.reporter.control
+    }
+
+    /// Waits until the graph has ended: because its sources ended, it failed, or it was stopped and its drain is over.
+    /// Returns the last report. Cancel-safe: it may be used in `select!`, and called again.
+    pub async fn wait(&self) -> NodeReport {
+        let mut ended = self.ended.clone();
+        let last = match ended.wait_for(Option::is_some).await {
+            Ok(last) => last.clone(),
+            Err(_) => None,
+        };
+        match last {
+            Some(report) => NodeReport::clone(&report),
+            None => {
+                self.control().set_failure("the graph's thread panicked");
+                self.reporter.report()
+            }
+        }
+    }
+
+    /// As [`GraphHandle::wait`], blocking the calling thread.
+    pub fn wait_blocking(&self) -> NodeReport {
+        block_on(self.wait())
+    }
+
+    /// Begins to drain at the call and waits for the end, which comes within `drain`: frames in flight are finished until
+    /// then and dropped afterwards, cause `shutdown`. What was lost is listed by [`NodeReport::lost`]. Dropping the future
+    /// does not stop the drain.
+    pub fn stop(&self, drain: Duration) -> impl Future<Output = NodeReport> + Send {
+        self.control().stop_within(drain);
+        self.wait()
+    }
+
+    /// As [`GraphHandle::stop`], blocking the calling thread.
+    pub fn stop_blocking(&self, drain: Duration) -> NodeReport {
+        block_on(self.stop(drain))
+    }
+
+    /// A handle that stops the graph from elsewhere.
+    #[must_use]
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.control().clone())
+    }
+
+    /// Every event of this graph from now on; [`GraphBuilder::events`](super::GraphBuilder::events) has the earlier ones.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.control().events()
+    }
+
+    /// The books and figures of this moment, or the last ones. Does not disturb the flow.
+    #[must_use]
+    pub fn report(&self) -> NodeReport {
+        let last = self.ended.borrow().clone();
+        last.map_or_else(|| self.reporter.report(), |last| NodeReport::clone(&last))
+    }
+
+    /// A reporter for other threads, which may outlive the graph.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.fresh()
+    }
+
+    /// A probe of whether the graph's threads still work.
+    #[must_use]
+    pub fn liveness(&self) -> LivenessProbe {
+        LivenessProbe::new(self.arbiters.iter().cloned())
+    }
+}
+
+impl Drop for GraphHandle {
+    fn drop(&mut self) {
+        if self.ended.borrow().is_none() {
+            self.control().stop();
+        }
+    }
+}
+
+impl fmt::Debug for GraphHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphHandle")
+            .field("topology", &self.reporter.topology)
+            .field("node", &self.reporter.node)
+            .field("ended", &self.ended.borrow().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Stops a graph from any thread, also while it is being built. Cheap to clone, and owns nothing.
+#[derive(Clone, Debug)]
+pub struct StopHandle(pub(super) Control);
+
+impl StopHandle {
+    /// Begins to drain: sources end, bridges accept no further frames, frames in flight are finished. The drain is over
+    /// within the limit of [`GraphBuilder::drain_timeout`](super::GraphBuilder::drain_timeout).
     pub fn stop(&self) {
         self.0.stop();
     }
 
-    /// As [`GraphHandle::stop`], with a drain that must be over within `drain` instead of the limit of
-    /// [`Running::wait`](super::Running::wait).
+    /// As [`StopHandle::stop`], with a drain that must be over within `drain`. The last call counts.
     pub fn stop_within(&self, drain: Duration) {
         self.0.stop_within(drain);
     }

@@ -1,13 +1,14 @@
 //! Building and running the part of a graph that one node owns.
 //!
 //! ```text
-//! GraphBuilder ▸ Wiring (actors, edges, doorbells) ▸ Running ▸ NodeReport
+//! GraphBuilder ▸ Wiring (actors, edges, doorbells) ▸ GraphHandle ▸ NodeReport
 //! ```
 //!
 //! - `builder`: [`GraphBuilder`] collects stages and edges. `check`: describes them for the check. `start`: starts the graph.
 //! - `wiring`, `stages`: turn them into actors on arbiters and build every stage; only then frames flow. The only place
 //!   where actors, edges and doorbells are connected. `thread`: name, cores and priority of an arbiter's thread.
-//! - `running`: [`Running`] waits for the end. `handle`: stops. `reporter`: reports. `liveness`: finds hanging threads.
+//! - `supervisor`: the thread that owns the graph. `running`: its drain. `handle`: [`GraphHandle`] waits and stops.
+//!   `reporter`: reports. `liveness`: finds hanging threads.
 //! - `saving`: saves and restores the state of the stages.
 
 mod builder;
@@ -19,19 +20,18 @@ mod running;
 mod saving;
 mod stages;
 mod start;
+mod supervisor;
 mod thread;
 mod wiring;
 
 use std::io;
 
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use builder::GraphBuilder;
-pub use handle::GraphHandle;
+pub use handle::{GraphHandle, StopHandle};
 pub use liveness::LivenessProbe;
 pub use reporter::Reporter;
-pub use running::Running;
 
 use crate::check::GraphFault;
 use crate::error::StageError;
@@ -48,33 +48,7 @@ pub enum GraphError {
     /// A thread did not get its cores or its priority, which the graph requires.
     #[error("{}", .0.join("; "))]
     Scheduling(Vec<String>),
-    /// The actix system could not run.
+    /// The graph's threads could not be started: the process has no thread or descriptor left.
     #[error("actor system: {0}")]
     System(#[from] io::Error),
-}
-
-/// Completes at SIGTERM or ctrl-c. Both are watched from the call on, whether or not the future is polled: neither ends
-/// the process by itself from then on.
-pub fn termination_signal() -> impl Future<Output = ()> {
-    let watched = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    async move {
-        let [terminate, interrupt] = watched;
-        tokio::select! {
-            () = received(terminate) => {}
-            () = received(interrupt) => {}
-        }
-    }
-}
-
-/// Completes at a signal; never, when it cannot be watched.
-async fn received(watched: io::Result<Signal>) {
-    match watched {
-        Ok(mut signal) => {
-            signal.recv().await;
-        }
-        Err(error) => {
-            tracing::warn!(%error, "SIGTERM or ctrl-c cannot be watched");
-            std::future::pending().await
-        }
-    }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::{Clock, duration_ns};
 use crate::control::Control;
 use crate::edge::Edge;
+use crate::events::Event;
 use crate::metrics::Metrics;
 use crate::report::{EdgeReport, EdgeSide, LinkState, NodeReport, Waiting};
 use crate::stats::StageStats;
@@ -26,10 +27,7 @@ pub(super) struct EdgeWatch {
 /// ```no_run
 /// use heqis_actors::{GraphBuilder, GraphError};
 ///
-/// let reporter = actix::System::new().block_on(async {
-///     let running = GraphBuilder::new("empty").node("gateway").start().await?;
-///     Ok::<_, GraphError>(running.reporter())
-/// })?;
+/// let reporter = GraphBuilder::new("empty").node("gateway").spawn()?.reporter();
 /// let report = reporter.report();
 /// assert_eq!((report.node.as_str(), report.edges.len()), ("gateway", 0));
 /// assert!(reporter.waiting().is_empty() && report.books_close());
@@ -164,6 +162,11 @@ impl Reporter {
                 ended: self.control.has_ended(&edge.name),
             })
             .collect()
+    }
+
+    /// Publishes an event to the graph's subscribers and to the log: something that is observed from outside.
+    pub fn publish(&self, event: Event) {
+        self.control.publish(event);
     }
 
     /// Whether the graph has begun to drain.

@@ -229,6 +229,7 @@ impl Wiring {
         Some(Budget::new(
             duration_ns(*max_age),
             self.metrics.budget_overruns(&path.join("->")),
+            self.control.event_bus(),
         ))
     }
 }

@@ -1,48 +1,45 @@
 //! Starts a collected graph that passes its check.
 
+use std::io;
 use std::time::Duration;
 
-use actix::prelude::*;
-
+use super::GraphError;
 use super::builder::GraphBuilder;
-use super::running::Running;
-use super::wiring::Wiring;
-use super::{GraphError, termination_signal};
+use super::handle::GraphHandle;
+use super::supervisor::launch;
+use crate::blocking::block_on;
 use crate::check::GraphFault;
 use crate::report::NodeReport;
 
 impl GraphBuilder {
-    /// Runs the graph on an actix system of its own until it has ended by itself, or until SIGTERM or ctrl-c and
-    /// then at most `drain_timeout`.
+    /// Starts the graph on threads of its own, and returns when every stage is built and frames flow. Works from any
+    /// thread: inside tokio, inside actix, and without a runtime. [`GraphBuilder::start`] is the same to be awaited.
     ///
     /// # Errors
-    /// As [`GraphBuilder::start`].
-    pub fn run(self, drain_timeout: Duration) -> Result<NodeReport, GraphError> {
-        System::new().block_on(async move {
-            // Watched from before the first frame: until then SIGTERM would kill the process undrained.
-            let handle = self.handle();
-            let first = termination_signal();
-            let signals = actix_rt::spawn(async move {
-                first.await;
-                handle.stop();
-                termination_signal().await;
-                handle.abandon();
-            });
-            let running = self.start().await?;
-            let report = running.wait(drain_timeout).await;
-            signals.abort();
-            Ok(report)
-        })
+    /// [`GraphError::Invalid`] with everything that [`GraphBuilder::check`] finds, [`GraphError::Build`] with everything that
+    /// could not be built; nothing runs then.
+    pub fn spawn(self) -> Result<GraphHandle, GraphError> {
+        block_on(self.start())
     }
 
-    /// Builds every stage and starts the flow. Must be called inside an actix system.
+    /// As [`GraphBuilder::spawn`], without blocking the calling thread while the stages are built. A graph whose future is
+    /// dropped before it is built ends as soon as it is.
     ///
     /// # Errors
-    /// [`GraphError::Invalid`] with everything that [`GraphBuilder::check`] finds, [`GraphError::Build`] with everything that could not
-    /// be built; nothing runs then.
-    pub async fn start(self) -> Result<Running, GraphError> {
+    /// As [`GraphBuilder::spawn`].
+    pub async fn start(self) -> Result<GraphHandle, GraphError> {
         self.validate()?;
-        Wiring::new(self).start().await
+        let panicked = |_| io::Error::other("the graph's thread panicked while it built the graph");
+        launch(self)?.await.map_err(panicked)?
+    }
+
+    /// Runs the graph until it has ended, blocking the calling thread. A drain takes at most `drain_timeout`; by itself a
+    /// signal ends the process undrained, see [`GraphBuilder::stop_on_signals`].
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::spawn`].
+    pub fn run(self, drain_timeout: Duration) -> Result<NodeReport, GraphError> {
+        Ok(self.drain_timeout(drain_timeout).spawn()?.wait_blocking())
     }
 
     fn validate(&self) -> Result<(), GraphError> {

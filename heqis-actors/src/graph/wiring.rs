@@ -115,25 +115,16 @@ impl Wiring {
     }
 
     pub(super) async fn start(mut self) -> Result<Running, GraphError> {
-        self.wire_edges()?;
-        self.start_stages()?;
-        let denied = self.configure_threads().await;
-        if !denied.is_empty() && self.graph.scheduling == Scheduling::Strict {
+        if let Err(error) = self.build().await {
             self.control.abandon();
             stop_arbiters(self.arbiters);
-            return Err(GraphError::Scheduling(denied));
-        }
-        let failures = self.build_all().await;
-        if !failures.is_empty() {
-            self.control.abandon();
-            stop_arbiters(self.arbiters);
-            return Err(GraphError::Build(failures));
+            return Err(error);
         }
         let saving = self.saving();
         if let Some(saving) = &saving {
             saving.restore(&self.sources).await;
         }
-        Event::Ready.publish();
+        self.control.publish(Event::Ready);
         // Consumers first and sources last, so that every actor has begun before the first frame.
         let (sources, others): (Vec<_>, Vec<_>) =
             self.started.iter().partition(|actor| actor.is_source);
@@ -157,6 +148,20 @@ impl Wiring {
             },
             arbiters: self.arbiters,
         })
+    }
+
+    /// Starts every actor and builds its stage.
+    async fn build(&mut self) -> Result<(), GraphError> {
+        self.wire_edges()?;
+        self.start_stages()?;
+        let denied = self.configure_threads().await;
+        if !denied.is_empty() && self.graph.scheduling == Scheduling::Strict {
+            return Err(GraphError::Scheduling(denied));
+        }
+        match self.build_all().await {
+            failures if failures.is_empty() => Ok(()),
+            failures => Err(GraphError::Build(failures)),
+        }
     }
 
     /// How this node's state is saved, if it is.

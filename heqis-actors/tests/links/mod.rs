@@ -10,7 +10,7 @@ use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder, Metrics,
-    NodeReport, Payload, PayloadError, PayloadType, Policy, Running, StageOptions,
+    NodeReport, Payload, PayloadError, PayloadType, Policy, GraphHandle, StageOptions,
 };
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
@@ -147,11 +147,9 @@ pub fn books(report: &NodeReport) -> &EdgeReport {
 }
 
 /// Stops the sender, and then the receiver, which does not end because its sender leaves.
-pub async fn stop_in_turn(sender: Running, receiver: Running) -> (NodeReport, NodeReport) {
-    sender.handle().stop();
-    let sent = sender.wait(DRAIN).await;
-    receiver.handle().stop();
-    (sent, receiver.wait(DRAIN).await)
+pub async fn stop_in_turn(sender: GraphHandle, receiver: GraphHandle) -> (NodeReport, NodeReport) {
+    let sent = sender.stop(DRAIN).await;
+    (sent, receiver.stop(DRAIN).await)
 }
 
 /// The content of a goodbye after everything has its outcome.

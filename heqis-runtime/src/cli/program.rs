@@ -6,10 +6,11 @@
 )]
 
 use std::io::{self, IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use clap::Parser;
-use heqis_actors::Registry;
+use heqis_actors::{Registry, TerminationSignals};
 use tracing_subscriber::EnvFilter;
 
 use super::{Cli, Command, LogFormat, World};
@@ -109,7 +110,9 @@ fn run(
         machine: args.machine.clone(),
         service: Service::read(|name| std::env::var_os(name), std::process::id()),
     };
-    match run::run(&plan, &options) {
+    // Held to the end of the process: a signal after the last report must not change its exit status.
+    let signals = ManuallyDrop::new(TerminationSignals::watch()?);
+    match run::run(&plan, &options, &signals) {
         Ok(true) => Ok(cli::OK),
         Ok(false) => Ok(cli::FAILED),
         Err(error) => {

@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{NodeReport, termination_signal};
+use heqis_actors::{NodeReport, TerminationSignals};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
@@ -56,15 +56,23 @@ struct Outcome {
 }
 
 /// Runs every node of `plan` to its end.
-pub(super) fn run(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunError> {
+pub(super) fn run(
+    plan: &Plan,
+    arguments: &[OsString],
+    signals: TerminationSignals,
+) -> Result<Summary, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(RunError::io("asynchronous runtime"))?;
-    runtime.block_on(supervise(plan, arguments))
+    runtime.block_on(supervise(plan, arguments, signals))
 }
 
-async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunError> {
+async fn supervise(
+    plan: &Plan,
+    arguments: &[OsString],
+    signals: TerminationSignals,
+) -> Result<Summary, RunError> {
     let program = std::env::current_exe().map_err(RunError::io("path of this program"))?;
     let (stop, stopping) = watch::channel(Stop::Running);
     let mut nodes = JoinSet::new();
@@ -96,7 +104,7 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         nodes.spawn(life.run());
     }
     drop(stopping);
-    let stopper = tokio::spawn(stop_in_order(stop.clone(), plan.drain_timeout));
+    let stopper = tokio::spawn(stop_in_order(stop.clone(), plan.drain_timeout, signals));
     let mut outcomes = Vec::new();
     let mut sources: BTreeSet<usize> = plan
         .stages
@@ -136,14 +144,18 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
     clippy::disallowed_methods,
     reason = "bounds the end of child processes in real time"
 )]
-async fn stop_in_order(stop: watch::Sender<Stop>, drain: Duration) {
+async fn stop_in_order(
+    stop: watch::Sender<Stop>,
+    drain: Duration,
+    mut signals: TerminationSignals,
+) {
     let mut now = stop.subscribe();
     let raise = |step: Stop| {
         stop.send_if_modified(|now| std::mem::replace(now, step.max(*now)) < step);
     };
     let failed = async { now.wait_for(|step| *step >= Stop::All).await.is_ok() };
     tokio::select! {
-        () = termination_signal() => raise(Stop::Sources),
+        () = signals.recv() => raise(Stop::Sources),
         _ = failed => {}
     }
     let begun = Instant::now();
@@ -154,7 +166,7 @@ async fn stop_in_order(stop: watch::Sender<Stop>, drain: Duration) {
     };
     tokio::select! {
         () = steps => {}
-        () = termination_signal() => {
+        () = signals.recv() => {
             tracing::warn!("a second signal: the drain ends now");
             raise(Stop::Abandon);
             tokio::time::sleep(LEAVE).await;

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use heqis_actors::GraphError;
+use heqis_actors::{GraphError, TerminationSignals};
 use thiserror::Error;
 
 use crate::topology::Plan;
@@ -75,11 +75,16 @@ impl RunError {
     }
 }
 
-/// Runs `plan` to its end, prints the summary on standard output, and returns whether the run was clean.
+/// Runs `plan` to its end, prints the summary on standard output, and returns whether the run was clean. The first of
+/// `signals` drains, the second ends the drain.
 ///
 /// # Errors
 /// [`RunError`] when nothing could be run.
-pub fn run(plan: &Plan, options: &Options) -> Result<bool, RunError> {
+pub fn run(
+    plan: &Plan,
+    options: &Options,
+    signals: &TerminationSignals,
+) -> Result<bool, RunError> {
     let summary = match &options.node {
         Some(name) => {
             let index = plan.node(name).ok_or_else(|| RunError::UnknownNode {
@@ -91,14 +96,14 @@ pub fn run(plan: &Plan, options: &Options) -> Result<bool, RunError> {
                     .collect::<Vec<_>>()
                     .join(", "),
             })?;
-            let report = node::run(plan, index, options)?;
+            let report = node::run(plan, index, options, signals.clone())?;
             if options.supervised {
                 node::send(&node::ChildEvent::Report(Box::new(report.clone())))?;
                 return Ok(Summary::new(&plan.name, vec![report], Default::default()).is_clean());
             }
             Summary::new(&plan.name, vec![report], Default::default())
         }
-        None => fleet::run(plan, &options.child_arguments)?,
+        None => fleet::run(plan, &options.child_arguments, signals.clone())?,
     };
     let text = if options.json {
         serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"

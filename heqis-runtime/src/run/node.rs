@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heqis_actors::{
-    Clock, Gauges, GraphHandle, LivenessProbe, Metrics, NodeReport, Reporter, termination_signal,
+    Clock, Gauges, LivenessProbe, Metrics, NodeReport, Reporter, StopHandle, TerminationSignals,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -46,8 +46,13 @@ pub(super) fn send(event: &ChildEvent) -> Result<(), RunError> {
         .map_err(RunError::io("standard output"))
 }
 
-/// Runs the node with index `node` until its stages have ended, or SIGTERM, ctrl-c or the parent's end stop it.
-pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeReport, RunError> {
+/// Runs the node with index `node` until its stages have ended, or a signal or the parent's end stops it.
+pub(super) fn run(
+    plan: &Plan,
+    node: usize,
+    options: &Options,
+    mut signals: TerminationSignals,
+) -> Result<NodeReport, RunError> {
     let spec = &plan.nodes[node];
     let supervised = options.supervised;
     let metrics = Metrics::new(&spec.name);
@@ -67,9 +72,6 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
     }
     let system = actix_rt::System::new();
     system.block_on(async {
-        // Watched from before the first frame: until then SIGTERM would kill the process undrained. This also holds while
-        // a stage takes minutes to be built.
-        let terminated_first = termination_signal();
         let metrics = spec.metrics.as_deref().unwrap_or(ANY_LOOPBACK_PORT);
         let what = format!("node '{}': metrics on {metrics}", spec.name);
         let socket = metrics
@@ -85,15 +87,15 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         let bound = server.address();
         let (sender, mut stopping) = watch::channel(false);
         let stop = Stop {
-            handle: graph.handle(),
+            handle: graph.stop_handle(),
             stopping: sender,
         };
         let signals = {
             let stop = stop.clone();
             actix_rt::spawn(async move {
-                terminated_first.await;
+                signals.recv().await;
                 stop.apply(Order::Stop(None));
-                termination_signal().await;
+                signals.recv().await;
                 tracing::warn!("a second signal: the drain ends now");
                 stop.apply(Order::Abandon);
             })
@@ -102,12 +104,12 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
             obey_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
         }
         if let Some(page) = &mut page {
-            page.serve(plan, node);
+            page.serve(plan, node, graph.events());
         }
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
         if let Some(page) = &page {
-            page.started(running.handle());
+            page.started(running.stop_handle());
         }
         if supervised {
             send(&ChildEvent::Ready {
@@ -128,7 +130,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
             background.push(actix_rt::spawn(notify(notifier, watchdog, probe, stopping.clone())));
         }
         background.push(actix_rt::spawn(watch_waits(running.reporter(), waiting)));
-        let report = running.wait(plan.drain_timeout).await;
+        let report = running.wait().await;
         if let Some(page) = page {
             page.ended();
             if page.stays && page.is_served() {
@@ -197,7 +199,7 @@ async fn notify(
 /// How this node is stopped.
 #[derive(Clone)]
 struct Stop {
-    handle: GraphHandle,
+    handle: StopHandle,
     stopping: watch::Sender<bool>,
 }
 

@@ -27,6 +27,7 @@ impl Plan {
             .node(&self.nodes[node].name)
             .base(&self.base)
             .scheduling(self.nodes[node].scheduling)
+            .drain_timeout(self.drain_timeout)
             .identity(self.identity(node));
         if let Some(state) = &self.nodes[node].state {
             graph = graph.state(state.clone());

@@ -129,11 +129,10 @@ impl Watch {
                 continue;
             };
             counters.alarms.of(&[&self.peer, alarm.cause()]).inc();
-            Event::PeerStalled {
+            reporter.publish(Event::PeerStalled {
                 peer: self.peer.clone(),
                 reason: alarm.to_string(),
-            }
-            .publish();
+            });
             if let Some(command) = &mut recovery {
                 let outcome = command.run(&self.peer, &alarm, &clock).await;
                 counters.commands.of(&[&self.peer, outcome.name()]).inc();

@@ -229,7 +229,7 @@ impl Run {
         // Sources and ring buffers have no tap; their frames are counted where they are recorded.
         let counts_output = at == 0 || self.tested == "ring-buffer";
         let count = {
-            let (seen, handle) = (progress.seen.clone(), graph.handle());
+            let (seen, handle) = (progress.seen.clone(), graph.stop_handle());
             move || {
                 if Some(seen.fetch_add(1, Ordering::AcqRel) + 1) == stop_after {
                     handle.stop();

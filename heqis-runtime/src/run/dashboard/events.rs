@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heqis_actors::Event as GraphEvent;
+use heqis_actors::{Event as GraphEvent, Events as GraphEvents};
 use heqis_dashboard::live::{Event, EventKind, Level};
 
 use super::words::now_ms;
@@ -57,12 +57,14 @@ impl EventLog {
     }
 }
 
-/// Records the events of the graph of `node` in this process from now on.
-pub(super) fn listen(log: &Arc<EventLog>, node: String) {
+/// Records the events of the graph of `node` until it has ended.
+pub(super) fn listen(log: &Arc<EventLog>, node: String, mut events: GraphEvents) {
     let log = log.clone();
-    heqis_actors::subscribe(move |event| {
-        let (kind, level, subject, cause) = converted(event);
-        log.add(now_ms(), &node, kind, level, &subject, cause);
+    actix_rt::spawn(async move {
+        while let Some(event) = events.recv().await {
+            let (kind, level, subject, cause) = converted(&event);
+            log.add(now_ms(), &node, kind, level, &subject, cause);
+        }
     });
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use heqis_actors::{EdgeReport, EdgeSide, GraphHandle, NodeReport, StageReport};
+use heqis_actors::{EdgeReport, EdgeSide, NodeReport, StageReport, StopHandle};
 use heqis_dashboard::Live;
 use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{
@@ -28,7 +28,7 @@ pub(super) struct Graph {
     /// Index of the own node.
     own: usize,
     ready: Ready,
-    handle: OnceLock<GraphHandle>,
+    handle: OnceLock<StopHandle>,
     ended: AtomicBool,
     /// The last state of each other node, by index.
     others: Mutex<BTreeMap<usize, NodeState>>,
@@ -69,7 +69,7 @@ impl Graph {
         }
     }
 
-    pub(super) fn started(&self, handle: GraphHandle) {
+    pub(super) fn started(&self, handle: StopHandle) {
         let _ = self.handle.set(handle);
     }
 

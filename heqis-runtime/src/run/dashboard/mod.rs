@@ -32,7 +32,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_rt::task::JoinHandle;
 use actix_rt::time::sleep;
-use heqis_actors::{GraphBuilder, GraphHandle};
+use heqis_actors::{Events, GraphBuilder, StopHandle};
 use heqis_dashboard::{
     Dashboard, DashboardError, Decisions, Journal, LiveBars, Names, Settings, Sources, Token,
 };
@@ -94,11 +94,11 @@ impl Page {
         taps::add(builder, plan, node, &self.bars, &self.decisions)
     }
 
-    /// Serves the page, or says why not.
-    pub(super) fn serve(&mut self, plan: &Plan, node: usize) {
+    /// Serves the page, which lists `graph_events`, or says why not.
+    pub(super) fn serve(&mut self, plan: &Plan, node: usize, graph_events: Events) {
         let spec = &plan.nodes[node];
         let Some(page) = &spec.dashboard else { return };
-        events::listen(&self.graph.log, spec.name.clone());
+        events::listen(&self.graph.log, spec.name.clone(), graph_events);
         let limits = Limits {
             decision_gap: page.silence_s.map(Duration::from_secs),
             clock_offset: page
@@ -148,7 +148,7 @@ impl Page {
     }
 
     /// Gives the page the handle by which it may drain the graph.
-    pub(super) fn started(&self, handle: GraphHandle) {
+    pub(super) fn started(&self, handle: StopHandle) {
         self.graph.started(handle);
     }
 

@@ -1,0 +1,105 @@
+//! The thread that owns a graph: it starts the graph, hands out its handle, and waits for its end.
+
+use std::io;
+use std::sync::Arc;
+
+use actix_rt::System;
+use tokio::sync::{oneshot, watch};
+
+use super::GraphError;
+use super::builder::GraphBuilder;
+use super::handle::{GraphHandle, StopHandle};
+use super::wiring::Wiring;
+use crate::report::NodeReport;
+use crate::signals::TerminationSignals;
+
+type Ready = oneshot::Sender<Result<GraphHandle, GraphError>>;
+
+/// Starts the graph on a thread of its own. What is received is the handle once every stage is built; where nobody waits
+/// for it any more, the graph ends.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread on which a graph's actor system runs; it ends with the graph"
+)]
+pub(super) fn launch(
+    graph: GraphBuilder,
+) -> Result<oneshot::Receiver<Result<GraphHandle, GraphError>>, GraphError> {
+    // Watched from before the first frame: until then a signal would kill the process undrained.
+    let signals = match graph.stop_on_signals {
+        true => Some(TerminationSignals::watch()?),
+        false => None,
+    };
+    let (ready, started) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("graph".into())
+        .spawn(move || supervise(graph, signals, ready))?;
+    Ok(started)
+}
+
+fn supervise(graph: GraphBuilder, signals: Option<TerminationSignals>, ready: Ready) {
+    let control = graph.control.clone();
+    let (ended, last) = watch::channel(None);
+    let report = match system() {
+        Ok(system) => system.block_on(own(graph, signals, ready, last)),
+        Err(error) => {
+            let _ = ready.send(Err(error.into()));
+            None
+        }
+    };
+    // The system and its descriptors are gone by now.
+    control.close_events();
+    ended.send_replace(report.map(Arc::new));
+}
+
+/// An actor system on this thread. Unlike `System::new` it does not panic where the process has no descriptor left.
+fn system() -> io::Result<actix_rt::SystemRunner> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(System::with_tokio_rt(|| runtime))
+}
+
+/// Starts the graph, hands out its handle, and waits for its end.
+async fn own(
+    graph: GraphBuilder,
+    signals: Option<TerminationSignals>,
+    ready: Ready,
+    ended: watch::Receiver<Option<Arc<NodeReport>>>,
+) -> Option<NodeReport> {
+    let (control, drain_timeout) = (graph.control.clone(), graph.drain_timeout);
+    let stopped_by_signals = signals.map(|signals| {
+        let handle = StopHandle(control.clone());
+        actix_rt::spawn(stop_on(signals, handle))
+    });
+    let report = match Wiring::new(graph).start().await {
+        Ok(started) => {
+            let handle = GraphHandle {
+                reporter: started.reporter.clone(),
+                arbiters: started.arbiters(),
+                ended,
+            };
+            // A handle that nobody takes is dropped, which stops the graph.
+            drop(ready.send(Ok(handle)));
+            Some(started.wait(drain_timeout).await)
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            None
+        }
+    };
+    if let Some(task) = stopped_by_signals {
+        task.abort();
+        let _ = task.await;
+    }
+    report
+}
+
+/// The first signal drains the graph, the second ends the drain.
+async fn stop_on(mut signals: TerminationSignals, graph: StopHandle) {
+    signals.recv().await;
+    graph.stop();
+    signals.recv().await;
+    tracing::warn!("a second signal: the drain ends now");
+    graph.abandon();
+    std::future::pending().await
+}
