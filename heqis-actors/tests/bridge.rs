@@ -242,8 +242,7 @@ fn a_receiver_that_leaves_finishes_its_frames_and_the_sender_retains_the_rest_fo
         }
         let left = first.stop(DRAIN).await;
         let second = second.start().await.unwrap();
-        let (sent, received) =
-            futures_util::future::join(sender.wait(), second.wait()).await;
+        let (sent, received) = futures_util::future::join(sender.wait(), second.wait()).await;
         let mut all = seen_first.lock().unwrap().clone();
         all.extend(seen_second.lock().unwrap().iter());
         assert_eq!(
@@ -392,8 +391,7 @@ fn an_outage_that_ends_a_node_leaves_its_frames_with_the_sender() {
         // Ends by itself: the restart budget of its stage is used up.
         let ended = first.start().await.unwrap().wait().await;
         let second = second.start().await.unwrap();
-        let (sent, received) =
-            futures_util::future::join(sender.wait(), second.wait()).await;
+        let (sent, received) = futures_util::future::join(sender.wait(), second.wait()).await;
         (sent, ended, received)
     });
     assert!(

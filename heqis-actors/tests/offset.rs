@@ -6,7 +6,7 @@ mod links;
 
 use common::CollectConfig;
 use heqis_actors::wire::{Header, MessageKind};
-use heqis_actors::{Clock, ClockOffset, Delivery, Metrics, GraphHandle};
+use heqis_actors::{Clock, ClockOffset, Delivery, GraphHandle, Metrics};
 use links::*;
 
 const MS_NS: i64 = 1_000_000;

@@ -104,9 +104,10 @@ impl Control {
         self.0.events.subscribe()
     }
 
-    /// Ends the events: the graph has ended.
-    pub(crate) fn close_events(&self) {
+    /// The graph has ended: its events end, and no actor is woken any more.
+    pub(crate) fn end(&self) {
         self.0.events.close();
+        lock(&self.0.bells).clear();
     }
 
     /// As [`Control::stop`], with a drain that must be over within `drain`; the last call counts.

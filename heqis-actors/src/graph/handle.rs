@@ -1,7 +1,7 @@
 //! The handles of a graph: the owner's, and those that stop it from elsewhere.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_rt::ArbiterHandle;
@@ -34,10 +34,13 @@ use crate::report::NodeReport;
 #[must_use = "dropping the handle of a graph drains the graph"]
 pub struct GraphHandle {
     pub(super) reporter: Reporter,
-    pub(super) arbiters: Vec<(String, ArbiterHandle, Progress)>,
-    /// The last report, once the graph has ended and its threads with it.
-    pub(super) ended: watch::Receiver<Option<Arc<NodeReport>>>,
+    pub(super) arbiters: Arbiters,
+    /// Whether the graph has ended, and its threads with it.
+    pub(super) ended: watch::Receiver<bool>,
 }
+
+/// The graph's threads: name, where work is sent, and progress. Emptied at the end, because they hold descriptors.
+pub(super) type Arbiters = Arc<Mutex<Vec<(String, ArbiterHandle, Progress)>>>;
 
 impl GraphHandle {
     fn control(&self) -> &Control {
@@ -47,18 +50,10 @@ impl GraphHandle {
     /// Waits until the graph has ended: because its sources ended, it failed, or it was stopped and its drain is over.
     /// Returns the last report. Cancel-safe: it may be used in `select!`, and called again.
     pub async fn wait(&self) -> NodeReport {
-        let mut ended = self.ended.clone();
-        let last = match ended.wait_for(Option::is_some).await {
-            Ok(last) => last.clone(),
-            Err(_) => None,
-        };
-        match last {
-            Some(report) => NodeReport::clone(&report),
-            None => {
-                self.control().set_failure("the graph's thread panicked");
-                self.reporter.report()
-            }
+        if self.ended.clone().wait_for(|ended| *ended).await.is_err() {
+            self.control().set_failure("the graph's thread panicked");
         }
+        self.reporter.report()
     }
 
     /// As [`GraphHandle::wait`], blocking the calling thread.
@@ -94,8 +89,7 @@ impl GraphHandle {
     /// The books and figures of this moment, or the last ones. Does not disturb the flow.
     #[must_use]
     pub fn report(&self) -> NodeReport {
-        let last = self.ended.borrow().clone();
-        last.map_or_else(|| self.reporter.report(), |last| NodeReport::clone(&last))
+        self.reporter.report()
     }
 
     /// A reporter for other threads, which may outlive the graph.
@@ -104,16 +98,17 @@ impl GraphHandle {
         self.reporter.fresh()
     }
 
-    /// A probe of whether the graph's threads still work.
+    /// A probe of whether the graph's threads still work. It finds nothing hanging once the graph has ended.
     #[must_use]
     pub fn liveness(&self) -> LivenessProbe {
-        LivenessProbe::new(self.arbiters.iter().cloned())
+        let arbiters = self.arbiters.lock().unwrap_or_else(PoisonError::into_inner);
+        LivenessProbe::new(arbiters.iter().cloned())
     }
 }
 
 impl Drop for GraphHandle {
     fn drop(&mut self) {
-        if self.ended.borrow().is_none() {
+        if !*self.ended.borrow() {
             self.control().stop();
         }
     }
@@ -124,7 +119,7 @@ impl fmt::Debug for GraphHandle {
         f.debug_struct("GraphHandle")
             .field("topology", &self.reporter.topology)
             .field("node", &self.reporter.node)
-            .field("ended", &self.ended.borrow().is_some())
+            .field("ended", &*self.ended.borrow())
             .finish_non_exhaustive()
     }
 }

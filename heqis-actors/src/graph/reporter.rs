@@ -1,7 +1,7 @@
 //! Reports on a running graph.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use crate::clock::{Clock, duration_ns};
@@ -22,7 +22,7 @@ pub(super) struct EdgeWatch {
     idle_ns: Option<i64>,
 }
 
-/// Reports on a running graph. Cheap to clone.
+/// Reports on a running graph, and afterwards how it ended. Cheap to clone.
 ///
 /// ```no_run
 /// use heqis_actors::{GraphBuilder, GraphError};
@@ -39,16 +39,57 @@ pub struct Reporter {
     pub(super) node: String,
     pub(super) control: Control,
     pub(super) metrics: Metrics,
-    pub(super) edges: Vec<Arc<Edge>>,
+    observed: Arc<RwLock<Observed>>,
     pub(super) stats: Vec<StageStats>,
     pub(super) clock: Clock,
     /// The edges at the last call of [`Reporter::waiting`].
     pub(super) watched: Watched,
 }
 
+/// What is reported: edges while they live, which keep descriptors of their actors' threads open, and then their last state.
+enum Observed {
+    Running(Vec<Arc<Edge>>),
+    Ended(Box<NodeReport>, Vec<LinkState>),
+}
+
 pub(super) type Watched = Arc<Mutex<BTreeMap<(String, EdgeSide), EdgeWatch>>>;
 
 impl Reporter {
+    pub(super) fn new(
+        (topology, node): (String, String),
+        (control, metrics): (Control, Metrics),
+        edges: Vec<Arc<Edge>>,
+        stats: Vec<StageStats>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            topology,
+            node,
+            control,
+            metrics,
+            observed: Arc::new(RwLock::new(Observed::Running(edges))),
+            stats,
+            clock,
+            watched: Watched::default(),
+        }
+    }
+
+    fn observed(&self) -> RwLockReadGuard<'_, Observed> {
+        self.observed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The graph has ended: keeps the last report of it, and releases the rest.
+    pub(super) fn end(&self) {
+        let mut observed = self
+            .observed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Observed::Running(edges) = &*observed {
+            let (report, links) = (self.report_on(edges), self.links_of(edges));
+            *observed = Observed::Ended(Box::new(report), links);
+        }
+    }
+
     /// A reporter whose [`Reporter::waiting`] was not called yet.
     pub(super) fn fresh(&self) -> Self {
         Self {
@@ -64,7 +105,11 @@ impl Reporter {
         let now_ns = self.clock.now_ns();
         let mut waiting = self.control.paused();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        for edge in &self.edges {
+        let observed = self.observed();
+        let Observed::Running(edges) = &*observed else {
+            return Vec::new();
+        };
+        for edge in edges {
             let report = edge.report();
             let watch = watched
                 .entry((report.edge.clone(), report.side))
@@ -108,13 +153,20 @@ impl Reporter {
     /// The books and figures of this moment.
     #[must_use]
     pub fn report(&self) -> NodeReport {
+        match &*self.observed() {
+            Observed::Running(edges) => self.report_on(edges),
+            Observed::Ended(report, _) => NodeReport::clone(report),
+        }
+    }
+
+    fn report_on(&self, edges: &[Arc<Edge>]) -> NodeReport {
         NodeReport {
             topology: self.topology.clone(),
             node: self.node.clone(),
             failure: self.control.failure(),
             left: self.control.stopping(),
             resumable: self.control.is_resumable(),
-            edges: self.edges.iter().map(|edge| self.edge(edge)).collect(),
+            edges: edges.iter().map(|edge| self.edge(edge)).collect(),
             stages: self
                 .stats
                 .iter()
@@ -143,8 +195,10 @@ impl Reporter {
     /// The metrics in Prometheus text format, queue depths of this moment included.
     #[must_use]
     pub fn render_metrics(&self) -> String {
-        for edge in &self.edges {
-            edge.report();
+        if let Observed::Running(edges) = &*self.observed() {
+            for edge in edges {
+                edge.report();
+            }
         }
         self.metrics.render()
     }
@@ -152,7 +206,14 @@ impl Reporter {
     /// The state of every half of a bridged edge that this node has.
     #[must_use]
     pub fn links(&self) -> Vec<LinkState> {
-        self.edges
+        match &*self.observed() {
+            Observed::Running(edges) => self.links_of(edges),
+            Observed::Ended(_, links) => links.clone(),
+        }
+    }
+
+    fn links_of(&self, edges: &[Arc<Edge>]) -> Vec<LinkState> {
+        edges
             .iter()
             .filter(|edge| matches!(edge.side(), EdgeSide::Sender | EdgeSide::Receiver))
             .map(|edge| LinkState {

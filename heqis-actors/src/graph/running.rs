@@ -9,7 +9,6 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use super::reporter::Reporter;
 use super::saving::Saving;
 use crate::control::{Control, Progress};
-use crate::report::NodeReport;
 
 /// The last part of the drain, at most, which is reserved for closing the books.
 const CLOSING: Duration = Duration::from_millis(500);
@@ -41,7 +40,7 @@ impl Running {
 
     /// Waits until every stage has ended: because the sources ended, or after a stop and then at most until the end of the
     /// drain, after which frames in flight are dropped, cause `shutdown`.
-    pub(super) async fn wait(self, drain_timeout: Duration) -> NodeReport {
+    pub(super) async fn wait(self, drain_timeout: Duration) {
         let mut hung = false;
         tokio::select! {
             () = self.control().all_ended() => {}
@@ -64,7 +63,7 @@ impl Running {
         } else {
             stop_arbiters(self.arbiters);
         }
-        self.reporter.report()
+        self.reporter.end();
     }
 }
 
@@ -77,9 +76,9 @@ async fn drained(control: &Control, drain_timeout: Duration) {
     control.stopped().await;
     let mut deadline = control.deadline(drain_timeout);
     loop {
-        let left = deadline
-            .borrow_and_update()
-            .map_or(drain_timeout, |end| end.saturating_duration_since(Instant::now()));
+        let left = deadline.borrow_and_update().map_or(drain_timeout, |end| {
+            end.saturating_duration_since(Instant::now())
+        });
         // Frames are dropped a little earlier, so that the node has ended when the time is up.
         let left = left - (left / 10).min(CLOSING);
         tokio::select! {

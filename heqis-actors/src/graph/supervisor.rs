@@ -1,16 +1,15 @@
 //! The thread that owns a graph: it starts the graph, hands out its handle, and waits for its end.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_rt::System;
 use tokio::sync::{oneshot, watch};
 
 use super::GraphError;
 use super::builder::GraphBuilder;
-use super::handle::{GraphHandle, StopHandle};
+use super::handle::{Arbiters, GraphHandle, StopHandle};
 use super::wiring::Wiring;
-use crate::report::NodeReport;
 use crate::signals::TerminationSignals;
 
 type Ready = oneshot::Sender<Result<GraphHandle, GraphError>>;
@@ -38,17 +37,14 @@ pub(super) fn launch(
 
 fn supervise(graph: GraphBuilder, signals: Option<TerminationSignals>, ready: Ready) {
     let control = graph.control.clone();
-    let (ended, last) = watch::channel(None);
-    let report = match system() {
-        Ok(system) => system.block_on(own(graph, signals, ready, last)),
-        Err(error) => {
-            let _ = ready.send(Err(error.into()));
-            None
-        }
-    };
+    let (ended, end) = watch::channel(false);
+    match system() {
+        Ok(system) => system.block_on(own(graph, signals, ready, end)),
+        Err(error) => drop(ready.send(Err(error.into()))),
+    }
     // The system and its descriptors are gone by now.
-    control.close_events();
-    ended.send_replace(report.map(Arc::new));
+    control.end();
+    ended.send_replace(true);
 }
 
 /// An actor system on this thread. Unlike `System::new` it does not panic where the process has no descriptor left.
@@ -64,23 +60,29 @@ async fn own(
     graph: GraphBuilder,
     signals: Option<TerminationSignals>,
     ready: Ready,
-    ended: watch::Receiver<Option<Arc<NodeReport>>>,
-) -> Option<NodeReport> {
+    ended: watch::Receiver<bool>,
+) {
     let (control, drain_timeout) = (graph.control.clone(), graph.drain_timeout);
     let stopped_by_signals = signals.map(|signals| {
         let handle = StopHandle(control.clone());
         actix_rt::spawn(stop_on(signals, handle))
     });
-    let report = match Wiring::new(graph).start().await {
+    match Wiring::new(graph).start().await {
         Ok(started) => {
+            let arbiters: Arbiters = Arc::new(Mutex::new(started.arbiters()));
             let handle = GraphHandle {
                 reporter: started.reporter.clone(),
-                arbiters: started.arbiters(),
+                arbiters: arbiters.clone(),
                 ended,
             };
             // A handle that nobody takes is dropped, which stops the graph.
             drop(ready.send(Ok(handle)));
-            Some(started.wait(drain_timeout).await)
+            let report = started.wait(drain_timeout).await;
+            arbiters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+            Some(report)
         }
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -91,7 +93,6 @@ async fn own(
         task.abort();
         let _ = task.await;
     }
-    report
 }
 
 /// The first signal drains the graph, the second ends the drain.

@@ -10,7 +10,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::GraphError;
 use super::builder::{GraphBuilder, Span, StageEntry};
-use super::reporter::{Reporter, Watched};
+use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
 use super::saving::{Saving, StatefulActor, own_stages};
 use super::thread::ThreadConfig;
@@ -136,16 +136,13 @@ impl Wiring {
         }
         Ok(Running {
             saving,
-            reporter: Reporter {
-                topology: self.graph.name,
-                node: self.graph.node,
-                control: self.control,
-                metrics: self.metrics,
-                edges: self.edges,
-                stats: self.stats,
-                clock: self.graph.clock,
-                watched: Watched::default(),
-            },
+            reporter: Reporter::new(
+                (self.graph.name, self.graph.node),
+                (self.control, self.metrics),
+                self.edges,
+                self.stats,
+                self.graph.clock,
+            ),
             arbiters: self.arbiters,
         })
     }

@@ -9,8 +9,8 @@ use bincode::{Decode, Encode};
 use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder, Metrics,
-    NodeReport, Payload, PayloadError, PayloadType, Policy, GraphHandle, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder,
+    GraphHandle, Metrics, NodeReport, Payload, PayloadError, PayloadType, Policy, StageOptions,
 };
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
