@@ -86,8 +86,8 @@ pub use heqis_runtime::{main_with, registry};
 pub mod prelude {
     pub use heqis_actors::{
         BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Ending, Event,
-        Frame, GraphBuilder, GraphError, GraphHandle, Head, Key, Next, NodeReport, Nothing,
+        Events, Frame, GraphBuilder, GraphError, GraphHandle, Head, Key, Next, NodeReport, Nothing,
         Payload, PayloadError, PayloadType, Policy, RestartOptions, Source, Stage, StageError,
-        StageOptions, Tap, Tensor, Waker, decode_meta, encode_meta,
+        StageOptions, StopHandle, Tap, Tensor, Waker, decode_meta, encode_meta,
     };
 }

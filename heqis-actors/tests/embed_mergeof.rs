@@ -95,8 +95,8 @@ fn run(graph: GraphBuilder, play: impl FnOnce()) -> NodeReport {
     actix::System::new().block_on(async {
         let running = graph.start().await.unwrap();
         play();
-        running.handle().abandon();
-        running.wait(DRAIN).await
+        running.stop_handle().abandon();
+        running.wait().await
     })
 }
 

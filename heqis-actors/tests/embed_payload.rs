@@ -498,10 +498,8 @@ fn both_nodes_report_why_two_versions_of_a_payload_do_not_connect() {
             reason.contains("refused: ")
         });
         // A sender that is refused would try until the end of a drain.
-        sender.handle().stop();
-        sender.wait(Duration::ZERO).await;
-        receiver.handle().stop();
-        receiver.wait(DRAIN).await;
+        sender.stop(Duration::ZERO).await;
+        receiver.stop(DRAIN).await;
         reason
     });
     assert!(

@@ -146,7 +146,7 @@ impl Control {
     /// Completes when every registered actor has ended.
     pub(crate) async fn all_ended(&self) {
         if self.0.lifecycle.alive.load(Ordering::Acquire) == 0 {
-            // Without actors there is none that could say so.
+            // The last actor to end would say so.
             return;
         }
         // The sender lives as long as `self`, so waiting cannot fail.

@@ -14,8 +14,8 @@ use crate::signals::TerminationSignals;
 
 type Ready = oneshot::Sender<Result<GraphHandle, GraphError>>;
 
-/// Starts the graph on a thread of its own. What is received is the handle once every stage is built; where nobody waits
-/// for it any more, the graph ends.
+/// Starts the graph on a thread of its own. What is received is the handle once every stage is built; if the receiver
+/// was dropped meanwhile, the graph ends.
 #[expect(
     clippy::disallowed_methods,
     reason = "the thread on which a graph's actor system runs; it ends with the graph"
@@ -75,7 +75,7 @@ async fn own(
                 arbiters: arbiters.clone(),
                 ended,
             };
-            // A handle that nobody takes is dropped, which stops the graph.
+            // Without a receiver the handle is dropped, which stops the graph.
             drop(ready.send(Ok(handle)));
             let report = started.wait(drain_timeout).await;
             arbiters

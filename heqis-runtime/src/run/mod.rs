@@ -80,11 +80,7 @@ impl RunError {
 ///
 /// # Errors
 /// [`RunError`] when nothing could be run.
-pub fn run(
-    plan: &Plan,
-    options: &Options,
-    signals: &TerminationSignals,
-) -> Result<bool, RunError> {
+pub fn run(plan: &Plan, options: &Options, signals: &TerminationSignals) -> Result<bool, RunError> {
     let summary = match &options.node {
         Some(name) => {
             let index = plan.node(name).ok_or_else(|| RunError::UnknownNode {
