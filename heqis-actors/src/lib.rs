@@ -100,9 +100,7 @@ pub use error::StageError;
 pub use events::{Event, Events};
 pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
-pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, StopHandle,
-};
+pub use graph::{GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, StopHandle};
 pub use heqis_derive::Payload;
 pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;

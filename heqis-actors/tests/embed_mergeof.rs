@@ -5,13 +5,12 @@ mod common;
 mod links;
 mod merging;
 
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heqis_actors::wire::MessageKind;
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, Encoding, Event, GraphBuilder, Metrics, NodeReport,
-    PayloadType, Running, StageOptions, subscribe,
+    BridgeOptions, Delivery, EdgeOptions, Encoding, Event, GraphBuilder, GraphHandle, Metrics,
+    NodeReport, PayloadType, StageOptions,
 };
 use links::*;
 use merging::{Book, Log, LogConfig, Window, WindowConfig};
@@ -209,16 +208,14 @@ fn a_window_of_frames_above_the_credit_is_reported_with_the_stage_that_holds_the
             CollectConfig::default(),
         ),
     );
-    let events = Arc::new(Mutex::new(Vec::new()));
+    let (mut of_sender, mut of_receiver) = (sender.events(), receiver.events());
     actix::System::new().block_on(async {
-        let heard = events.clone();
-        subscribe(move |event| heard.lock().unwrap().push(event.clone()));
         let (sender, receiver) = (
             sender.start().await.unwrap(),
             receiver.start().await.unwrap(),
         );
         let begun = Instant::now();
-        let waits = |running: &Running| -> Vec<String> {
+        let waits = |running: &GraphHandle| -> Vec<String> {
             let waiting = running.report().edges.into_iter();
             let waits = waiting.filter_map(|edge| edge.waits);
             waits.filter(|why| why.contains("fill")).collect()
@@ -240,12 +237,14 @@ fn a_window_of_frames_above_the_credit_is_reported_with_the_stage_that_holds_the
             let waiting = reporter.waiting();
             assert!(waiting[0].reason.starts_with(full), "{waiting:?}");
         }
-        sender.handle().abandon();
-        receiver.handle().abandon();
-        sender.wait(DRAIN).await;
-        receiver.wait(DRAIN).await;
+        sender.stop_handle().abandon();
+        receiver.stop_handle().abandon();
+        sender.wait().await;
+        receiver.wait().await;
     });
-    let events = events.lock().unwrap();
+    let of_both = std::iter::from_fn(|| of_sender.recv_blocking())
+        .chain(std::iter::from_fn(|| of_receiver.recv_blocking()));
+    let events: Vec<_> = of_both.collect();
     assert!(
         events
             .iter()
