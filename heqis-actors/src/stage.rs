@@ -289,4 +289,19 @@ pub trait Source: Sized + 'static {
     /// # Errors
     /// [`StageError::Failed`] ends the source with an alarm: a source that was rebuilt could repeat items.
     fn next(&mut self) -> Result<Next<Self::Out>, StageError>;
+
+    /// Moves a source that was just built on to `position`, so that [`Source::next`] returns that item first; the first item
+    /// has the position 1. Called at most once, after a restart, when no stage needs an earlier item: the restored state
+    /// includes the effect of all of them. Returns `false` where the source cannot, and it is then asked for the earlier
+    /// items, which are dropped.
+    ///
+    /// # Errors
+    /// As for [`Source::next`].
+    fn seek(&mut self, _position: u64) -> Result<bool, StageError> {
+        Ok(false)
+    }
+
+    /// Called once when the source is not asked again: it has ended or failed, or the graph has begun to drain. A source
+    /// closes its connection here, or stops its threads; frames that it made may still be on their way.
+    fn stop(&mut self) {}
 }

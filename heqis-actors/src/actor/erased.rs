@@ -39,6 +39,8 @@ pub(crate) trait AnyStage {
 pub(crate) struct TypedStage<S: Stage> {
     stage: S,
     batch: Vec<Frame<S::In>>,
+    /// A frame of another type, which follows those of the batch. The check of graphs refuses edges that carry one.
+    other: Option<AnyFrame>,
 }
 
 impl<S: Stage> TypedStage<S> {
@@ -46,21 +48,26 @@ impl<S: Stage> TypedStage<S> {
         Self {
             stage,
             batch: Vec::new(),
+            other: None,
         }
     }
 }
 
 impl<S: Stage> AnyStage for TypedStage<S> {
     fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError> {
-        let frame = Frame::typed(frame).map_err(|frame| {
-            // The check of a topology refuses such an edge; only a graph built in code gets here.
-            StageError::Config(format!(
-                "stage kind '{}' takes '{}', the edge carries '{}'",
-                S::KIND,
-                <S::In as Payload>::NAME,
-                frame.payload_name()
-            ))
-        })?;
+        let frame = match Frame::typed(frame) {
+            Ok(frame) => frame,
+            Err(frame) => {
+                let error = StageError::Config(format!(
+                    "stage kind '{}' takes '{}', the edge carries '{}'",
+                    S::KIND,
+                    <S::In as Payload>::NAME,
+                    frame.payload_name()
+                ));
+                self.other = Some(frame);
+                return Err(error);
+            }
+        };
         self.batch.push(frame);
         let Some(frame) = self.batch.last() else {
             return Ok(());
@@ -109,7 +116,8 @@ impl<S: Stage> AnyStage for TypedStage<S> {
     }
 
     fn take_batch(&mut self) -> Vec<AnyFrame> {
-        self.batch.drain(..).map(Frame::into_any).collect()
+        let batch = self.batch.drain(..).map(Frame::into_any);
+        batch.chain(self.other.take()).collect()
     }
 
     fn take_newest(&mut self) -> Option<AnyFrame> {
@@ -118,6 +126,7 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
     fn clear_batch(&mut self) {
         self.batch.clear();
+        self.other = None;
     }
 }
 
@@ -125,6 +134,8 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 pub(crate) trait AnySource {
     fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError>;
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
+    fn seek(&mut self, position: u64) -> Result<bool, StageError>;
+    fn stop(&mut self) -> Result<(), StageError>;
     /// Rebuilds an item that was recorded.
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError>;
 }
@@ -159,6 +170,17 @@ impl<S: Source> AnySource for TypedSource<S> {
 
     fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError> {
         Ok(contained(|| self.0.warm_up())?.map(ErasedItem::of))
+    }
+
+    fn seek(&mut self, position: u64) -> Result<bool, StageError> {
+        contained(|| self.0.seek(position))
+    }
+
+    fn stop(&mut self) -> Result<(), StageError> {
+        contained(|| {
+            self.0.stop();
+            Ok(())
+        })
     }
 
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {

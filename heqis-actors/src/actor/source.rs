@@ -56,6 +56,8 @@ pub(crate) struct SourceActor {
     replay: Option<Replay>,
     staged: VecDeque<AnyFrame>,
     begun: bool,
+    /// The source knows that it is not asked again.
+    stopped: bool,
     /// A timer for this time is already running.
     alarm_ns: Option<i64>,
 }
@@ -71,6 +73,7 @@ impl SourceActor {
             replay: None,
             staged: VecDeque::new(),
             begun: false,
+            stopped: false,
             alarm_ns: None,
         }
     }
@@ -80,6 +83,9 @@ impl SourceActor {
     }
 
     fn turn(&mut self) {
+        if self.setup.control.stopping() {
+            self.stop();
+        }
         if self.setup.control.abandoned() {
             self.setup.outlet.abandon(&mut self.staged);
         } else if !self.setup.outlet.offer(&mut self.staged) {
@@ -119,15 +125,7 @@ impl SourceActor {
                 Ok(Next::At(wake_ns)) => return self.sleep(wake_ns),
                 Ok(Next::Waiting) => return,
                 Ok(Next::End) => return self.end(Ending::Complete),
-                Err(error) => {
-                    self.setup
-                        .control
-                        .stage_failed(&self.setup.cx.stage, &error);
-                    self.setup
-                        .control
-                        .fail(format!("source '{}': {error}", self.setup.cx.stage));
-                    return self.end(Ending::Left);
-                }
+                Err(error) => return self.fail(&error),
             }
         }
         self.bell().ring();
@@ -178,7 +176,8 @@ impl SourceActor {
         ActorState::Position {
             source: self.setup.cx.stage.to_string(),
             stream: self.setup.stream,
-            position: self.position,
+            // Items that are still skipped are in the states already.
+            position: self.position.max(self.start_after),
         }
     }
 
@@ -193,7 +192,27 @@ impl SourceActor {
         }
     }
 
+    fn stop(&mut self) {
+        if let Some(source) = &mut self.source
+            && !std::mem::replace(&mut self.stopped, true)
+            && let Err(error) = source.stop()
+        {
+            self.setup
+                .control
+                .stage_failed(&self.setup.cx.stage, &error);
+        }
+    }
+
+    /// Ends the source because of `error`.
+    fn fail(&mut self, error: &StageError) {
+        let (control, stage) = (&self.setup.control, &self.setup.cx.stage);
+        control.stage_failed(stage, error);
+        control.fail(format!("source '{stage}': {error}"));
+        self.end(Ending::Left);
+    }
+
     fn end(&mut self, ending: Ending) {
+        self.stop();
         self.setup.outlet.end(ending);
         if ending == Ending::Left && self.warm_up_given {
             let position = self.position();
@@ -235,12 +254,16 @@ impl Handler<Begin> for SourceActor {
             self.position = from - 1;
             match recording.replay(from) {
                 Ok(replay) => self.replay = Some(replay),
-                Err(error) => {
-                    self.setup
-                        .control
-                        .fail(format!("source '{}': {error}", self.setup.cx.stage));
-                    return self.end(Ending::Left);
-                }
+                Err(error) => return self.fail(&StageError::failed(error)),
+            }
+        } else if self.start_after > 0
+            && let Some(source) = &mut self.source
+        {
+            // The states of the stages include the items up to there.
+            match source.seek(self.start_after + 1) {
+                Ok(true) => self.position = self.start_after,
+                Ok(false) => {}
+                Err(error) => return self.fail(&error),
             }
         }
         self.turn();

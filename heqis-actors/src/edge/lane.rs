@@ -27,13 +27,14 @@ pub(super) struct LaneState {
     pub(super) ended: Option<Ending>,
 }
 
-/// First in, first out; or one slot per key in order of the keys' first arrival.
+/// First in, first out; or one slot per key in order of the keys' first arrival; or closed, because the consumer is gone.
 pub(super) enum Queue {
     Fifo(VecDeque<AnyFrame>),
     Slots {
         order: VecDeque<Key>,
         frames: HashMap<Key, AnyFrame>,
     },
+    Closed,
 }
 
 impl Queue {
@@ -41,6 +42,7 @@ impl Queue {
         match self {
             Self::Fifo(frames) => frames.len(),
             Self::Slots { order, .. } => order.len(),
+            Self::Closed => 0,
         }
     }
 
@@ -48,6 +50,7 @@ impl Queue {
         match self {
             Self::Fifo(frames) => frames.pop_front(),
             Self::Slots { order, frames } => order.pop_front().and_then(|key| frames.remove(&key)),
+            Self::Closed => None,
         }
     }
 }

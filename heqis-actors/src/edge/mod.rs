@@ -183,6 +183,7 @@ impl Edge {
                     order.push_back(key);
                 }
             }
+            Queue::Closed => lost = Some((frame, DropCause::Shutdown)),
         }
         if state.consumer_waits {
             lane.more.notify_one();
@@ -300,13 +301,11 @@ impl Edge {
         }
     }
 
-    /// Drops every waiting frame, because the drain timeout has passed.
+    /// Drops every waiting frame and each one that is pushed from now on, because the consumer is gone.
     pub(crate) fn abandon(&self) {
         for lane in &self.lanes {
-            while let Some(frame) = {
-                let mut state = lane.lock();
-                state.queue.pop()
-            } {
+            let mut waiting = std::mem::replace(&mut lane.lock().queue, Queue::Closed);
+            while let Some(frame) = waiting.pop() {
                 self.drop_frame(frame, DropCause::Shutdown);
             }
         }
@@ -505,6 +504,25 @@ mod tests {
         assert!(matches!(edge.pop(0, 100), Pop::Frame(_)));
         assert!(matches!(edge.pop(0, 101), Pop::Empty));
         assert_eq!(edge.report().dropped[&DropCause::Age], 1);
+    }
+
+    #[test]
+    fn a_frame_for_a_consumer_that_is_gone_is_dropped_and_never_turned_away() {
+        for policy in Policy::ALL {
+            let options = EdgeOptions {
+                policy,
+                capacity: 1,
+                ..EdgeOptions::default()
+            };
+            let metrics = Metrics::new("test");
+            let edge = Edge::new("a->b", EdgeSide::Local, options, 1, 1, &metrics);
+            assert!(edge.push(frame(1, 0)).is_ok());
+            edge.abandon();
+            assert!((2..=4).all(|position| edge.push(frame(position, 0)).is_ok()));
+            let report = edge.report();
+            assert_eq!((report.sent, report.in_flight), (4, 0), "{report:?}");
+            assert_eq!(report.dropped[&DropCause::Shutdown], 4);
+        }
     }
 
     #[test]
