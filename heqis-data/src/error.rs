@@ -70,18 +70,6 @@ pub enum DataError {
     /// Too much of what was read could not be used.
     #[error("{0}")]
     TooMuchLost(String),
-    /// There are too few samples for the three spans.
-    #[error(
-        "{path}: needs at least {least} samples in each of training, validation and test, has {samples} in all"
-    )]
-    TooFewSamples {
-        /// Path of the file, as given.
-        path: String,
-        /// Samples found.
-        samples: usize,
-        /// Samples needed in each span.
-        least: usize,
-    },
     /// A Parquet file could not be read or written.
     #[cfg(feature = "sets")]
     #[error("{path}: {source}")]

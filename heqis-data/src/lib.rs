@@ -18,12 +18,11 @@
 //! | `import_args` | the options of a command that reads tables of bars |
 //! | `prepare` | tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler |
 //! | `store` | the data set on disk, and its reader |
-//! | `samples` | bars → features, labels, scaler and windows, split into training, validation and test |
 //! | `predictions` | tables of predictions: the one reader and the one writer |
-//! | `metrics` | errors and scores of predictions |
 //! | `digest` | digests of files |
 //! | `table` | a table written as CSV and as Parquet |
 //! | `svg` | charts as SVG |
+//! | `watch_list` | the watch list: sectors with their instruments |
 //!
 //! The Cargo feature `fetch` adds the module `fetch`: Tushare Pro → CSV tables, through a cache of raw replies.
 //!
@@ -58,8 +57,6 @@ pub mod import;
 #[cfg(feature = "sets")]
 pub mod import_args;
 pub mod journal;
-#[cfg(feature = "sets")]
-pub mod metrics;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "sets")]
@@ -69,13 +66,13 @@ pub mod prepare;
 pub mod prices;
 pub mod report;
 #[cfg(feature = "sets")]
-pub mod samples;
-#[cfg(feature = "sets")]
 pub mod store;
 #[cfg(feature = "sets")]
 pub mod svg;
 #[cfg(feature = "sets")]
 pub mod table;
+#[cfg(feature = "sets")]
+pub mod watch_list;
 
 pub use bar_file::{BarFile, open};
 pub use bars::{BarReader, Detected, Prices, TableOptions};

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use heqis_data::import_args::ImportArgs;
-use heqis_data::metrics::flat_warning;
-use heqis_data::samples::{CLASSES, FLAT_BAND, prepare};
-use heqis_train::baselines::{comparison, trained};
+use heqis_train::baseline::table::TableCorpus;
+use heqis_train::baselines::{Comparison, trained};
+use heqis_train::corpus::FLAT_BAND;
 use heqis_train::train::TrainedRun;
 
 use crate::error::LabError;
@@ -50,14 +50,13 @@ pub enum Form {
 ///
 /// # Errors
 ///
-/// As [`prepare`] and [`heqis_train::baselines::Comparison::run`].
+/// As [`TableCorpus::read`] and [`Comparison::run`].
 pub fn run(args: &BaselinesArgs) -> Result<CommandOutput, LabError> {
     let (table, warnings) = match &args.run {
         None => {
-            let comparison = comparison(&prepare(&args.data, &args.import)?, args.folds)?;
-            let classes = &comparison.training.truth.classes;
-            let flat = classes.iter().filter(|class| CLASSES[**class] == "flat");
-            let warning = flat_warning(flat.count() as u64, classes.len() as u64, FLAT_BAND);
+            let table = TableCorpus::read(&args.data, &args.import)?;
+            let warning = table.corpus.flat_warning(FLAT_BAND);
+            let comparison = Comparison::with_factors(&table.corpus, args.folds)?;
             (comparison.run()?, warning.into_iter().collect())
         }
         Some(dir) => {

@@ -49,11 +49,9 @@ pub struct InputArgs {
 }
 
 impl InputArgs {
-    /// Returns the days from `from` to `to`, all days where they are not given.
+    /// Returns the days of the output.
     pub(crate) fn span(&self) -> Result<Span, LabError> {
-        let from = self.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
-        let to = self.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?;
-        Ok(Span::new(from, to)?)
+        span(self.from, self.to)
     }
 
     /// Returns the tables of reference data.
@@ -74,4 +72,11 @@ impl InputArgs {
             None => std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
+}
+
+/// Returns the days from `from` to `to`, all days where they are not given.
+pub(crate) fn span(from: Option<Date>, to: Option<Date>) -> Result<Span, LabError> {
+    let from = from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
+    let to = to.map_or_else(|| Date::new(2199, 12, 31), Ok)?;
+    Ok(Span::new(from, to)?)
 }

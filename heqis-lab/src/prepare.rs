@@ -27,10 +27,10 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub features: Vec<String>,
     /// Number of rows in the window of a model, kept with the scaler.
-    #[arg(long, value_name = "BARS", default_value_t = heqis_data::samples::WINDOW_BARS)]
+    #[arg(long, value_name = "BARS", default_value_t = heqis_train::corpus::WINDOW_BARS)]
     pub window: usize,
     /// Largest absolute return that counts as flat.
-    #[arg(long, value_name = "RETURN", default_value_t = heqis_data::samples::FLAT_BAND)]
+    #[arg(long, value_name = "RETURN", default_value_t = heqis_train::corpus::FLAT_BAND)]
     pub flat_band: f64,
     /// Last day of the training span.
     #[arg(long, value_name = "DATE", conflicts_with = "train_fraction")]

@@ -15,10 +15,11 @@ use heqis_lab::input_args::InputArgs;
 use heqis_lab::predict::{PredictArgs, run as predict};
 use heqis_lab::verify::{self, VerifyArgs};
 use heqis_train::baselines::trained;
+use heqis_train::corpus::Split;
 use heqis_train::export::direction::GENERATORS_KEY;
 use heqis_train::export::run::{ExportArgs, run};
 use heqis_train::train::progress::NoProgress;
-use heqis_train::train::{Split, TrainedRun, train};
+use heqis_train::train::{TrainedRun, train};
 use market::{closes, files, prepared};
 use rand_chacha::rand_core::Rng;
 use trainings::small;
@@ -206,11 +207,12 @@ fn the_table_of_a_run_compares_every_network_with_every_baseline_on_the_same_ite
         .unwrap()[0]
         .predict(&corpus, Split::Test)
         .unwrap();
-    let mse = found
-        .iter()
-        .map(|p| (p.predicted_return - p.actual_return).powi(2))
-        .sum::<f64>()
-        / test as f64;
+    let actual = corpus.samples(Split::Test).iter().map(|sample| {
+        let (series, row) = corpus.place(sample);
+        series.returns[row]
+    });
+    let errors = found.returns.unwrap().into_iter().zip(actual);
+    let mse = errors.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / test as f64;
     let entry = table
         .get("g1, game", "test")
         .unwrap()

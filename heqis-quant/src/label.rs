@@ -1,11 +1,8 @@
-//! The targets of a model, and the split of a series into spans without leaks.
-
-use std::ops::Range;
+//! The targets of a model.
 
 use serde::{Deserialize, Serialize};
 
 use crate::bar::Bar;
-use crate::date::Date;
 use crate::error::QuantError;
 
 const PLACE: &str = "label";
@@ -102,68 +99,11 @@ pub fn next_bar_labels(bars: &[Bar], flat_band: f64) -> Result<Vec<Option<Label>
     Ok(labels)
 }
 
-/// Cuts sorted dates at `boundaries` into `boundaries.len() + 1` ranges of indices.
-///
-/// A boundary is the first day of the next range. The last `purge_bars` of every range but the last are left out, since
-/// their labels depend on the next one: `purge_bars` is the horizon of the label, 1 for the next bar.
-///
-/// # Errors
-/// Returns [`QuantError::Value`] when dates or boundaries are not in order, or a range would be empty.
-///
-/// ```
-/// use heqis_quant::{Date, label::split_by_date};
-///
-/// let days = ["20240102", "20240103", "20240104", "20240105"].map(Date::parse);
-/// let days = days.into_iter().collect::<Result<Vec<_>, _>>()?;
-/// // The label of the second bar is the return of the third, which belongs to the next range.
-/// assert_eq!(split_by_date(&days, &[days[2]], 1)?, [0..1, 2..4]);
-/// # Ok::<(), heqis_quant::QuantError>(())
-/// ```
-pub fn split_by_date(
-    dates: &[Date],
-    boundaries: &[Date],
-    purge_bars: usize,
-) -> Result<Vec<Range<usize>>, QuantError> {
-    if let Some(pair) = dates.windows(2).find(|pair| pair[1] < pair[0]) {
-        return Err(QuantError::value(
-            PLACE,
-            "dates",
-            format!("must not lie before {}", pair[0]),
-            pair[1],
-        ));
-    }
-    if let Some(pair) = boundaries.windows(2).find(|pair| pair[1] <= pair[0]) {
-        return Err(QuantError::value(
-            PLACE,
-            "boundaries",
-            format!("must lie after {}", pair[0]),
-            pair[1],
-        ));
-    }
-    let mut ranges = Vec::with_capacity(boundaries.len() + 1);
-    let mut start = 0;
-    for boundary in boundaries {
-        let next = dates.partition_point(|date| date < boundary);
-        ranges.push(start..next.saturating_sub(purge_bars));
-        start = next;
-    }
-    ranges.push(start..dates.len());
-    match ranges.iter().position(|range| range.start >= range.end) {
-        Some(empty) => Err(QuantError::value(
-            PLACE,
-            format!("range {empty}"),
-            "must hold at least one bar",
-            0,
-        )),
-        None => Ok(ranges),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Marks, Symbol};
+    use crate::{Date, Marks, Symbol};
 
     fn day(text: &str) -> Date {
         Date::parse(text).unwrap()
@@ -218,25 +158,5 @@ mod tests {
         assert_eq!(Direction::of(-0.01, 0.01), Direction::Flat);
         assert_eq!(Direction::of(0.011, 0.01).class(), 2);
         assert_eq!(Direction::of(-0.011, 0.01).class(), 0);
-    }
-
-    #[test]
-    fn no_label_of_one_range_depends_on_the_next() {
-        let dates = [
-            "20240102", "20240103", "20240104", "20240105", "20240108", "20240109",
-        ]
-        .map(day);
-        // A boundary may fall on a weekend.
-        let ranges = split_by_date(&dates, &[day("20240104"), day("20240107")], 1).unwrap();
-        assert_eq!(ranges, [0..1, 2..3, 4..6]);
-        assert!(
-            split_by_date(&dates, &[day("20240103")], 1)
-                .unwrap_err()
-                .to_string()
-                .contains("range 0")
-        );
-        assert!(split_by_date(&dates, &[day("20250101")], 0).is_err());
-        assert!(split_by_date(&dates, &[day("20240105"), day("20240104")], 0).is_err());
-        assert!(split_by_date(&[dates[1], dates[0]], &[], 0).is_err());
     }
 }

@@ -18,7 +18,7 @@
 //! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
 //! | [`window`] | scaled rows → the flat window that a model reads |
 //! | [`stats`] | moments, correlations, and intervals by clusters |
-//! | [`label`] | what a model should have said, and the split of a series into spans |
+//! | [`label`] | the targets of a model: what the next bar did |
 //! | [`decision`] | prediction and market → buy, hold or sell, with the reason: **data leaves here** |
 //! | [`pipeline`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
 //!

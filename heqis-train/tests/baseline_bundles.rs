@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use heqis_data::import_args::ImportArgs;
-use heqis_data::samples::{CLASSES, FLAT_BAND, Prepared, WINDOW_BARS, prepare};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_train::baseline::Baseline;
+use heqis_train::baseline::table::TableCorpus;
+use heqis_train::corpus::{CLASSES, FLAT_BAND, Split, WINDOW_BARS};
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,12 +24,12 @@ fn data() -> PathBuf {
 }
 
 /// The samples and the fit, computed once for all tests of this file.
-fn fitted() -> &'static (Prepared, Baseline) {
-    static FITTED: OnceLock<(Prepared, Baseline)> = OnceLock::new();
+fn fitted() -> &'static (TableCorpus, Baseline) {
+    static FITTED: OnceLock<(TableCorpus, Baseline)> = OnceLock::new();
     FITTED.get_or_init(|| {
-        let prepared = prepare(&data(), &ImportArgs::default()).unwrap();
-        let baseline = Baseline::fit(&prepared).unwrap();
-        (prepared, baseline)
+        let table = TableCorpus::read(&data(), &ImportArgs::default()).unwrap();
+        let baseline = Baseline::fit(&table.corpus).unwrap();
+        (table, baseline)
     })
 }
 
@@ -59,8 +60,8 @@ fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8
 fn two_runs_give_the_same_bytes() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     heqis_train::baseline(&data(), first.path()).unwrap();
-    let (prepared, baseline) = fitted();
-    heqis_train::baseline::bundles::write(second.path(), prepared, baseline).unwrap();
+    let (table, baseline) = fitted();
+    heqis_train::baseline::bundles::write(second.path(), table, baseline).unwrap();
     assert_same(&files(first.path()), &files(second.path()));
 }
 
@@ -69,8 +70,8 @@ fn two_runs_give_the_same_bytes() {
 #[test]
 fn the_committed_bundles_are_those_of_the_committed_data() {
     let fresh = tempfile::tempdir().unwrap();
-    let (prepared, baseline) = fitted();
-    heqis_train::baseline::bundles::write(fresh.path(), prepared, baseline).unwrap();
+    let (table, baseline) = fitted();
+    heqis_train::baseline::bundles::write(fresh.path(), table, baseline).unwrap();
     assert_same(&files(&project().join("models")), &files(fresh.path()));
 }
 
@@ -86,8 +87,7 @@ fn the_committed_bundles_load_and_pass_their_self_test_on_the_cpu() {
 /// The metrics are computed in `f64`; this test shows that they hold for the shipped models.
 #[test]
 fn the_shipped_models_give_the_predictions_of_the_fit_on_every_sample() {
-    let (prepared, baseline) = fitted();
-    let features = prepared.feature_names().len();
+    let (TableCorpus { corpus, .. }, baseline) = fitted();
     let engine = |name: &str| {
         let bundle = Bundle::load(project().join("models").join(name)).unwrap();
         open(&bundle, &[BackendKind::Cpu], true).unwrap().engine
@@ -95,53 +95,56 @@ fn the_shipped_models_give_the_predictions_of_the_fit_on_every_sample() {
     let (mut factors_engine, mut direction_engine) =
         (engine("baseline-factors"), engine("baseline-direction"));
     let (mut factors, mut outputs) = (vec![Vec::new()], vec![Vec::new(), Vec::new()]);
-    for sample in &prepared.samples {
-        let shape = [1, WINDOW_BARS, features];
+    for sample in Split::ALL.iter().flat_map(|split| corpus.samples(*split)) {
+        let shape = [1, WINDOW_BARS, corpus.columns];
+        let window = corpus.window(sample, WINDOW_BARS);
         factors_engine
-            .run(&[TensorView::f32(&shape, &sample.window)], &mut factors)
+            .run(&[TensorView::f32(&shape, window)], &mut factors)
             .unwrap();
-        let last_row = &sample.window[sample.window.len() - features..];
+        let last_row = corpus.window(sample, 1);
         let input: Vec<f32> = factors[0].iter().chain(last_row).copied().collect();
         direction_engine
             .run(&[TensorView::f32(&[1, input.len()], &input)], &mut outputs)
             .unwrap();
 
-        let expected = baseline.predict(sample, features);
-        for (expected, got) in expected.factors.iter().zip(&factors[0]) {
-            assert!(
-                (expected - f64::from(*got)).abs() <= 1e-4,
-                "{}: {expected} {got}",
-                sample.date
-            );
+        let expected = baseline.factors(corpus, sample);
+        for (expected, got) in expected.iter().zip(&factors[0]) {
+            let error = (expected - f64::from(*got)).abs();
+            assert!(error <= 1e-4, "{sample:?}: {expected} {got}");
         }
-        let error = (expected.predicted_return - f64::from(outputs[0][0])).abs();
-        assert!(error <= 1e-5, "{}: {error:e}", sample.date);
-        for (expected, got) in expected.probabilities.iter().zip(&outputs[1]) {
-            assert!(
-                (expected - f64::from(*got)).abs() <= 1e-5,
-                "{}: {expected} {got}",
-                sample.date
-            );
+        let forecast = baseline.forecast(corpus, std::slice::from_ref(sample));
+        let (mut expected, odds) = (forecast.returns.unwrap(), forecast.probabilities.unwrap());
+        expected.extend(odds[0]);
+        let got: Vec<f32> = outputs.concat();
+        assert_eq!(expected.len(), got.len());
+        for (expected, got) in expected.iter().zip(got) {
+            let error = (expected - f64::from(got)).abs();
+            assert!(error <= 1e-5, "{sample:?}: {expected} {got}");
         }
     }
 }
 
 #[test]
 fn only_the_training_span_was_fitted_and_it_ends_before_the_others_begin() {
-    let (prepared, _) = fitted();
-    let spans = &prepared.spans;
-    let date = |index: usize| prepared.samples[index].date;
-    assert_eq!(prepared.scaler.span().to, date(spans.training.end - 1));
-    assert!(date(spans.training.end - 1) < date(spans.validation.start));
-    assert!(date(spans.validation.end - 1) < date(spans.test.start));
+    let (TableCorpus { corpus, .. }, _) = fitted();
+    let [training, validation, test] = Split::ALL.map(|split| {
+        let samples = corpus.samples(split);
+        [samples[0], samples[samples.len() - 1]].map(|sample| {
+            let (series, row) = corpus.place(&sample);
+            series.dates[row]
+        })
+    });
+    assert_eq!(corpus.scaler.span().to, training[1]);
+    assert!(training[1] < validation[0]);
+    assert!(validation[1] < test[0]);
 }
 
 /// Later data must not influence the fit: with every bar after the training span changed, scaler and factors are the same.
 #[test]
 fn bars_after_the_training_span_do_not_change_scaler_and_factors() {
-    let (prepared, baseline) = fitted();
+    let (table, baseline) = fitted();
     let text = fs::read_to_string(data()).unwrap();
-    let last_day = prepared.scaler.span().to.to_string().replace('-', "");
+    let last_day = table.corpus.scaler.span().to.to_string().replace('-', "");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let after: Vec<usize> = (1..lines.len())
         .filter(|&i| lines[i].split(',').next().unwrap() > last_day.as_str())
@@ -160,18 +163,18 @@ fn bars_after_the_training_span_do_not_change_scaler_and_factors() {
     let dir = tempfile::tempdir().unwrap();
     let changed = dir.path().join("002032.SZ.csv");
     fs::write(&changed, lines.join("\n") + "\n").unwrap();
-    let other = prepare(&changed, &ImportArgs::default()).unwrap();
-    assert_ne!(other.source_sha256, prepared.source_sha256);
-    assert_eq!(other.scaler, prepared.scaler);
-    assert_eq!(Baseline::fit_factors(&other), baseline.pca);
+    let other = TableCorpus::read(&changed, &ImportArgs::default()).unwrap();
+    assert_ne!(other.source_sha256, table.source_sha256);
+    assert_eq!(other.corpus.scaler, table.corpus.scaler);
+    assert_eq!(Baseline::fit_factors(&other.corpus), baseline.pca);
 }
 
 /// Published daily direction accuracy lies between 56 and 59 per cent; a much higher one would indicate a leak.
 #[test]
 fn the_accuracy_does_not_indicate_a_leak() {
-    let (prepared, baseline) = fitted();
-    for span in [&prepared.spans.validation, &prepared.spans.test] {
-        let metrics = baseline.measure(prepared, span.clone());
+    let (table, baseline) = fitted();
+    for split in [Split::Validation, Split::Test] {
+        let metrics = baseline.measure(&table.corpus, split);
         assert!(metrics.sign_accuracy.share < 0.6, "{metrics:?}");
         assert!(metrics.samples >= 300, "{metrics:?}");
         let total: f64 = metrics.base_rates.values().sum();
@@ -181,20 +184,18 @@ fn the_accuracy_does_not_indicate_a_leak() {
 
 #[test]
 fn classes_agree_with_the_returns_and_the_flat_band() {
-    let (prepared, _) = fitted();
-    for sample in &prepared.samples {
-        let class = if sample.actual_return > FLAT_BAND {
+    let (table, _) = fitted();
+    let series = &table.corpus.series[0];
+    assert!(series.returns.len() > 1000);
+    for (value, found) in series.returns.iter().zip(&series.classes) {
+        let class = if *value > FLAT_BAND {
             "up"
-        } else if sample.actual_return < -FLAT_BAND {
+        } else if *value < -FLAT_BAND {
             "down"
         } else {
             "flat"
         };
-        assert_eq!(
-            CLASSES[sample.class], class,
-            "{}: {}",
-            sample.date, sample.actual_return
-        );
+        assert_eq!(CLASSES[usize::from(*found)], class, "{value}");
     }
 }
 

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use heqis_quant::stats::Proportion;
 use heqis_train::baselines::boosting::{Boosting, BoostingOptions};
-use heqis_train::baselines::metrics::CrossSections;
-use heqis_train::baselines::{
-    Comparison, ComparisonTable, Entry, EvaluationSpan, Examples, Forecast, Metrics, Truth, naive,
-};
+use heqis_train::baselines::{Comparison, ComparisonTable, Entry, EvaluationSpan};
 use heqis_train::linear::logistic::Logistic;
 use heqis_train::linear::ridge::Ridge;
+use heqis_train::metrics::forecast::{Forecast, Truth};
+use heqis_train::metrics::{CrossSections, Examples, Metrics, naive};
 use serde_json::Value;
 
 /// Metrics and fits computed by `tests/fixtures/baselines/make.py` with the versions that the file records.

@@ -8,20 +8,21 @@ mod trainings;
 use std::path::{Path, PathBuf};
 
 use heqis_data::prepare::prepare;
-use heqis_data::samples::WINDOW_BARS;
 use heqis_data::store::manifest::TrainTo;
 use heqis_quant::FeatureSet;
 use heqis_quant::stats::Proportion;
+use heqis_train::corpus::{Split, WINDOW_BARS};
+use heqis_train::metrics::Score;
+use heqis_train::metrics::forecast::Truth;
 use heqis_train::nets::discriminator::DiscriminatorConfig;
 use heqis_train::nets::generator::{Body, GeneratorKind};
 use heqis_train::nets::weights::collect;
 use heqis_train::train::config::GeneratorSpec;
 use heqis_train::train::curves::Point;
-use heqis_train::train::predict::Score;
 use heqis_train::train::progress::NoProgress;
 use heqis_train::train::run::RunManifest;
 use heqis_train::train::spec::EncoderSpec;
-use heqis_train::train::{SavedWeights, Split, TrainConfig, TrainedRun, train};
+use heqis_train::train::{SavedWeights, TrainConfig, TrainedRun, train};
 use market::{closes, files, options, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -79,8 +80,9 @@ fn a_run_directory_contains_the_trained_networks() {
     assert_eq!(run.manifest, manifest);
     let corpus = run.corpus().unwrap();
     for generator in run.generators(SavedWeights::Best).unwrap() {
-        let predictions = generator.predict(&corpus, Split::Validation).unwrap();
-        let score = Score::of(&predictions, corpus.target_scale);
+        let forecast = generator.predict(&corpus, Split::Validation).unwrap();
+        let truth = Truth::of(&corpus, corpus.samples(Split::Validation));
+        let score = Score::of(&forecast, &truth, corpus.target_scale);
         let metrics = &manifest.metrics[&generator.name];
         assert_eq!(score.mse, metrics.validation_mse);
         assert_eq!(score.cross_entropy, metrics.validation_cross_entropy);
@@ -249,8 +251,9 @@ fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Proportion)> {
         .unwrap()
         .iter()
         .map(|generator| {
-            let predictions = generator.predict(&corpus, Split::Test).unwrap();
-            let score = Score::of(&predictions, corpus.target_scale);
+            let forecast = generator.predict(&corpus, Split::Test).unwrap();
+            let truth = Truth::of(&corpus, corpus.samples(Split::Test));
+            let score = Score::of(&forecast, &truth, corpus.target_scale);
             (generator.name.clone(), score.direction)
         })
         .collect()

@@ -4,7 +4,7 @@
 //! - [`client`]: sends requests and retries them, with [`http`], [`token`], [`pace`] and [`progress`]; [`cache`]: raw
 //!   replies.
 //! - [`reply`]: JSON → typed rows.
-//! - [`plan`]: the calls of a run; [`watch`]: names → codes; `table`: rows → CSV.
+//! - [`plan`]: the calls of a run; [`listing`]: names → codes; `table`: rows → CSV.
 //!
 //! Settings enter here, and tables leave as CSV. Not here: the interpretation of the rows (`prepare`).
 
@@ -25,13 +25,13 @@ pub mod cache;
 pub mod call;
 pub mod client;
 pub mod http;
+pub mod listing;
 pub mod pace;
 pub mod plan;
 pub mod progress;
 pub mod reply;
 mod table;
 pub mod token;
-pub mod watch;
 
 pub use crate::error::FetchError;
 

@@ -7,11 +7,12 @@ use heqis_quant::{Date, Span, Symbol};
 use super::api::{self, Api};
 use super::call::{Call, Selection};
 use super::client::Client;
+use super::listing;
 use super::reply::Cell;
 use super::table::CsvTable;
-use super::watch::WatchList;
 use super::{FetchArgs, Summary, setting};
 use crate::error::{DataError, FetchError};
+use crate::watch_list::WatchList;
 
 /// The interfaces of stocks with rows by day. Suspensions come first, since a suspended day needs no bar.
 static BY_DAY: [&Api; 5] = [
@@ -51,9 +52,7 @@ pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, DataE
     let days: Vec<Date> = days.into_iter().filter(|day| *day <= today).collect();
     let calls = match &args.watch {
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| DataError::file(path, error))?;
-            let list = WatchList::parse(&text, &path.display().to_string())?;
+            let list = WatchList::read(path)?;
             watched(client, args, &list, &stocks, days.last().copied())?
         }
         None => market(args, &days),
@@ -222,7 +221,7 @@ fn watched(
         call
     };
     let mut listings = Vec::new();
-    for listing in list.stocks(stocks)? {
+    for listing in listing::stocks(list, stocks)? {
         match listing.trades_in(span) {
             true => listings.push(listing),
             false => client.progress.note(&format!(

@@ -8,7 +8,7 @@
 //! - `run`: one run, and the parts of the previous version that it reuses.
 //! - `sink`: computed or copied series → a draft.
 //! - [`scale`]: the scaler, fitted on the training span of the stored rows.
-//! - [`report`]: rejected rows, `rejects.csv`; [`lines`]: the format of such files.
+//! - [`report`]: rejected rows, `rejects.csv`; [`lines`]: the format of such files; [`flat`]: a warning about labels.
 //!
 //! Every number is computed by `heqis-quant` with the functions that the boards call. The bytes do not depend on the number
 //! of threads. If the data set exists, only series whose rows changed are computed and the others are copied; the result
@@ -29,6 +29,7 @@ use crate::store::manifest::{Adjust, Manifest, Settings, TrainTo};
 
 pub mod contradictions;
 pub mod findings;
+pub mod flat;
 pub mod inputs;
 pub mod lines;
 mod parallel;

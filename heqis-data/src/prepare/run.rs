@@ -7,6 +7,7 @@ use std::sync::mpsc;
 use heqis_quant::{Date, Span, Symbol};
 use sha2::{Digest, Sha256};
 
+use super::flat::flat_warning;
 use super::parallel::parallel_map;
 use super::report::{self, RejectRow};
 use super::runs::{FileSummary, Origin, Runs};
@@ -15,7 +16,6 @@ use super::sink::{Previous, Sink};
 use super::{Options, PrepareOutcome, findings, scale};
 use crate::error::DataError;
 use crate::import_args::InputFile;
-use crate::metrics::flat_warning;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::manifest::{
     FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, SymbolEntry, TrainTo,

@@ -10,9 +10,12 @@
 
 use std::collections::BTreeMap;
 
+use heqis_data::prepare::series::compute;
+use heqis_data::store::NextBar;
 use heqis_quant::label::{Direction, Label, next_bar_labels};
-use heqis_quant::{Bar, FeatureSet, FeatureState, Prediction};
+use heqis_quant::{Bar, FeatureSet, Prediction};
 use heqis_train::baselines::boosting::{Boosting, BoostingOptions};
+use heqis_train::corpus::{CLASSES, FLAT_BAND};
 use heqis_train::linear::logistic::Logistic;
 use heqis_train::linear::ridge::Ridge;
 
@@ -33,10 +36,6 @@ const TREES: BoostingOptions = BoostingOptions {
     learning_rate: 0.1,
     least_leaf: 20,
 };
-/// Largest absolute return that counts as flat.
-const FLAT_BAND: f64 = 0.005;
-/// Number of classes: down, flat and up.
-const CLASSES: usize = 3;
 
 /// Returns the forecasts of `cash`.
 #[must_use]
@@ -72,7 +71,7 @@ pub fn last(bars: &[Bar]) -> Result<BTreeMap<i64, Forecast>, LabError> {
 }
 
 fn certain(predicted_return: f64, direction: Direction) -> Forecast {
-    let mut probabilities = [0.0; CLASSES];
+    let mut probabilities = [0.0; CLASSES.len()];
     probabilities[direction.class()] = 1.0;
     Forecast {
         predicted_return,
@@ -90,7 +89,7 @@ pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, La
     walk(bars, folds, |inputs, labels| {
         let (returns, classes) = targets(labels);
         let ridge = Ridge::fit(inputs, &returns, PENALTY);
-        let logistic = Logistic::fit(inputs, &classes, CLASSES, PENALTY);
+        let logistic = Logistic::fit(inputs, &classes, CLASSES.len(), PENALTY);
         let (Some(ridge), Some(logistic)) = (ridge, logistic) else {
             return Err(TrainError::singular("linear candidate").into());
         };
@@ -155,7 +154,7 @@ pub fn boosted(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, L
 }
 
 /// Next returns and classes of labels.
-fn targets(labels: &[Label]) -> (Vec<f64>, Vec<usize>) {
+fn targets(labels: &[NextBar]) -> (Vec<f64>, Vec<usize>) {
     let both = labels.iter();
     both.map(|label| (label.next_return, label.direction.class()))
         .unzip()
@@ -167,30 +166,23 @@ fn targets(labels: &[Label]) -> (Vec<f64>, Vec<usize>) {
 fn walk<P>(
     bars: &[Bar],
     folds: &Folds,
-    fit: impl Fn(&[Vec<f64>], &[Label]) -> Result<P, LabError>,
+    fit: impl Fn(&[Vec<f64>], &[NextBar]) -> Result<P, LabError>,
 ) -> Result<BTreeMap<i64, Forecast>, LabError>
 where
     P: Fn(&[Vec<f64>]) -> Result<Vec<Prediction>, LabError>,
 {
     let set = FeatureSet::standard();
-    let labels = next_bar_labels(bars, FLAT_BAND)?;
-    let mut state = FeatureState::new(&set)?;
-    let mut rows: Vec<(i64, Vec<f64>, Option<Label>)> = Vec::with_capacity(bars.len());
-    for (bar, label) in bars.iter().zip(labels) {
-        if let Some(values) = state.update(bar)? {
-            rows.push((bar.time_ns, values, label));
-        }
-    }
+    // One row for each bar.
+    let rows = compute(bars, &set, FLAT_BAND)?;
+    let values = |row: usize| rows.features(row).map(<[f64]>::to_vec);
     let spans = folds
         .folds
         .iter()
         .map(|fold| (&fold.train, &fold.validation));
     let mut forecasts = BTreeMap::new();
     for (train, judged) in spans.chain([(&folds.last_train, &folds.test)]) {
-        let last = &bars[train.end - 1];
-        let fitted_to = last.date;
-        let known = rows.iter().filter(|(time_ns, ..)| *time_ns <= last.time_ns);
-        let known = known.filter_map(|(_, values, label)| Some((values.clone(), (*label)?)));
+        let fitted_to = bars[train.end - 1].date;
+        let known = (0..train.end).filter_map(|row| Some((values(row)?, rows.next()[row]?)));
         let (inputs, labels): (Vec<_>, Vec<_>) = known.unzip();
         if inputs.len() <= set.len() {
             let place = format!("regressions up to {fitted_to}");
@@ -198,15 +190,9 @@ where
             return Err(LabError::rule(place, rule));
         }
         let predict = fit(&inputs, &labels)?;
-        let judged = &bars[judged.clone()];
-        let is_judged = |time_ns: &i64| {
-            judged
-                .binary_search_by_key(time_ns, |bar| bar.time_ns)
-                .is_ok()
-        };
-        let asked = rows.iter().filter(|(time_ns, ..)| is_judged(time_ns));
-        let (times, asked): (Vec<i64>, Vec<Vec<f64>>) = asked
-            .map(|(time_ns, values, _)| (*time_ns, values.clone()))
+        let judged = judged.clone();
+        let (times, asked): (Vec<i64>, Vec<Vec<f64>>) = judged
+            .filter_map(|row| Some((bars[row].time_ns, values(row)?)))
             .unzip();
         for (time_ns, prediction) in times.into_iter().zip(predict(&asked)?) {
             let forecast = Forecast {

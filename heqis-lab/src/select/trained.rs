@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use heqis_backtest::strategy::Source;
-use heqis_data::samples::HORIZON_BARS;
 use heqis_quant::{Bar, Date, Symbol};
+use heqis_train::corpus::HORIZON_BARS;
 use heqis_train::export::run::{ExportArgs, run as export};
 use heqis_train::train::progress::ProgressReporter;
 use heqis_train::train::{TrainConfig, TrainedRun, configure_process, train};
@@ -125,7 +125,7 @@ impl Trained {
         evaluated: &Range<usize>,
     ) -> Result<Date, LabError> {
         let mut config = self.config.clone();
-        let default = config.look_back().bars() - 1 + HORIZON_BARS;
+        let default = config.look_back().purge_bars();
         let data = &mut config.data;
         data.validation_from = Some(bars[fitted.end - fitted.len() / STOP_PART].date);
         data.test_from = Some(bars[evaluated.start].date);

@@ -6,7 +6,7 @@ use heqis_base::files::write_atomically;
 use heqis_dashboard::jobs::{Rejected, WatchList, WatchOrder, WatchSector, Watched};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use heqis_data::fetch::watch::WatchList as WatchFile;
+use heqis_data::watch_list::WatchList as WatchFile;
 
 /// Longest name of a sector, in bytes.
 const MAX_NAME_BYTES: usize = 100;

@@ -3,6 +3,7 @@
 use crate::convert::calibration::role;
 use crate::error::LabError;
 use crate::implementation::Implementation;
+use crate::input_args::span;
 use crate::windows::{Outputs, Windows};
 use heqis_backtest::backtest_input::BacktestInput;
 use heqis_backtest::inputs::{RawBars, ReferenceData};
@@ -16,6 +17,7 @@ use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::{CleanConfig, Date, Prediction, Span, Symbol};
+use heqis_train::metrics::errors::most_likely;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -67,10 +69,7 @@ impl Trade {
             .replay(bundle, &outputs, windows.count);
         let backend = self.predict(bundle, &settings, &reference_data, &series, &recording)?;
 
-        let span = Span::new(
-            self.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
-            self.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?,
-        )?;
+        let span = span(self.from, self.to)?;
         let strategy = settings.strategy(SignalMode::Return);
         let mut difference = TradingDifference {
             bars: 0,
@@ -89,6 +88,7 @@ impl Trade {
             for ((a, b), (left, right)) in predicted.zip(decisions) {
                 if span.contains(a.bar.date) {
                     difference.bars += 1;
+                    let class = |prediction: &Prediction| most_likely(&prediction.probabilities);
                     difference.class_flips +=
                         usize::from(class(&a.prediction) != class(&b.prediction));
                     difference.decisions += usize::from(left.side != right.side);
@@ -145,16 +145,6 @@ fn total_return(
     let input = BacktestInput::new(stocks.collect(), reference, span, None)?;
     let result = run(&input, settings, SignalMode::Return)?;
     Ok(result.metrics.curve.total_return)
-}
-
-/// Returns the most likely class; on a tie the first.
-fn class(prediction: &Prediction) -> usize {
-    let [down, flat, up] = prediction.probabilities;
-    match (down >= flat && down >= up, flat >= up) {
-        (true, _) => 0,
-        (false, true) => 1,
-        (false, false) => 2,
-    }
 }
 
 /// The inputs of a model, and the outputs that it returns instead of computing.

@@ -1,17 +1,22 @@
-//! Model cards: description, metrics and limits of each bundle. Their text is part of shipped bundles: it stays byte for byte.
+//! The model cards of the linear baselines.
 
 use std::collections::BTreeMap;
 
-use heqis_data::samples::{FLAT_BAND, HORIZON_BARS, PURGE, Prepared, WINDOW_BARS};
 use heqis_quant::stats::Proportion;
 
+use super::SpanMetrics;
 use super::report::{DIRECTION_BUNDLE, FACTORS_BUNDLE, Report};
-use crate::baseline::SpanMetrics;
+use super::table::TableCorpus;
+use crate::bundle::card::{
+    Card, against, direction_interface, direction_limits, factors_interface, percent, place_of,
+    shares,
+};
+use crate::corpus::{HORIZON_BARS, WINDOW_BARS};
 
 /// Returns the card of the factor model.
-pub(crate) fn factors(report: &Report<'_>) -> String {
+pub(super) fn factors(report: &Report<'_>) -> String {
     let pca = &report.baseline.pca;
-    let [training, validation, test] = report.captured.map(percent);
+    let (count, features) = (pca.bias.len(), report.source.features().len());
     let components: String = pca
         .variances
         .iter()
@@ -23,98 +28,84 @@ pub(crate) fn factors(report: &Report<'_>) -> String {
             )
         })
         .collect();
-    format!(
-        "# {FACTORS_BUNDLE}\n\n\
-         The first {count} principal components of a window of {window} bars × {features} scaled features, each scaled \
-         to unit variance on the training span. A linear baseline that any learnt encoder has to beat.\n\n\
-         Input `window` f32 [1, {window}, {features}], oldest bar first. Output `factors` f32 [1, {count}].\n\n\
-         {data}\n\
-         ## Figures\n\n\
-         Share of the windows' variance around the training mean that the factors carry:\n\n\
-         | span | share |\n|---|---|\n\
-         | training | {training} |\n| validation | {validation} |\n| test | {test} |\n\n\
-         Share of each factor on the training span:\n\n| factor | share |\n|---|---|\n{components}\n\
-         ## What it cannot do\n\n\
-         The factors describe how windows differ, not what follows them. They are linear, were fitted on one \
-         instrument, and their scale holds for windows like those of the training span only; the scaler clips values \
-         beyond that span's range.\n",
-        count = pca.bias.len(),
-        window = WINDOW_BARS,
-        features = report.prepared.feature_names().len(),
-        data = data(report),
-    )
+    Card {
+        name: FACTORS_BUNDLE,
+        about: format!(
+            "The first {count} principal components of a window of {WINDOW_BARS} bars × {features} scaled features, each scaled \
+             to unit variance on the training span. A linear baseline that any learnt encoder has to beat."
+        ),
+        interface: factors_interface(WINDOW_BARS, features, count),
+        data: data(report),
+        figures: format!(
+            "Share of the windows' variance around the training mean that the factors carry:\n\n{}\n\
+             Share of each factor on the training span:\n\n| factor | share |\n|---|---|\n{components}",
+            shares(report.captured)
+        ),
+        limits: "The factors describe how windows differ, not what follows them. They are linear, were fitted on one \
+                 instrument, and their scale holds for windows like those of the training span only; the scaler clips values \
+                 beyond that span's range."
+            .to_owned(),
+    }
+    .text()
 }
 
 /// Returns the card of the direction model.
-pub(crate) fn direction(report: &Report<'_>) -> String {
+pub(super) fn direction(report: &Report<'_>) -> String {
     let choice = &report.baseline.choice;
     let inputs = report.baseline.ridge.weights.len();
-    format!(
-        "# {DIRECTION_BUNDLE}\n\n\
-         Ridge regression for the return and multinomial logistic regression for the direction, {horizon} bar(s) \
-         ahead, on the factors of `{FACTORS_BUNDLE}` and the last scaled row. A linear baseline that any learnt model \
-         has to beat.\n\n\
-         Input `features` f32 [1, {inputs}]. Outputs `predicted_return` f32 [1, 1] in plain units (0.01 is one per \
-         cent) and `probabilities` f32 [1, 3] in the order down, flat, up; flat is a return within ±{band}.\n\n\
-         {data}\n\
-         ## Figures\n\n\
-         {trials} settings were compared on the validation span (penalties {ridge} and {logistic} were chosen); the \
-         test span was measured once, afterwards. Intervals are 95 % Wilson intervals.\n\n\
-         | figure | validation | test |\n|---|---|---|\n{table}\n\
-         {conclusion}\n\
-         ## What it cannot do\n\n\
-         It is a yardstick and a working example, not advice and not a strategy. It knows one instrument, daily bars, \
-         and no costs, limits or suspensions; the intervals take days as \
-         independent. A much higher accuracy than that of a naive answer would be a leak until proven otherwise.\n",
-        horizon = HORIZON_BARS,
-        band = FLAT_BAND,
-        data = data(report),
-        trials = choice.trials,
-        ridge = choice.ridge_penalty,
-        logistic = choice.logistic_penalty,
-        table = table(&report.validation, &report.test),
-        conclusion = conclusion(&report.test),
-    )
+    Card {
+        name: DIRECTION_BUNDLE,
+        about: format!(
+            "Ridge regression for the return and multinomial logistic regression for the direction, {HORIZON_BARS} bar(s) \
+             ahead, on the factors of `{FACTORS_BUNDLE}` and the last scaled row. A linear baseline that any learnt model \
+             has to beat."
+        ),
+        interface: direction_interface(&format!("[1, {inputs}]")),
+        data: data(report),
+        figures: format!(
+            "{trials} settings were compared on the validation span (penalties {ridge} and {logistic} were chosen); the \
+             test span was measured once, afterwards. Intervals are 95 % Wilson intervals.\n\n\
+             | figure | validation | test |\n|---|---|---|\n{table}\n\
+             {conclusion}",
+            trials = choice.trials,
+            ridge = choice.ridge_penalty,
+            logistic = choice.logistic_penalty,
+            table = table(&report.validation, &report.test),
+            conclusion = conclusion(&report.test),
+        ),
+        limits: direction_limits(
+            "a yardstick and a working example",
+            "one instrument, daily bars, and",
+        ),
+    }
+    .text()
 }
 
 /// Returns the section on data and spans, equal in both cards.
 fn data(report: &Report<'_>) -> String {
-    let prepared = report.prepared;
-    let row = |name: &str, span: &std::ops::Range<usize>| {
-        let (first, last) = (
-            &prepared.samples[span.start].date,
-            &prepared.samples[span.end - 1].date,
-        );
-        format!("| {name} | {first} | {last} | {} |\n", span.len())
-    };
-    format!(
-        "## Data\n\n\
-         `{source}`, sha256 `{sha256}`: {notes}\n\n\
-         Features, in order: {features}.\n\n\
-         | span | first window ends | last window ends | windows |\n|---|---|---|---|\n{training}{validation}{test}\n\
-         Scaler and weights have seen the {rows} feature rows from {from} to {to} only. The {purge} windows before each \
-         cut are dropped, so that no bar is seen from both sides of it.\n",
-        source = prepared.source,
-        sha256 = prepared.source_sha256,
-        notes = notes(prepared),
-        features = prepared
-            .feature_names()
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        training = row("training", &prepared.spans.training),
-        validation = row("validation", &prepared.spans.validation),
-        test = row("test", &prepared.spans.test),
-        rows = prepared.training_rows,
-        from = prepared.scaler.span().from,
-        to = prepared.scaler.span().to,
-        purge = PURGE,
-    )
+    let table = report.table;
+    let training = table.corpus.days.training;
+    let about = format!(
+        "`{}`, sha256 `{}`: {}",
+        table.source,
+        table.source_sha256,
+        notes(table)
+    );
+    let seen = format!(
+        "Scaler and weights have seen the {rows} feature rows from {from} to {to} only. The {purge} windows before each \
+         cut are dropped, so that no bar is seen from both sides of it.",
+        rows = table.training_rows(),
+        from = training.from,
+        to = training.to,
+        purge = table.corpus.look_back.purge_bars(),
+    );
+    let columns = "first window ends | last window ends";
+    let days = |split| table.days(split);
+    report.source.data(&about, columns, days, &seen)
 }
 
 /// Returns in words what the cleaner rejected and marked.
-fn notes(prepared: &Prepared) -> String {
+fn notes(table: &TableCorpus) -> String {
     let list = |counts: &BTreeMap<String, usize>| match counts.is_empty() {
         true => "none".to_owned(),
         false => counts
@@ -125,9 +116,9 @@ fn notes(prepared: &Prepared) -> String {
     };
     format!(
         "{} bars; rejected by the cleaner: {}; passed with a mark: {}. Prices are unadjusted.",
-        prepared.bars,
-        list(&prepared.rejects),
-        list(&prepared.marks)
+        table.bars,
+        list(&table.rejects),
+        list(&table.marks)
     )
 }
 
@@ -191,8 +182,7 @@ fn table(validation: &SpanMetrics, test: &SpanMetrics) -> String {
 
 /// Returns in words whether the test metrics beat the naive predictions.
 fn conclusion(test: &SpanMetrics) -> String {
-    let difference = &test.ridge_minus_zero_return;
-    let errors = place(difference.low > 0.0, difference.high < 0.0);
+    let errors = place_of(&test.ridge_minus_zero_return);
     let signs = against(
         &test.sign_accuracy,
         test.always_up_sign_accuracy.share,
@@ -209,22 +199,6 @@ fn conclusion(test: &SpanMetrics) -> String {
     )
 }
 
-fn against(accuracy: &Proportion, naive: f64, words: &str) -> String {
-    format!(
-        "{} that of {words}",
-        place(accuracy.wilson_low > naive, accuracy.wilson_high < naive)
-    )
-}
-
-/// Returns where a metric lies, given whether its whole interval is above or below the value of the comparison.
-fn place(above: bool, below: bool) -> &'static str {
-    match (above, below) {
-        (true, _) => "above",
-        (_, true) => "below",
-        _ => "not distinguishable from",
-    }
-}
-
 fn share(share: &Proportion) -> String {
     format!(
         "{} [{}, {}] of {}",
@@ -233,10 +207,6 @@ fn share(share: &Proportion) -> String {
         percent(share.wilson_high),
         share.of
     )
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
 }
 
 fn small(value: f64) -> String {

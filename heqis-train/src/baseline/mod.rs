@@ -1,32 +1,34 @@
 //! The two linear baselines: fitted on the training span, tuned on the validation span, measured once on the test span.
 //!
-//! - Here: the fit and its metrics. [`onnx`]: the models as graphs. [`bundles`]: the two bundle directories.
+//! - Here: the fit and its metrics. [`table`]: bars as samples. [`onnx`]: the models as graphs. [`bundles`]: the two bundle
+//!   directories.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use heqis_data::import_args::ImportArgs;
-use heqis_data::metrics::{ReturnError, brier, most_likely, squared_error_difference};
-use heqis_data::samples::{CLASSES, Prepared, Sample, prepare};
 use heqis_quant::stats::{MeanInterval, Proportion};
 use serde::Serialize;
 
+use self::table::TableCorpus;
+use crate::corpus::{CLASSES, Corpus, Sample, Split, WINDOW_BARS};
 use crate::error::TrainError;
 use crate::linear::logistic::Logistic;
 use crate::linear::pca::Pca;
+use crate::linear::penalty::{self, PENALTIES};
 use crate::linear::ridge::Ridge;
+use crate::metrics::errors::{ReturnError, most_likely};
+use crate::metrics::forecast::{Forecast, Truth};
+use crate::metrics::{ClassMetrics, Examples, ReturnMetrics, direction, naive};
 
 pub mod bundles;
 mod card;
 pub mod onnx;
-pub mod report;
+mod report;
+pub mod table;
 
 /// Number of latent factors.
 pub const FACTORS: usize = 8;
-
-/// Penalties tried, for the ridge and for the logistic regression alike.
-pub(crate) const PENALTIES: [f64; 8] = [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3, 1e4];
 
 /// Fits the baselines on the bars in `data`, writes their bundles below `out`, and returns the bundles' directories:
 /// factors first, direction second.
@@ -35,9 +37,9 @@ pub(crate) const PENALTIES: [f64; 8] = [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3,
 ///
 /// [`TrainError`] when the file cannot be read, holds too little, or the bundles cannot be written.
 pub fn baseline(data: &Path, out: &Path) -> Result<[PathBuf; 2], TrainError> {
-    let prepared = prepare(data, &ImportArgs::default())?;
-    let fitted = Baseline::fit(&prepared)?;
-    bundles::write(out, &prepared, &fitted)
+    let table = TableCorpus::read(data, &ImportArgs::default())?;
+    let fitted = Baseline::fit(&table.corpus)?;
+    bundles::write(out, &table, &fitted)
 }
 
 /// The fitted baselines, their weights already rounded to the `f32` that is shipped.
@@ -64,27 +66,11 @@ pub struct Choice {
     pub trials: usize,
 }
 
-/// The baselines' prediction for one sample.
-#[derive(Clone, Debug)]
-pub struct BaselinePrediction {
-    /// Latent factors.
-    pub factors: Vec<f64>,
-    /// Factors and the last scaled row: the second model's input.
-    pub features: Vec<f64>,
-    /// Predicted return in plain units.
-    pub predicted_return: f64,
-    /// Probabilities of down, flat and up.
-    pub probabilities: Vec<f64>,
-}
-
 impl Baseline {
     /// Fits only the factors.
-    pub fn fit_factors(prepared: &Prepared) -> Pca {
-        let training = &prepared.samples[prepared.spans.training.clone()];
-        let windows: Vec<Vec<f64>> = training
-            .iter()
-            .map(|sample| widen(&sample.window))
-            .collect();
+    pub fn fit_factors(corpus: &Corpus) -> Pca {
+        let training = corpus.samples(Split::Training).iter();
+        let windows: Vec<Vec<f64>> = training.map(|sample| window(corpus, sample)).collect();
         round_pca(Pca::fit(&windows, FACTORS))
     }
 
@@ -93,46 +79,16 @@ impl Baseline {
     /// # Errors
     ///
     /// [`TrainError::Rule`] when a regression has no solution, which finite data excludes.
-    pub fn fit(prepared: &Prepared) -> Result<Baseline, TrainError> {
-        let training = &prepared.samples[prepared.spans.training.clone()];
-        let validation = &prepared.samples[prepared.spans.validation.clone()];
-        let pca = Baseline::fit_factors(prepared);
-
-        let inputs = |samples: &[Sample]| -> Vec<Vec<f64>> {
-            samples
-                .iter()
-                .map(|sample| features(&pca, sample, prepared.feature_names().len()).1)
-                .collect()
+    pub fn fit(corpus: &Corpus) -> Result<Baseline, TrainError> {
+        let pca = Baseline::fit_factors(corpus);
+        let examples = |split| {
+            let samples = corpus.samples(split);
+            Examples::of(corpus, samples, |sample| features(&pca, corpus, sample))
         };
-        let (fit_on, choose_on) = (inputs(training), inputs(validation));
-        let returns = |samples: &[Sample]| {
-            samples
-                .iter()
-                .map(|sample| sample.actual_return)
-                .collect::<Vec<_>>()
-        };
-        let classes = |samples: &[Sample]| {
-            samples
-                .iter()
-                .map(|sample| sample.class)
-                .collect::<Vec<_>>()
-        };
-
-        let (ridge, ridge_penalty) = choose(|penalty| {
-            let ridge = Ridge::fit(&fit_on, &returns(training), penalty)?;
-            let predicted: Vec<f64> = choose_on.iter().map(|row| ridge.predict(row)).collect();
-            let score = ReturnError::of(&predicted, &returns(validation)).mse;
-            Some((ridge, score))
-        })
-        .ok_or(TrainError::singular("ridge regression"))?;
-        let (logistic, logistic_penalty) = choose(|penalty| {
-            let logistic = Logistic::fit(&fit_on, &classes(training), CLASSES.len(), penalty)?;
-            let predicted: Vec<Vec<f64>> =
-                choose_on.iter().map(|row| logistic.predict(row)).collect();
-            let score = brier(&predicted, &classes(validation));
-            Some((logistic, score))
-        })
-        .ok_or(TrainError::singular("logistic regression"))?;
+        let (training, validation) = (examples(Split::Training), examples(Split::Validation));
+        let (ridge, ridge_penalty) = penalty::ridge(&training, &validation)?;
+        let (logistic, logistic_penalty) = penalty::logistic(&training, &validation)?;
+        let weights = logistic.weights.iter();
         Ok(Baseline {
             pca,
             ridge: Ridge {
@@ -140,11 +96,7 @@ impl Baseline {
                 bias: round_one(ridge.bias),
             },
             logistic: Logistic {
-                weights: logistic
-                    .weights
-                    .iter()
-                    .map(|weights| round(weights))
-                    .collect(),
+                weights: weights.map(|weights| round(weights)).collect(),
                 bias: round(&logistic.bias),
             },
             choice: Choice {
@@ -155,97 +107,76 @@ impl Baseline {
         })
     }
 
-    /// Computes both models for one sample in `f64`, with the shipped weights and with factors rounded to `f32`, as they are sent
-    /// over the wire.
-    pub fn predict(&self, sample: &Sample, feature_count: usize) -> BaselinePrediction {
-        let (factors, features) = features(&self.pca, sample, feature_count);
-        BaselinePrediction {
-            predicted_return: self.ridge.predict(&features),
-            probabilities: self.logistic.predict(&features),
-            factors,
-            features,
+    /// Computes the factors of a sample in `f64`, with the shipped weights.
+    #[must_use]
+    pub fn factors(&self, corpus: &Corpus, sample: &Sample) -> Vec<f64> {
+        self.pca.transform(&window(corpus, sample))
+    }
+
+    /// Computes the direction model for samples in `f64`, with the shipped weights and with factors rounded to `f32`, as they
+    /// are sent over the wire.
+    #[must_use]
+    pub fn forecast(&self, corpus: &Corpus, samples: &[Sample]) -> Forecast {
+        let (returns, probabilities) = samples
+            .iter()
+            .map(|sample| features(&self.pca, corpus, sample))
+            .map(|row| {
+                let p = self.logistic.predict(&row);
+                (self.ridge.predict(&row), [p[0], p[1], p[2]])
+            })
+            .unzip();
+        Forecast {
+            returns: Some(returns),
+            probabilities: Some(probabilities),
         }
     }
 
     /// Measures the direction model on one span.
-    pub fn measure(&self, prepared: &Prepared, span: Range<usize>) -> SpanMetrics {
-        let samples = &prepared.samples[span];
-        let training = &prepared.samples[prepared.spans.training.clone()];
-        let predictions: Vec<BaselinePrediction> = samples
-            .iter()
-            .map(|sample| self.predict(sample, prepared.feature_names().len()))
-            .collect();
-        let actual: Vec<f64> = samples.iter().map(|sample| sample.actual_return).collect();
-        let classes: Vec<usize> = samples.iter().map(|sample| sample.class).collect();
-        let predicted: Vec<f64> = predictions
-            .iter()
-            .map(|prediction| prediction.predicted_return)
-            .collect();
-        let probabilities: Vec<Vec<f64>> = predictions
-            .iter()
-            .map(|prediction| prediction.probabilities.clone())
-            .collect();
-
-        let training_mean = training
-            .iter()
-            .map(|sample| sample.actual_return)
-            .sum::<f64>()
-            / training.len().max(1) as f64;
-        let training_rates = base_rates(training);
-        let majority = most_likely(&training_rates);
-        let days: Vec<i32> = samples.iter().map(|sample| sample.date.days()).collect();
-        let moved = || {
-            predicted
-                .iter()
-                .zip(&actual)
-                .zip(&days)
-                .filter(|((_, actual), _)| **actual != 0.0)
+    #[must_use]
+    pub fn measure(&self, corpus: &Corpus, split: Split) -> SpanMetrics {
+        let samples = corpus.samples(split);
+        let truth = Truth::of(corpus, samples);
+        let training = Truth::of(corpus, corpus.samples(Split::Training));
+        let forecast = self.forecast(corpus, samples);
+        let predicted = forecast.returns.unwrap_or_default();
+        let error_of =
+            |naive: Forecast| ReturnError::of(&naive.returns.unwrap_or_default(), &truth.returns);
+        let classes_of = |forecast: Option<Vec<[f64; 3]>>| {
+            ClassMetrics::of(&forecast.unwrap_or_default(), &truth)
         };
+        let classes = classes_of(forecast.probabilities);
+        let base_rates = |truth: &Truth| naive::class_rates(&truth.classes);
+        let majority = classes_of(naive::majority(&training.classes, truth.len()).probabilities);
+        let ridge = ReturnMetrics::of(&predicted, &truth);
         SpanMetrics {
-            samples: samples.len(),
-            ridge: ReturnError::of(&predicted, &actual),
-            zero_return: ReturnError::of(&vec![0.0; actual.len()], &actual),
-            ridge_minus_zero_return: squared_error_difference(
-                &predicted,
-                &vec![0.0; actual.len()],
-                &actual,
-                &days,
-            ),
+            samples: truth.len(),
+            ridge: ReturnError {
+                mse: ridge.mse,
+                mae: ridge.mae,
+            },
+            zero_return: error_of(naive::last_value(truth.len())),
+            ridge_minus_zero_return: ridge.minus_last_value,
             predicted_return_range: [
                 predicted.iter().copied().fold(f64::INFINITY, f64::min),
                 predicted.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             ],
-            training_mean_return: ReturnError::of(&vec![training_mean; actual.len()], &actual),
-            sign_accuracy: Proportion::clustered(
-                moved()
-                    .map(|((predicted, actual), day)| (day, (*predicted > 0.0) == (*actual > 0.0))),
-            ),
-            always_up_sign_accuracy: Proportion::clustered(
-                moved().map(|((_, actual), day)| (day, *actual > 0.0)),
-            ),
-            class_accuracy: Proportion::clustered(
-                probabilities
-                    .iter()
-                    .zip(&classes)
-                    .zip(&days)
-                    .map(|((p, &class), day)| (day, most_likely(p) == class)),
-            ),
-            majority_class: CLASSES[majority],
-            majority_class_accuracy: Proportion::clustered(
-                days.iter()
-                    .zip(classes.iter().map(|&class| class == majority)),
-            ),
-            base_rates: CLASSES.into_iter().zip(base_rates(samples)).collect(),
-            brier: brier(&probabilities, &classes),
-            brier_of_training_base_rates: brier(&vec![training_rates; classes.len()], &classes),
+            training_mean_return: error_of(naive::mean(&training.returns, truth.len())),
+            sign_accuracy: direction(&predicted, &truth),
+            always_up_sign_accuracy: direction(&vec![1.0; truth.len()], &truth),
+            class_accuracy: classes.accuracy,
+            majority_class: CLASSES[most_likely(&base_rates(&training))],
+            majority_class_accuracy: majority.accuracy,
+            base_rates: CLASSES.into_iter().zip(base_rates(&truth)).collect(),
+            brier: classes.brier,
+            brier_of_training_base_rates: majority.brier,
         }
     }
 
     /// Returns the fraction of the windows' variance around the training mean that the factors explain on one span.
-    pub(crate) fn captured_variance(&self, prepared: &Prepared, span: Range<usize>) -> f64 {
+    pub(crate) fn captured_variance(&self, corpus: &Corpus, split: Split) -> f64 {
         let (mut captured, mut total) = (0.0, 0.0);
-        for sample in &prepared.samples[span] {
-            let window = widen(&sample.window);
+        for sample in corpus.samples(split) {
+            let window = window(corpus, sample);
             total += window
                 .iter()
                 .zip(&self.pca.means)
@@ -293,42 +224,17 @@ pub struct SpanMetrics {
     pub brier_of_training_base_rates: f64,
 }
 
-/// Fits once per penalty and returns the fit with the lowest score; of equal scores, that with the smaller penalty.
-fn choose<M>(fit: impl Fn(f64) -> Option<(M, f64)>) -> Option<(M, f64)> {
-    let mut best: Option<(M, f64, f64)> = None;
-    for penalty in PENALTIES {
-        let (model, score) = fit(penalty)?;
-        if best.as_ref().is_none_or(|(_, _, best)| score < *best) {
-            best = Some((model, penalty, score));
-        }
-    }
-    best.map(|(model, penalty, _)| (model, penalty))
+/// Returns the input of the direction model for a sample: its factors, rounded to `f32`, and its last scaled row.
+pub(crate) fn features(pca: &Pca, corpus: &Corpus, sample: &Sample) -> Vec<f64> {
+    let factors = round(&pca.transform(&window(corpus, sample)));
+    let last_row = corpus.window(sample, 1).iter().copied();
+    factors.into_iter().chain(last_row.map(f64::from)).collect()
 }
 
-/// Returns the factors of a sample, and factors ++ last scaled row.
-pub(crate) fn features(pca: &Pca, sample: &Sample, feature_count: usize) -> (Vec<f64>, Vec<f64>) {
-    let window = widen(&sample.window);
-    let factors = pca.transform(&window);
-    let last_row = &window[window.len() - feature_count..];
-    let features = factors
-        .iter()
-        .map(|factor| round_one(*factor))
-        .chain(last_row.iter().copied())
-        .collect();
-    (factors, features)
-}
-
-fn base_rates(samples: &[Sample]) -> Vec<f64> {
-    let count = samples.len().max(1) as f64;
-    (0..CLASSES.len())
-        .map(|class| {
-            samples
-                .iter()
-                .filter(|sample| sample.class == class)
-                .count() as f64
-                / count
-        })
-        .collect()
+/// Returns the window of a sample, flat.
+fn window(corpus: &Corpus, sample: &Sample) -> Vec<f64> {
+    let values = corpus.window(sample, WINDOW_BARS).iter();
+    values.map(|&value| value.into()).collect()
 }
 
 fn round_pca(pca: Pca) -> Pca {
@@ -337,10 +243,6 @@ fn round_pca(pca: Pca) -> Pca {
         bias: round(&pca.bias),
         ..pca
     }
-}
-
-fn widen(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&value| value.into()).collect()
 }
 
 fn round(values: &[f64]) -> Vec<f64> {

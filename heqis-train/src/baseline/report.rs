@@ -1,22 +1,22 @@
-//! The metrics in model card and manifest of the baselines.
+//! What model cards and manifests of the baselines report.
 
-use heqis_data::samples::Prepared;
-
+use super::table::TableCorpus;
 use super::{Baseline, SpanMetrics};
+use crate::bundle::BundleSource;
 
 /// Directory name of the bundle that the gateway's feature stage loads.
-pub const FACTORS_BUNDLE: &str = "baseline-factors";
-
+pub(crate) const FACTORS_BUNDLE: &str = "baseline-factors";
 /// Directory name of the bundle that the compute node's engine stage loads.
-pub const DIRECTION_BUNDLE: &str = "baseline-direction";
+pub(crate) const DIRECTION_BUNDLE: &str = "baseline-direction";
 
-/// The metrics in both model card and manifest.
+/// What both model cards and both manifests report.
 #[derive(Debug)]
-pub(crate) struct Report<'a> {
-    pub(crate) prepared: &'a Prepared,
-    pub(crate) baseline: &'a Baseline,
-    pub(crate) validation: SpanMetrics,
-    pub(crate) test: SpanMetrics,
+pub(super) struct Report<'a> {
+    pub(super) table: &'a TableCorpus,
+    pub(super) baseline: &'a Baseline,
+    pub(super) source: BundleSource<'a>,
+    pub(super) validation: SpanMetrics,
+    pub(super) test: SpanMetrics,
     /// Fraction of the variance that the factors explain, on training, validation and test.
-    pub(crate) captured: [f64; 3],
+    pub(super) captured: [f64; 3],
 }

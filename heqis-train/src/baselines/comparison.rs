@@ -1,17 +1,14 @@
 //! The baselines of one data set: fitted on the training span, tuned on the validation span, measured on every span.
 
-use heqis_data::metrics::{ReturnError, brier};
-use heqis_data::samples::CLASSES;
-
 use super::boosting::{Boosting, BoostingOptions};
-use super::forecast::{Forecast, Truth};
-use super::metrics::Metrics;
-use super::naive;
 use super::table::{ComparisonTable, Entry};
-use crate::baseline::PENALTIES;
+use crate::baseline::{Baseline, features};
+use crate::corpus::{Corpus, Sample, Split};
 use crate::error::TrainError;
-use crate::linear::logistic::Logistic;
-use crate::linear::ridge::Ridge;
+use crate::linear::penalty::{self, PENALTIES, least};
+use crate::metrics::errors::ReturnError;
+use crate::metrics::forecast::Forecast;
+use crate::metrics::{Examples, Metrics, naive};
 
 /// Options of the trees that are tried: shallow trees with small learning rates, which suit weak signals. Each fit of a daily
 /// series takes a few seconds at most.
@@ -31,15 +28,6 @@ const fn trees(trees: usize, depth: usize, learning_rate: f64) -> BoostingOption
         learning_rate,
         least_leaf: 20,
     }
-}
-
-/// Items with inputs and actual outcomes.
-#[derive(Clone, Debug)]
-pub struct Examples {
-    /// The inputs of a model, one row for each item.
-    pub inputs: Vec<Vec<f64>>,
-    /// The actual outcomes.
-    pub truth: Truth,
 }
 
 /// A named span that forecasts are measured on.
@@ -73,6 +61,54 @@ struct Fitted {
 }
 
 impl Comparison {
+    /// Returns the comparison over the samples of a corpus, with the inputs that `input` makes of each. `folds` cuts the
+    /// validation span.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Rule`] when `folds` is 0 or greater than the number of items in the validation span.
+    pub fn new(
+        corpus: &Corpus,
+        folds: usize,
+        input: impl Fn(&Sample) -> Vec<f64>,
+    ) -> Result<Self, TrainError> {
+        let validation = corpus.samples(Split::Validation);
+        let items = validation.len();
+        if folds == 0 || folds > items {
+            let rule = format!(
+                "the validation span of {items} items must be cut into at least one fold and at most one per item, got {folds}"
+            );
+            return Err(TrainError::rule("baselines", rule));
+        }
+        let rows = |samples: &[Sample]| Examples::of(corpus, samples, &input);
+        let fold = |fold: usize| EvaluationSpan {
+            name: match folds {
+                1 => "validation".to_owned(),
+                _ => format!("validation {}", fold + 1),
+            },
+            rows: rows(&validation[items * fold / folds..items * (fold + 1) / folds]),
+        };
+        Ok(Self {
+            training: rows(corpus.samples(Split::Training)),
+            validation: (0..folds).map(fold).collect(),
+            test: Some(EvaluationSpan {
+                name: "test".to_owned(),
+                rows: rows(corpus.samples(Split::Test)),
+            }),
+        })
+    }
+
+    /// Returns the comparison with the inputs of the shipped direction model: the window's principal components, then the last
+    /// scaled row.
+    ///
+    /// # Errors
+    ///
+    /// As [`Comparison::new`].
+    pub fn with_factors(corpus: &Corpus, folds: usize) -> Result<Self, TrainError> {
+        let pca = Baseline::fit_factors(corpus);
+        Self::new(corpus, folds, |sample| features(&pca, corpus, sample))
+    }
+
     /// Fits the baselines and measures them on every span.
     ///
     /// The settings of ridge and trees are those with the least squared error over all folds of the validation span,
@@ -99,10 +135,7 @@ impl Comparison {
 
     fn fit(&self) -> Result<Vec<Fitted>, TrainError> {
         let training = &self.training;
-        let mut chosen_on = Examples {
-            inputs: Vec::new(),
-            truth: Truth::default(),
-        };
+        let mut chosen_on = Examples::default();
         for EvaluationSpan { rows, .. } in &self.validation {
             chosen_on.inputs.extend_from_slice(&rows.inputs);
             chosen_on.truth.extend(&rows.truth);
@@ -118,34 +151,14 @@ impl Comparison {
                 return Err(TrainError::rule("baselines", rule));
             }
         }
-        let error = |predicted: &[f64]| ReturnError::of(predicted, &chosen_on.truth.returns).mse;
-
-        let ridge = least(PENALTIES.iter().map(|&penalty| {
-            let ridge = Ridge::fit(&training.inputs, &training.truth.returns, penalty)
-                .ok_or(TrainError::singular("ridge regression"))?;
-            let predicted: Vec<f64> = chosen_on
-                .inputs
-                .iter()
-                .map(|row| ridge.predict(row))
-                .collect();
-            Ok((ridge, error(&predicted)))
-        }))?;
-        let logistic = least(PENALTIES.iter().map(|&penalty| {
-            let (inputs, classes) = (&training.inputs, &training.truth.classes);
-            let logistic = Logistic::fit(inputs, classes, CLASSES.len(), penalty)
-                .ok_or(TrainError::singular("logistic regression"))?;
-            let probabilities: Vec<Vec<f64>> = chosen_on
-                .inputs
-                .iter()
-                .map(|row| logistic.predict(row))
-                .collect();
-            Ok((logistic, brier(&probabilities, &chosen_on.truth.classes)))
-        }))?;
-        let boosting = least(BOOSTING.iter().map(|&options| {
+        let (ridge, _) = penalty::ridge(training, &chosen_on)?;
+        let (logistic, _) = penalty::logistic(training, &chosen_on)?;
+        let (boosting, _) = least(BOOSTING, |options| {
             let trees = Boosting::fit(&training.inputs, &training.truth.returns, options)?;
             let predicted = trees.predict(&chosen_on.inputs)?;
-            Ok((trees, error(&predicted)))
-        }))?;
+            let error = ReturnError::of(&predicted, &chosen_on.truth.returns).mse;
+            Ok((trees, error))
+        })?;
 
         let (returns, classes) = (
             training.truth.returns.clone(),
@@ -198,19 +211,4 @@ fn fitted(
         trials,
         predict: Box::new(predict),
     }
-}
-
-/// Returns the model with the least score, the first of equals.
-fn least<M>(
-    candidates: impl Iterator<Item = Result<(M, f64), TrainError>>,
-) -> Result<M, TrainError> {
-    let mut best: Option<(M, f64)> = None;
-    for candidate in candidates {
-        let (model, score) = candidate?;
-        if best.as_ref().is_none_or(|(_, least)| score < *least) {
-            best = Some((model, score));
-        }
-    }
-    let empty = || TrainError::rule("baselines", "no settings to choose from".to_owned());
-    best.map(|(model, _)| model).ok_or_else(empty)
 }

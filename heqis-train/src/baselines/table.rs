@@ -3,8 +3,8 @@
 use heqis_quant::stats::Proportion;
 use serde::Serialize;
 
-use super::metrics::{CrossSections, Metrics, ReturnMetrics};
 use crate::error::TrainError;
+use crate::metrics::{CrossSections, Metrics, ReturnMetrics};
 
 /// The metrics of one model over one span.
 #[derive(Clone, Debug, PartialEq, Serialize)]

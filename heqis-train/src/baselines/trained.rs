@@ -2,17 +2,13 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
-
-use super::comparison::{Comparison, EvaluationSpan, Examples};
-use super::forecast::{Forecast, Truth};
-use super::metrics::Metrics;
+use super::comparison::{Comparison, EvaluationSpan};
 use super::table::{ComparisonTable, Entry};
+use crate::corpus::{Corpus, Split};
 use crate::error::TrainError;
-use crate::train::corpus::Sample;
-use crate::train::predict::Prediction;
-use crate::train::tensors::numbers;
-use crate::train::{Corpus, SavedWeights, Split, TrainedRun};
+use crate::metrics::Metrics;
+use crate::metrics::forecast::Forecast;
+use crate::train::{SavedWeights, TrainedRun};
 
 /// Name of the mean of all generators.
 pub(crate) const ENSEMBLE: &str = "ensemble";
@@ -69,39 +65,10 @@ pub fn table(
     folds: usize,
     others: &[TrainedRun],
 ) -> Result<ComparisonTable, TrainError> {
-    let validation = corpus.samples(Split::Validation).len();
-    if folds == 0 || folds > validation {
-        return Err(TrainError::rule(
-            "baselines",
-            format!(
-                "the validation span of {validation} items must be cut into at least one fold and at most one per item, got {folds}"
-            ),
-        ));
-    }
-    let fold = |fold: usize| validation * fold / folds..validation * (fold + 1) / folds;
-    let name = |index: usize| match folds {
-        1 => "validation".to_owned(),
-        _ => format!("validation {}", index + 1),
-    };
-    let rows = |split: Split| rows(corpus, corpus.samples(split));
-    let (training, chosen_on, test) = (
-        rows(Split::Training)?,
-        rows(Split::Validation)?,
-        rows(Split::Test)?,
-    );
-    let comparison = Comparison {
-        training,
-        validation: (0..folds)
-            .map(|index| EvaluationSpan {
-                name: name(index),
-                rows: cut(&chosen_on, fold(index)),
-            })
-            .collect(),
-        test: Some(EvaluationSpan {
-            name: "test".to_owned(),
-            rows: test,
-        }),
-    };
+    let comparison = Comparison::new(corpus, folds, |sample| {
+        let row = corpus.window(sample, 1).iter();
+        row.map(|&value| value.into()).collect()
+    })?;
     let mut table = comparison.run()?;
     add(&mut table, &comparison, run, corpus, &|target, weights| {
         label(target, weights)
@@ -143,7 +110,7 @@ fn add(
     for weights in [SavedWeights::Pretrained, SavedWeights::Best] {
         let mut forecasts: Vec<(String, [Forecast; 2])> = Vec::new();
         for generator in run.generators(weights)? {
-            let of = |split| Ok::<_, TrainError>(forecast(&generator.predict(corpus, split)?));
+            let of = |split| Ok::<_, TrainError>(generator.predict(corpus, split)?.bound());
             let of_generator = [of(Split::Validation)?, of(Split::Test)?];
             forecasts.push((generator.name.clone(), of_generator));
         }
@@ -166,8 +133,8 @@ fn add(
             };
             let mut from = 0;
             for span in &comparison.validation {
-                let to = from + span.rows.truth.days.len();
-                push(span, &part(&validation, from..to))?;
+                let to = from + span.rows.truth.len();
+                push(span, &validation.part(from..to))?;
                 from = to;
             }
             if let Some(span) = &comparison.test {
@@ -176,69 +143,4 @@ fn add(
         }
     }
     Ok(())
-}
-
-/// Returns samples as the last rows of their windows with the actual outcomes.
-fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Examples, TrainError> {
-    let mut rows = Examples {
-        inputs: Vec::with_capacity(samples.len()),
-        truth: Truth::default(),
-    };
-    for chunk in samples.chunks(512) {
-        let batch = corpus.batch(chunk, &Device::flex());
-        let (_, flat) = numbers(batch.window(1, corpus.columns))?;
-        let last = flat.chunks_exact(corpus.columns);
-        rows.inputs
-            .extend(last.map(|row| row.iter().map(|&x| f64::from(x)).collect()));
-    }
-    for sample in samples {
-        let series = &corpus.series[sample.series as usize];
-        let row = sample.row as usize;
-        rows.truth.times_ns.push(series.times_ns[row]);
-        rows.truth.days.push(series.dates[row].days());
-        rows.truth.closes.push(series.closes[row]);
-        rows.truth.returns.push(series.returns[row]);
-        rows.truth.classes.push(series.classes[row].into());
-    }
-    Ok(rows)
-}
-
-fn cut(rows: &Examples, range: std::ops::Range<usize>) -> Examples {
-    let truth = &rows.truth;
-    Examples {
-        inputs: rows.inputs[range.clone()].to_vec(),
-        truth: Truth {
-            times_ns: truth.times_ns[range.clone()].to_vec(),
-            days: truth.days[range.clone()].to_vec(),
-            closes: truth.closes[range.clone()].to_vec(),
-            returns: truth.returns[range.clone()].to_vec(),
-            classes: truth.classes[range].to_vec(),
-        },
-    }
-}
-
-/// Returns predictions as plain arrays.
-fn forecast(predictions: &[Prediction]) -> Forecast {
-    let returns = predictions.iter().map(|p| p.predicted_return);
-    // A softmax in `f32` may exceed 1 by a rounding error.
-    let odds = predictions
-        .iter()
-        .map(|p| p.probabilities.map(|p| p.min(1.0)));
-    Forecast {
-        returns: Some(returns.collect()),
-        probabilities: Some(odds.collect()),
-    }
-}
-
-fn part(forecast: &Forecast, range: std::ops::Range<usize>) -> Forecast {
-    Forecast {
-        returns: forecast
-            .returns
-            .as_ref()
-            .map(|all| all[range.clone()].to_vec()),
-        probabilities: forecast
-            .probabilities
-            .as_ref()
-            .map(|all| all[range].to_vec()),
-    }
 }

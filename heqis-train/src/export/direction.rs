@@ -2,10 +2,10 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use heqis_data::samples::CLASSES;
 use heqis_infer::bundle::FACTORS_HASH_KEY;
 use heqis_infer::onnx::{GraphBuilder, Value};
 
+use crate::corpus::CLASSES;
 use crate::error::TrainError;
 use crate::nets::generator::TargetScale;
 use crate::nets::graph::Operators;

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
-use heqis_data::samples::{CLASSES, FLAT_BAND, HORIZON_BARS};
+use heqis_bundle::{Role, joined_names};
 use heqis_infer::bundle::sha256_hex;
-use heqis_infer::{BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
 use heqis_quant::{DecisionRule, Scaler};
 use serde_json::{Value, json};
 
@@ -16,22 +15,16 @@ use super::card;
 use super::direction::Direction;
 use super::rule;
 use super::subject::Export;
-use crate::baseline::bundles::rounded;
 use crate::baselines::ComparisonTable;
 use crate::baselines::trained::{self, ENSEMBLE};
+use crate::bundle::{
+    BundleSource, DIRECTION_TOLERANCE, FACTOR_TOLERANCE, Model, direction_figures,
+};
+use crate::corpus::{CLASSES, Corpus, Sample, Split};
 use crate::error::TrainError;
 use crate::nets::encoder::Encoder;
-use crate::train::corpus::Sample;
 use crate::train::tensors::numbers;
-use crate::train::{Corpus, SavedWeights, Split, TrainedGenerator, TrainedRun};
-use heqis_bundle::{Provenance, Role, joined_names};
-
-/// Golden windows in a bundle, evenly spaced over the test span.
-const GOLDEN_WINDOWS: usize = 4;
-/// Largest difference from the golden outputs, which the networks compute in `f32` with another order of summation.
-const TOLERANCE: f32 = 1e-5;
-/// The same for factors, whose values are unbounded.
-const FACTOR_TOLERANCE: f32 = 1e-4;
+use crate::train::{SavedWeights, TrainedGenerator, TrainedRun};
 
 /// Write the bundles of a trained run: the feature model, and the direction model of one generator or of all together.
 #[derive(Clone, Debug, Args)]
@@ -191,25 +184,32 @@ impl<'a> Export<'a> {
             let rule = "has no encoder, which the pipeline's feature stage needs";
             return Err(TrainError::training(run.dir().display(), rule.to_owned()));
         };
-        let scaler = scaler(&corpus.scaler, run.manifest.config.encoder.shape().0)?;
+        let manifest = &run.manifest;
+        let scaler = scaler(&corpus.scaler, manifest.config.encoder.shape().0)?;
+        let set = manifest.config.data.set.file_name().unwrap_or_default();
+        let source = BundleSource {
+            corpus,
+            created_by: "heqis-lab export",
+            scaler_sha256: sha256_hex(&scaler),
+            scaler,
+            source: set.to_string_lossy().into_owned(),
+            source_sha256: manifest.data_sha256.clone(),
+            fitted_on: manifest.samples[Split::Training as usize],
+            label: |series, row| format!("{} {}", series.symbol, series.dates[row]),
+        };
         Ok(Self {
             run,
-            corpus,
+            source,
             table,
             factors_name,
             batch: None,
             encoder,
-            scaler_sha256: sha256_hex(&scaler),
-            scaler,
         })
     }
 
     fn factors_model(&self, batch: usize) -> Result<Vec<u8>, TrainError> {
-        let provenance = Provenance {
-            scaler_sha256: &self.scaler_sha256,
-            feature_names: &self.run.manifest.features,
-            window_bars: self.encoder_bars(),
-        };
+        let source = &self.source;
+        let provenance = source.provenance(source.features(), self.encoder_bars());
         self.encoder.to_onnx(batch, &provenance)
     }
 
@@ -225,34 +225,33 @@ impl<'a> Export<'a> {
     }
 
     fn write_factors(&self, out: &Path) -> Result<PathBuf, TrainError> {
-        let (bars, width) = (self.encoder_bars(), self.run.manifest.features.len());
-        let samples = golden_samples(self.corpus);
-        let windows = self.corpus.encoder_windows(&samples, &Device::flex());
+        let source = &self.source;
+        let (bars, names) = (self.encoder_bars(), source.features());
+        let samples = source.golden_samples();
+        let windows = source.corpus.encoder_windows(&samples, &Device::flex());
         let (_, inputs) = numbers(windows)?;
-        let outputs = encode(&self.encoder, &inputs, bars, width)?;
-        let golden = self.golden(
+        let outputs = encode(&self.encoder, &inputs, bars, names.len())?;
+        let golden = source.golden(
             &samples,
             FACTOR_TOLERANCE,
             &[("window", &inputs)],
             &[("factors", &outputs)],
         );
-        let figures = BTreeMap::from([(
-            "unexplained_variance".to_owned(),
-            json!(self.unexplained()?),
-        )]);
-        let name = self.factors_name;
-        let parts = BundleParts {
-            task: Role::Factors.to_string(),
-            model: self.factors_model(1)?,
-            other_files: self.batched(|batch| self.factors_model(batch))?,
-            model_card: card::factors(self, &figures),
-            feature_names: self.run.manifest.features.clone(),
+        let unexplained = self.unexplained()?;
+        let by_span = Split::ALL.iter().map(|split| split.name()).zip(unexplained);
+        let by_span: BTreeMap<&str, f64> = by_span.collect();
+        let figures = [("unexplained_variance".to_owned(), json!(by_span))];
+        let model = Model {
+            role: Role::Factors,
+            onnx: self.factors_model(1)?,
+            batched: self.batched(|batch| self.factors_model(batch))?,
+            card: card::factors(self, unexplained),
+            feature_names: names.to_vec(),
             window_bars: bars,
-            ..self.parts(name, figures, golden)?
+            figures: self.with_run(figures)?,
+            golden,
         };
-        let dir = out.join(name);
-        heqis_bundle::write(&dir, &parts)?;
-        Ok(dir)
+        source.write(out, self.factors_name, model)
     }
 
     fn write_direction(
@@ -262,57 +261,50 @@ impl<'a> Export<'a> {
         target: &str,
         generators: Vec<TrainedGenerator>,
     ) -> Result<PathBuf, TrainError> {
+        let source = &self.source;
         let direction = direction(self.run, generators)?;
-        let names = joined_names(self.factors(), &self.run.manifest.features);
-        let provenance = Provenance {
-            scaler_sha256: &self.scaler_sha256,
-            feature_names: &names,
-            window_bars: direction.rows(),
-        };
+        let names = joined_names(self.factors(), source.features());
+        let provenance = source.provenance(&names, direction.rows());
         let factors_sha256 = sha256_hex(&self.factors_model(1)?);
         let onnx = |batch| direction.to_onnx(batch, &provenance, Some(&factors_sha256));
-        let samples = golden_samples(self.corpus);
+        let samples = source.golden_samples();
         let inputs = self.direction_windows(&direction, &samples)?;
         let [values, odds] = direction.forward(&inputs, samples.len())?;
-        let golden = self.golden(
+        let golden = source.golden(
             &samples,
-            TOLERANCE,
+            DIRECTION_TOLERANCE,
             &[("features", &inputs)],
             &[("predicted_return", &values), ("probabilities", &odds)],
         );
         let rule = self.rule(&direction)?;
-        let model = trained::label(target, SavedWeights::Best);
-        let of = |span: &str| {
-            let entry = self.table.get(&model, span);
+        let label = trained::label(target, SavedWeights::Best);
+        let of = |split: Split| {
+            let entry = self.table.get(&label, split.name());
             entry.map_or(Value::Null, |entry| json!(entry.metrics))
         };
-        let figures = BTreeMap::from([
-            ("horizon_bars".to_owned(), json!(HORIZON_BARS)),
-            ("flat_band".to_owned(), json!(FLAT_BAND)),
+        let mut figures = direction_figures(of(Split::Validation), of(Split::Test));
+        figures.extend([
             ("generators".to_owned(), json!(direction.names())),
             ("rule".to_owned(), json!(rule)),
-            ("fitted_to".to_owned(), json!(self.corpus.seen_to())),
-            ("validation".to_owned(), of("validation")),
-            ("test".to_owned(), of("test")),
+            ("fitted_to".to_owned(), json!(source.corpus.seen_to())),
         ]);
-        let parts = BundleParts {
-            task: Role::Direction.to_string(),
-            model: onnx(1)?,
-            other_files: self.batched(onnx)?,
-            model_card: card::direction(self, name, target, &direction, rule.as_ref()),
-            feature_names: names,
+        let model = Model {
+            role: Role::Direction,
+            onnx: onnx(1)?,
+            batched: self.batched(onnx)?,
+            card: card::direction(self, name, target, &direction, rule.as_ref()),
+            feature_names: names.clone(),
             window_bars: self.encoder_bars() + direction.rows() - 1,
-            ..self.parts(name, figures, golden)?
+            figures: self.with_run(figures)?,
+            golden,
         };
-        let dir = out.join(name);
-        heqis_bundle::write(&dir, &parts)?;
-        Ok(dir)
+        source.write(out, name, model)
     }
 
     /// Returns the rule that follows from the model's predictions on the validation span.
     fn rule(&self, direction: &Direction) -> Result<Option<DecisionRule>, TrainError> {
         let (mut returns, mut ups) = (Vec::new(), Vec::new());
-        for chunk in self.corpus.samples(Split::Validation).chunks(512) {
+        for chunk in self.source.corpus.samples(Split::Validation).chunks(512) {
             let windows = self.direction_windows(direction, chunk)?;
             let [values, odds] = direction.forward(&windows, chunk.len())?;
             returns.extend(values);
@@ -327,8 +319,9 @@ impl<'a> Export<'a> {
         direction: &Direction,
         samples: &[Sample],
     ) -> Result<Vec<f32>, TrainError> {
-        let (features, all) = (self.run.manifest.features.len(), self.corpus.columns);
-        let batch = self.corpus.batch(samples, &Device::flex());
+        let corpus = self.source.corpus;
+        let (features, all) = (corpus.features(), corpus.columns);
+        let batch = corpus.batch(samples, &Device::flex());
         let (_, rows) = numbers(batch.window(direction.rows(), all))?;
         // Training appends the factors to the features; the pipeline sends them first.
         Ok(rows
@@ -338,19 +331,14 @@ impl<'a> Export<'a> {
             .collect())
     }
 
-    /// Returns the fraction of the windows' variance that the reconstruction does not explain, by span.
-    fn unexplained(&self) -> Result<BTreeMap<&'static str, f64>, TrainError> {
-        let parts = [
-            ("training", Split::Training),
-            ("validation", Split::Validation),
-            ("test", Split::Test),
-        ];
-        let device = Device::flex();
-        let mut shares = BTreeMap::new();
-        for (name, part) in parts {
+    /// Returns the fraction of the windows' variance that the reconstruction does not explain, on training, validation and test.
+    fn unexplained(&self) -> Result<[f64; 3], TrainError> {
+        let (corpus, device) = (self.source.corpus, Device::flex());
+        let mut shares = [0.0; 3];
+        for (share, split) in shares.iter_mut().zip(Split::ALL) {
             let (mut errors, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
-            for chunk in self.corpus.samples(part).chunks(512) {
-                let windows = self.corpus.encoder_windows(chunk, &device);
+            for chunk in corpus.samples(split).chunks(512) {
+                let windows = corpus.encoder_windows(chunk, &device);
                 let (_, reconstruction) = numbers(self.encoder.reconstruct(windows.clone()))?;
                 let (_, target) = numbers(self.encoder.target(windows))?;
                 for (found, target) in reconstruction.iter().zip(&target) {
@@ -361,50 +349,16 @@ impl<'a> Export<'a> {
                     count += 1.0;
                 }
             }
-            shares.insert(name, errors / (squares - sum * sum / count));
+            *share = errors / (squares - sum * sum / count);
         }
         Ok(shares)
     }
 
-    fn golden(
+    /// Adds the run to figures: its settings, seed and data (whose digest is in the training span) reproduce the same weights.
+    fn with_run(
         &self,
-        samples: &[Sample],
-        tolerance: f32,
-        inputs: &[(&str, &Vec<f32>)],
-        outputs: &[(&str, &Vec<f32>)],
-    ) -> Golden {
-        let of = |tensors: &[(&str, &Vec<f32>)], index: usize| {
-            let part = |data: &Vec<f32>| {
-                let length = data.len() / samples.len();
-                data[index * length..(index + 1) * length].to_vec()
-            };
-            tensors
-                .iter()
-                .map(|(name, data)| ((*name).to_owned(), part(data)))
-                .collect()
-        };
-        let windows = samples.iter().enumerate().map(|(index, sample)| {
-            let series = &self.corpus.series[sample.series as usize];
-            GoldenWindow {
-                label: format!("{} {}", series.symbol, series.dates[sample.row as usize]),
-                inputs: of(inputs, index),
-                outputs: of(outputs, index),
-            }
-        });
-        Golden {
-            tolerance,
-            windows: windows.collect(),
-        }
-    }
-
-    /// Returns the parts common to all bundles, without task, model, card, names and window. The figures contain the run: its
-    /// settings, seed and data (whose digest is in the training span) reproduce the same weights.
-    fn parts(
-        &self,
-        name: &str,
-        mut figures: BTreeMap<String, Value>,
-        golden: Golden,
-    ) -> Result<BundleParts, TrainError> {
+        figures: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<BTreeMap<String, Value>, TrainError> {
         let manifest = &self.run.manifest;
         let generators = manifest.metrics.iter();
         let weights: BTreeMap<&String, &String> = generators
@@ -416,29 +370,8 @@ impl<'a> Export<'a> {
             "seed": manifest.config.seed,
             "weights_sha256": weights,
         });
-        figures.insert("run".to_owned(), run);
-        let figures = figures.into_iter();
-        Ok(BundleParts {
-            name: name.to_owned(),
-            task: String::new(),
-            created_by: "heqis-lab export".to_owned(),
-            precision: Precision::F32,
-            model: Vec::new(),
-            scaler_params: self.scaler.clone(),
-            other_files: BTreeMap::new(),
-            model_card: String::new(),
-            feature_names: Vec::new(),
-            window_bars: 1,
-            training_span: TrainingSpan {
-                source: self.source(),
-                source_sha256: manifest.data_sha256.clone(),
-                from: manifest.days.training.from.to_string(),
-                to: manifest.days.training.to.to_string(),
-                rows: manifest.samples[0],
-            },
-            figures: figures.map(|(key, value)| (key, rounded(value))).collect(),
-            golden,
-        })
+        let run = [("run".to_owned(), run)];
+        Ok(figures.into_iter().chain(run).collect())
     }
 }
 
@@ -464,15 +397,6 @@ fn scaler(scaler: &Scaler, window_bars: usize) -> Result<Vec<u8>, TrainError> {
     let mut text = Scaler::from_json(&text)?.to_json();
     text.push('\n');
     Ok(text.into_bytes())
-}
-
-/// Returns evenly spaced samples of the test span, including its first and last.
-fn golden_samples(corpus: &Corpus) -> Vec<Sample> {
-    let samples = corpus.samples(Split::Test);
-    let last = samples.len().saturating_sub(1);
-    (0..GOLDEN_WINDOWS)
-        .filter_map(|i| samples.get(last * i / (GOLDEN_WINDOWS - 1)).copied())
-        .collect()
 }
 
 /// Returns the network's factors for windows: `[n, bars, width]`, flat, to `[n, factors]`, flat.

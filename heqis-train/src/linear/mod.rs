@@ -1,7 +1,8 @@
-//! Linear models: [`pca`], [`ridge`] and [`logistic`] over [`linalg`].
+//! Linear models: [`pca`], [`ridge`] and [`logistic`] over [`linalg`]; `penalty` chooses their settings.
 
 pub mod linalg;
 pub mod logistic;
 pub mod pca;
+pub(crate) mod penalty;
 pub mod ridge;
 mod standardiser;

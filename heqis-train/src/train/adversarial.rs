@@ -9,13 +9,14 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
+use super::batch::Batch;
 use super::candidate::{Candidate, discriminate};
-use super::corpus::{Batch, Sample, Split};
 use super::curves::{Mean, Point};
 use super::epoch::{TrainContext, number, supervised_losses};
 use super::loss;
 use super::schedule::PairWeights;
 use super::state::{DiscriminatorState, GeneratorState};
+use crate::corpus::{Sample, Split};
 use crate::error::TrainError;
 use crate::nets::discriminator::Discriminator;
 use crate::nets::generator::{Generator, GeneratorOutput};

@@ -5,8 +5,8 @@ use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
+use super::batch::Batch;
 use super::config::CandidateClass;
-use super::corpus::Batch;
 use super::loss::DiscriminatorOutput;
 use super::tensors::numbers;
 use crate::error::TrainError;

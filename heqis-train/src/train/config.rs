@@ -8,12 +8,12 @@ use heqis_quant::{Date, Symbol};
 use serde::{Deserialize, Serialize};
 
 use super::device::DeviceKind;
-use super::look_back::LookBack;
 use super::loss::Distillation;
 use super::optimiser::OptimiserConfig;
 use super::schedule::PlateauConfig;
 
 pub use super::spec::{EncoderSpec, GeneratorSpec};
+use crate::corpus::LookBack;
 use crate::error::TrainError;
 use crate::nets::discriminator::DiscriminatorConfig;
 

@@ -6,17 +6,20 @@ use burn::tensor::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::batch::Batch;
 use super::config::TrainConfig;
-use super::corpus::{Batch, Corpus, Sample, Split};
 use super::curves::{Mean, Point};
 use super::device::device_of;
 use super::loss;
 use super::phase::Phase;
-use super::predict::{Score, predict};
+use super::predict::predict;
 use super::random::{Purpose, stream};
 use super::state::{EncoderState, GeneratorState};
 use super::worker_pool::WorkerPool;
+use crate::corpus::{Corpus, Sample, Split};
 use crate::error::TrainError;
+use crate::metrics::Score;
+use crate::metrics::forecast::Truth;
 use crate::nets::generator::{Generator, GeneratorOutput};
 
 /// Samples in one forward pass of the encoder outside of training.
@@ -92,14 +95,15 @@ impl TrainContext<'_> {
     pub(crate) fn score(&self, generator: &GeneratorState) -> Result<Score, TrainError> {
         let samples = self.corpus.samples(Split::Validation);
         let net = generator.net.valid();
-        let predictions = predict(
+        let forecast = predict(
             &net,
             generator.spec.window_bars,
             generator.columns,
             self.corpus,
             samples,
         )?;
-        Ok(Score::of(&predictions, self.corpus.target_scale))
+        let truth = Truth::of(self.corpus, samples);
+        Ok(Score::of(&forecast, &truth, self.corpus.target_scale))
     }
 
     /// Returns the supervised loss of a score, weighted as in training.

@@ -1,8 +1,7 @@
 //! Training: from a data set to the weights of generators trained against discriminators.
 //!
 //! - [`config`] and [`spec`]: the settings, one TOML file.
-//! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans; [`look_back`] and [`cut`]: which rows belong to a sample and
-//!   to a span.
+//! - `data`: the chosen series of a data set as a corpus; [`batch`]: its samples as tensors.
 //! - [`device`]: the CPU, or a GPU.
 //! - [`loss`]: the losses as plain functions on tensors.
 //! - [`schedule`]: pair weights, learning rates, early stopping.
@@ -14,24 +13,23 @@
 //! - [`trainer`]: phases and epochs in their order.
 //! - [`state`] and [`tensors`]: everything that one epoch passes to the next, and its file.
 //! - [`mod@run`]: the run directory, written and read.
-//! - [`predict`]: predictions of a trained generator, and their score.
+//! - [`predict`]: forecasts of a trained generator.
 //! - [`curves`], [`progress`] and `plots`: what is reported during a training.
 //!
 //! ```text
 //! prepared data set ▸ corpus ▸ encoder ▸ supervised pre-training ▸ adversarial training ▸ run directory
 //! ```
 //!
-//! What is *not* here: the networks ([`crate::nets`]), baselines, export, and any use of the test span.
+//! What is *not* here: samples ([`crate::corpus`]), networks ([`crate::nets`]), baselines, export, and any use of the test span.
 
 mod adversarial;
+pub mod batch;
 mod candidate;
 pub mod config;
-pub mod corpus;
 pub mod curves;
-pub mod cut;
+mod data;
 pub mod device;
 mod epoch;
-pub mod look_back;
 pub mod loss;
 pub mod optimiser;
 pub mod phase;
@@ -48,7 +46,6 @@ pub mod trainer;
 mod worker_pool;
 
 pub use config::TrainConfig;
-pub use corpus::{Corpus, Split};
 pub use device::DeviceKind;
 pub use run::{SavedWeights, TrainedGenerator, TrainedRun};
 pub use trainer::train;

@@ -1,15 +1,15 @@
 //! The plots of a run: curves by epoch, predictions of each generator, and reconstructions and factors of the encoder.
 
 use burn::module::Module;
-use heqis_data::samples::CLASSES;
 use heqis_data::svg::{Curve, Style, chart};
 
-use super::corpus::{Corpus, Split};
 use super::curves::Point;
 use super::device::device_of;
 use super::state::{EncoderState, State};
 use super::tensors::numbers;
+use crate::corpus::{CLASSES, Corpus, Split};
 use crate::error::TrainError;
+use crate::metrics::forecast::Truth;
 
 /// Number of features whose reconstruction is drawn.
 const DRAWN_FEATURES: usize = 4;
@@ -21,17 +21,19 @@ const DRAWN_FEATURES: usize = 4;
 /// [`TrainError`] when a tensor cannot be read.
 pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)>, TrainError> {
     let mut pictures = by_epoch(&state.curves);
+    let truth = Truth::of(corpus, corpus.samples(Split::Validation));
     for generator in &state.generators {
-        let predictions = generator.predict_best(corpus, Split::Validation)?;
-        let of = |name: &str, value: &dyn Fn(usize) -> f64| Curve {
+        let forecast = generator.predict_best(corpus, Split::Validation)?;
+        let of = |name: &str, returns: &[f64]| Curve {
             name: name.to_owned(),
-            points: (0..predictions.len())
-                .map(|at| (at as f64, value(at)))
+            points: (0..)
+                .zip(returns)
+                .map(|(at, value)| (f64::from(at), 100.0 * value))
                 .collect(),
         };
         let curves = [
-            of("actual", &|at| 100.0 * predictions[at].actual_return),
-            of("predicted", &|at| 100.0 * predictions[at].predicted_return),
+            of("actual", &truth.returns),
+            of("predicted", &forecast.returns.unwrap_or_default()),
         ];
         let title = format!(
             "{}: next return in per cent, validation span",
@@ -168,8 +170,8 @@ fn latent(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError>
         let windows = corpus.encoder_windows(chunk, &device_of(&net));
         let (_, codes) = numbers(net.encode(windows))?;
         for (sample, code) in chunk.iter().zip(codes.chunks(encoder.factors)) {
-            let series = &corpus.series[sample.series as usize];
-            let class = usize::from(series.classes[sample.row as usize]);
+            let (series, row) = corpus.place(sample);
+            let class = usize::from(series.classes[row]);
             let second = code.get(1).copied().unwrap_or_default();
             curves[class].points.push((code[0].into(), second.into()));
         }

@@ -24,14 +24,15 @@ use heqis_infer::bundle::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
-use super::corpus::{Corpus, Split};
 use super::curves;
-use super::cut::SpanDays;
-use super::predict::{Prediction, Score, predict};
+use super::predict::predict;
 use super::schedule::BestSoFar;
 use super::state::{GeneratorState, State};
 use super::tensors::{Tensors, numbers};
+use crate::corpus::{Corpus, SpanDays, Split};
 use crate::error::TrainError;
+use crate::metrics::Score;
+use crate::metrics::forecast::{Forecast, Truth};
 use crate::nets::encoder::Encoder;
 use crate::nets::generator::{Generator, GeneratorConfig};
 
@@ -111,7 +112,6 @@ impl RunManifest {
         if let Some(encoder) = &state.encoder {
             parameters.insert("encoder".to_owned(), encoder.net.num_params());
         }
-        let parts = [Split::Training, Split::Validation, Split::Test];
         Ok(Self {
             schema_version: SCHEMA_VERSION,
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -122,7 +122,7 @@ impl RunManifest {
             columns: corpus.features() + config.encoder.shape().1,
             target_scale: corpus.target_scale,
             days: corpus.days,
-            samples: parts.map(|part| corpus.samples(part).len()),
+            samples: Split::ALL.map(|split| corpus.samples(split).len()),
             parameters,
             warnings: corpus
                 .flat_warning(data.manifest().settings.flat_band)
@@ -291,10 +291,11 @@ impl RunDir {
     ) -> Result<RunManifest, TrainError> {
         let digests = self.write_weights(state)?;
         self.write("curves.csv", &curves::csv(&state.curves)?)?;
+        let truth = Truth::of(corpus, corpus.samples(Split::Validation));
         for generator in &state.generators {
             let name = &generator.spec.name;
-            let predictions = generator.predict_best(corpus, Split::Validation)?;
-            let score = Score::of(&predictions, corpus.target_scale);
+            let forecast = generator.predict_best(corpus, Split::Validation)?;
+            let score = Score::of(&forecast, &truth, corpus.target_scale);
             manifest.metrics.insert(
                 name.clone(),
                 GeneratorMetrics {
@@ -329,12 +330,12 @@ impl RunDir {
 }
 
 impl GeneratorState {
-    /// Returns the predictions of the best weights for a span.
+    /// Returns the forecast of the best weights for a span.
     pub(crate) fn predict_best(
         &self,
         corpus: &Corpus,
         split: Split,
-    ) -> Result<Vec<Prediction>, TrainError> {
+    ) -> Result<Forecast, TrainError> {
         let net = self.best_net.valid();
         let samples = corpus.samples(split);
         predict(&net, self.spec.window_bars, self.columns, corpus, samples)
@@ -476,12 +477,12 @@ impl TrainedRun {
 }
 
 impl TrainedGenerator {
-    /// Returns the generator's predictions for a span of a corpus, sample by sample.
+    /// Returns the generator's forecast for a span of a corpus, sample by sample; see [`predict`].
     ///
     /// # Errors
     ///
     /// [`TrainError`] when a tensor cannot be read.
-    pub fn predict(&self, corpus: &Corpus, split: Split) -> Result<Vec<Prediction>, TrainError> {
+    pub fn predict(&self, corpus: &Corpus, split: Split) -> Result<Forecast, TrainError> {
         let (bars, columns) = (self.config.window_rows, self.config.features);
         predict(&self.net, bars, columns, corpus, corpus.samples(split))
     }

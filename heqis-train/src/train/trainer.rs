@@ -9,20 +9,20 @@ use heqis_data::store::DataSet;
 
 use super::adversarial;
 use super::config::TrainConfig;
-use super::corpus::{Corpus, Split};
 use super::curves::Point;
 use super::device::device_of;
 use super::epoch::{self, TrainContext};
 use super::optimiser::Optimiser;
 use super::phase::Phase;
-use super::predict::Score;
 use super::progress::{Event, ProgressObserver};
 use super::run::{RunDir, RunManifest};
 use super::schedule::{BestSoFar, PairWeights, Plateau};
 use super::state::{GeneratorState, NextEpoch, State};
 use super::tensors::numbers;
 use super::worker_pool::WorkerPool;
+use crate::corpus::{Corpus, Split};
 use crate::error::TrainError;
+use crate::metrics::Score;
 use crate::nets::generator::GeneratorKind;
 
 /// Trains with the given settings into a run directory, and returns its manifest.

@@ -1,37 +1,12 @@
-//! The watch list: sectors with stocks by name or code, indices and funds by code.
+//! The stocks of a watch list, found by name or code in the vendor's list of stocks.
 
 use std::collections::BTreeSet;
 
 use heqis_quant::{Date, Span, Symbol};
-use serde::Deserialize;
 
 use super::reply::Cell;
 use crate::error::FetchError;
-
-/// A watch list as in its file.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WatchList {
-    /// The sectors.
-    pub sector: Vec<Sector>,
-}
-
-/// One sector.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sector {
-    /// Its name.
-    pub name: String,
-    /// A-shares, by name or code.
-    #[serde(default)]
-    pub stocks: Vec<String>,
-    /// Indices, by code.
-    #[serde(default)]
-    pub indices: Vec<Symbol>,
-    /// Funds, by code.
-    #[serde(default)]
-    pub funds: Vec<Symbol>,
-}
+use crate::watch_list::WatchList;
 
 /// A stock with its first and last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,56 +50,20 @@ impl StockListing {
     }
 }
 
-impl WatchList {
-    /// Reads a watch list in TOML. `place` is the file's name, for messages.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError::Setting`] with line and column, or naming a sector without instruments.
-    pub fn parse(text: &str, place: &str) -> Result<Self, FetchError> {
-        let refuse = |rule: String| FetchError::Setting {
-            place: place.to_owned(),
-            rule,
-        };
-        let list: Self = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        let is_empty = |sector: &&Sector| {
-            sector.stocks.is_empty() && sector.indices.is_empty() && sector.funds.is_empty()
-        };
-        if let Some(empty) = list.sector.iter().find(is_empty) {
-            return Err(refuse(format!("sector {} has no instrument", empty.name)));
-        }
-        if list.sector.is_empty() {
-            return Err(refuse("has no sector".to_owned()));
-        }
-        Ok(list)
-    }
-
-    /// Returns the stocks of all sectors without repetition, resolved with rows of `stock_basic`.
-    ///
-    /// # Errors
-    ///
-    /// As [`resolve`].
-    pub fn stocks(&self, stocks: &[Vec<Cell>]) -> Result<BTreeSet<StockListing>, FetchError> {
-        self.sector
-            .iter()
-            .flat_map(|sector| sector.stocks.iter().map(move |text| (sector, text)))
-            .map(|(sector, text)| resolve(text, &sector.name, stocks))
-            .collect()
-    }
-
-    /// Returns the indices of all sectors without repetition.
-    #[must_use]
-    pub fn indices(&self) -> BTreeSet<Symbol> {
-        let all = self.sector.iter().flat_map(|sector| &sector.indices);
-        all.copied().collect()
-    }
-
-    /// Returns the funds of all sectors without repetition.
-    #[must_use]
-    pub fn funds(&self) -> BTreeSet<Symbol> {
-        let all = self.sector.iter().flat_map(|sector| &sector.funds);
-        all.copied().collect()
-    }
+/// Returns the stocks of all sectors of a list without repetition, resolved with rows of `stock_basic`.
+///
+/// # Errors
+///
+/// As [`resolve`].
+pub fn stocks(
+    list: &WatchList,
+    stocks: &[Vec<Cell>],
+) -> Result<BTreeSet<StockListing>, FetchError> {
+    list.sector
+        .iter()
+        .flat_map(|sector| sector.stocks.iter().map(move |text| (sector, text)))
+        .map(|(sector, text)| resolve(text, &sector.name, stocks))
+        .collect()
 }
 
 /// Finds the stock with a name, a code, or a code without exchange, in rows of `stock_basic`.

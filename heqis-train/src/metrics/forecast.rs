@@ -1,5 +1,8 @@
 //! Actual outcomes and predictions as plain arrays.
 
+use std::ops::Range;
+
+use crate::corpus::{Corpus, Sample};
 use crate::error::TrainError;
 
 /// The actual outcomes: one item for each window of a span, in the order of the forecasts.
@@ -26,6 +29,19 @@ impl Truth {
     /// Returns whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.returns.is_empty()
+    }
+
+    /// Returns the outcomes of samples.
+    pub fn of(corpus: &Corpus, samples: &[Sample]) -> Truth {
+        let mut truth = Truth::default();
+        for (series, row) in samples.iter().map(|sample| corpus.place(sample)) {
+            truth.times_ns.push(series.times_ns[row]);
+            truth.days.push(series.dates[row].days());
+            truth.closes.push(series.closes[row]);
+            truth.returns.push(series.returns[row]);
+            truth.classes.push(series.classes[row].into());
+        }
+        truth
     }
 
     /// Adds the items of another span.
@@ -83,6 +99,29 @@ impl Truth {
     }
 }
 
+/// Items with inputs and actual outcomes.
+#[derive(Clone, Debug, Default)]
+pub struct Examples {
+    /// The inputs of a model, one row for each item.
+    pub inputs: Vec<Vec<f64>>,
+    /// The actual outcomes.
+    pub truth: Truth,
+}
+
+impl Examples {
+    /// Returns samples with the inputs that `input` makes of each.
+    pub fn of(
+        corpus: &Corpus,
+        samples: &[Sample],
+        input: impl Fn(&Sample) -> Vec<f64>,
+    ) -> Examples {
+        Examples {
+            inputs: samples.iter().map(input).collect(),
+            truth: Truth::of(corpus, samples),
+        }
+    }
+}
+
 /// The predictions of a model for every item: of the return, of the class, or of both.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Forecast {
@@ -131,6 +170,27 @@ impl Forecast {
                     .collect()
             }),
         })
+    }
+
+    /// Returns the forecast of a range of its items.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the range exceeds the forecast.
+    pub fn part(&self, range: Range<usize>) -> Forecast {
+        let probabilities = self.probabilities.as_ref();
+        Forecast {
+            returns: self.returns.as_ref().map(|all| all[range.clone()].to_vec()),
+            probabilities: probabilities.map(|all| all[range].to_vec()),
+        }
+    }
+
+    /// Bounds the probabilities by 1, which a softmax in `f32` may exceed by a rounding error.
+    pub(crate) fn bound(mut self) -> Forecast {
+        for p in self.probabilities.iter_mut().flatten().flatten() {
+            *p = p.min(1.0);
+        }
+        self
     }
 
     /// Checks that the forecast has a finite prediction for each of `count` items, and probabilities from 0 to 1.

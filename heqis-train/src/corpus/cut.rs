@@ -4,18 +4,49 @@ use heqis_data::store::rows::Rows;
 use heqis_quant::{Date, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
+use super::Split;
+use super::look_back::LookBack;
 use crate::error::TrainError;
 
-/// The three spans.
+/// Where the spans of a corpus are cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CutConfig {
+    /// First day of the validation span; default: after 60 % of the days.
+    pub validation_from: Option<Date>,
+    /// First day of the test span; default: after 80 % of the days.
+    pub test_from: Option<Date>,
+    /// Last day that is read, labels included; default: all days.
+    pub to: Option<Date>,
+    /// Bars of each series left out before each cut; default: [`LookBack::purge_bars`].
+    pub purge_bars: Option<usize>,
+    /// Days left out after each cut.
+    pub embargo_days: usize,
+    /// Bars between two training samples of a series; 0 and 1: every sample is used.
+    pub stride: usize,
+}
+
+/// The days of the three spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpanDays {
-    /// The span that scaler, encoder and networks are fitted on.
+    /// The span that scalers and models are fitted on.
     pub training: Span,
     /// The span for early stopping and model selection.
     pub validation: Span,
     /// The span that is measured once, after training.
     pub test: Span,
+}
+
+impl SpanDays {
+    /// Returns the days of a span.
+    #[must_use]
+    pub fn get(&self, split: Split) -> Span {
+        match split {
+            Split::Training => self.training,
+            Split::Validation => self.validation,
+            Split::Test => self.test,
+        }
+    }
 }
 
 /// The boundaries between spans, and the rows left out around them.
@@ -30,21 +61,34 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// Cuts between sorted days.
     pub(crate) fn new(
         days: &[Date],
-        boundaries: [Date; 2],
-        purge_bars: usize,
-        embargo_days: usize,
-    ) -> Self {
+        config: &CutConfig,
+        look_back: LookBack,
+    ) -> Result<Self, TrainError> {
+        let boundary = |given: Option<Date>, share: usize| -> Result<Date, TrainError> {
+            given
+                .or_else(|| days.get(days.len() * share / 5).copied())
+                .ok_or_else(|| TrainError::training("data.set", "has no row with features"))
+        };
+        let boundaries = [
+            boundary(config.validation_from, 3)?,
+            boundary(config.test_from, 4)?,
+        ];
+        if boundaries[1] <= boundaries[0] {
+            let rule = format!("must lie after {}, got {}", boundaries[0], boundaries[1]);
+            return Err(TrainError::training("data.test_from", rule));
+        }
         let from = boundaries.map(|boundary| {
             let first = days.partition_point(|day| *day < boundary);
-            days.get(first.saturating_add(embargo_days)).copied()
+            days.get(first.saturating_add(config.embargo_days)).copied()
         });
-        Self {
+        Ok(Self {
             boundaries,
             from,
-            purge_bars,
-        }
+            purge_bars: config.purge_bars.unwrap_or(look_back.purge_bars()),
+        })
     }
 
     /// Returns the span of a row, 0 to 2, where `dates` are the days of all usable rows of its series; `None` for a row that is

@@ -17,4 +17,11 @@ impl LookBack {
     pub fn bars(&self) -> usize {
         self.window_bars.max(self.series_bars) + self.encoder_bars.max(1) - 1
     }
+
+    /// Returns the number of samples that must be left out before a cut, so that no bar belongs to samples on both sides, in a
+    /// window or in a label.
+    #[must_use]
+    pub fn purge_bars(&self) -> usize {
+        self.bars() - 1 + super::HORIZON_BARS
+    }
 }

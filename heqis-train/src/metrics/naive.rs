@@ -21,13 +21,17 @@ pub fn mean(training_returns: &[f64], items: usize) -> Forecast {
 
 /// Predicts the class rates of the training span, so that the most likely class is the training majority, the first of equals.
 pub fn majority(training_classes: &[usize], items: usize) -> Forecast {
-    let count = training_classes.len().max(1) as f64;
-    let rates = [0, 1, 2].map(|class| {
-        let hits = training_classes.iter().filter(|found| **found == class);
-        hits.count() as f64 / count
-    });
     Forecast {
         returns: None,
-        probabilities: Some(vec![rates; items]),
+        probabilities: Some(vec![class_rates(training_classes); items]),
     }
+}
+
+/// Returns the share of each class.
+pub(crate) fn class_rates(classes: &[usize]) -> [f64; 3] {
+    let count = classes.len().max(1) as f64;
+    [0, 1, 2].map(|class| {
+        let hits = classes.iter().filter(|found| **found == class);
+        hits.count() as f64 / count
+    })
 }

@@ -1,4 +1,4 @@
-//! Errors and scores of predictions. Intervals and proportions are those of [`heqis_quant::stats`].
+//! Errors and scores of plain arrays. Intervals and proportions are those of [`heqis_quant::stats`].
 
 use heqis_quant::stats::MeanInterval;
 use serde::Serialize;
@@ -45,30 +45,15 @@ pub fn squared_error_difference(
     MeanInterval::clustered(days.iter().zip(differences))
 }
 
-/// Smallest share of flat labels that gives a warning.
-const FLAT_WARNING_SHARE: f64 = 0.95;
-
-/// Returns a warning if nearly all labels are flat, since classes and their accuracy then carry almost no information.
-#[must_use]
-pub fn flat_warning(flat: u64, labels: u64, flat_band: f64) -> Option<String> {
-    let share = flat as f64 / labels as f64;
-    (share >= FLAT_WARNING_SHARE).then(|| {
-        format!(
-            "{:.1} % of {labels} labels lie within the flat band of ±{flat_band}: always saying flat is right as often, and \
-             classes tell next to nothing; prepare with a smaller --flat-band",
-            100.0 * share
-        )
-    })
-}
-
 /// Returns the Brier score, a proper score: the mean over rows of the summed squared differences between the
 /// probabilities and the actual class. 0 is perfect. Unlike the log loss, it is finite for a probability of 0.
-pub fn brier(probabilities: &[Vec<f64>], classes: &[usize]) -> f64 {
+pub fn brier(probabilities: &[impl AsRef<[f64]>], classes: &[usize]) -> f64 {
     let total: f64 = probabilities
         .iter()
         .zip(classes)
         .map(|(p, &class)| {
-            p.iter()
+            p.as_ref()
+                .iter()
                 .enumerate()
                 .map(|(i, p)| {
                     let error = p - if i == class { 1.0 } else { 0.0 };
@@ -105,14 +90,6 @@ mod tests {
             "{difference:?}"
         );
         assert!((difference.low + difference.high - 2.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn a_flat_band_that_contains_nearly_all_labels_gives_a_warning() {
-        assert_eq!(flat_warning(94, 100, 0.005), None);
-        assert_eq!(flat_warning(0, 0, 0.005), None);
-        let warning = flat_warning(240, 240, 0.005).unwrap_or_default();
-        assert!(warning.starts_with("100.0 % of 240 labels"), "{warning}");
     }
 
     #[test]

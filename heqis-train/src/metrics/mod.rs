@@ -1,15 +1,26 @@
-//! The metrics that every model is compared by.
+//! The metrics that every model is compared by, in trainings, tables, bundles and model cards.
+//!
+//! - [`forecast`]: actual outcomes ([`Truth`]), inputs ([`Examples`]) and predictions ([`Forecast`]), item by item, as plain
+//!   arrays. [`naive`]: forecasts that do not depend on any input.
+//! - [`errors`]: errors and scores of plain arrays.
+//! - Here: [`Metrics`] of a forecast in units of returns, and [`Score`] in those of a training.
 
 use std::collections::BTreeMap;
 
-use heqis_data::metrics::{ReturnError, brier, most_likely, squared_error_difference};
 use heqis_quant::stats::{
     LEAST_CROSS_SECTION, MeanInterval, Proportion, deviation, mean, pearson, spearman,
 };
 use serde::Serialize;
 
-use super::forecast::{Forecast, Truth};
+use self::errors::{ReturnError, brier, most_likely, squared_error_difference};
+use self::forecast::{Forecast, Truth};
 use crate::error::TrainError;
+
+pub mod errors;
+pub mod forecast;
+pub mod naive;
+
+pub use forecast::Examples;
 
 /// Metrics of one forecast over one span.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,61 +93,103 @@ impl Metrics {
         }
         truth.check()?;
         forecast.check(truth.len())?;
+        let (returns, probabilities) = (forecast.returns.as_ref(), forecast.probabilities.as_ref());
         Ok(Metrics {
             items: truth.len(),
-            returns: forecast
-                .returns
-                .as_ref()
-                .map(|predicted| returns(predicted, truth)),
-            classes: forecast.probabilities.as_ref().map(|rows| ClassMetrics {
-                accuracy: Proportion::clustered(
-                    rows.iter()
-                        .zip(&truth.classes)
-                        .zip(&truth.days)
-                        .map(|((row, class), day)| (day, most_likely(row) == *class)),
-                ),
-                brier: brier(
-                    &rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>(),
-                    &truth.classes,
-                ),
-            }),
+            returns: returns.map(|predicted| ReturnMetrics::of(predicted, truth)),
+            classes: probabilities.map(|rows| ClassMetrics::of(rows, truth)),
         })
     }
 }
 
-fn returns(predicted: &[f64], truth: &Truth) -> ReturnMetrics {
-    let actual = &truth.returns;
-    let error = ReturnError::of(predicted, actual);
-    let prices = predicted.iter().zip(actual).zip(&truth.closes);
-    let mape = prices
-        .map(|((predicted, actual), close)| {
-            let (predicted, actual) = (close * (1.0 + predicted), close * (1.0 + actual));
-            ((predicted - actual) / actual).abs()
-        })
-        .sum::<f64>()
-        / actual.len() as f64;
-    let moves = predicted
-        .iter()
-        .zip(actual)
-        .zip(&truth.days)
-        .filter(|((_, actual), _)| **actual != 0.0);
-    let predicts_signs = predicted.iter().any(|value| *value != 0.0);
-    let hit =
-        |((predicted, actual), day): ((&f64, &f64), _)| (day, predicted * actual.signum() > 0.0);
-    ReturnMetrics {
-        mse: error.mse,
-        rmse: error.mse.sqrt(),
-        mae: error.mae,
-        mape_price: mape,
-        minus_last_value: squared_error_difference(
-            predicted,
-            &vec![0.0; actual.len()],
-            actual,
-            &truth.days,
-        ),
-        direction: predicts_signs.then(|| Proportion::clustered(moves.map(hit))),
-        ic: cross_sections(predicted, truth, pearson),
-        rank_ic: cross_sections(predicted, truth, spearman),
+impl ReturnMetrics {
+    /// Computes the metrics of predicted returns, one for each item.
+    #[must_use]
+    pub(crate) fn of(predicted: &[f64], truth: &Truth) -> Self {
+        let actual = &truth.returns;
+        let error = ReturnError::of(predicted, actual);
+        let prices = predicted.iter().zip(actual).zip(&truth.closes);
+        let mape = prices
+            .map(|((predicted, actual), close)| {
+                let (predicted, actual) = (close * (1.0 + predicted), close * (1.0 + actual));
+                ((predicted - actual) / actual).abs()
+            })
+            .sum::<f64>()
+            / actual.len() as f64;
+        let zeros = vec![0.0; actual.len()];
+        let predicts_signs = predicted.iter().any(|value| *value != 0.0);
+        Self {
+            mse: error.mse,
+            rmse: error.mse.sqrt(),
+            mae: error.mae,
+            mape_price: mape,
+            minus_last_value: squared_error_difference(predicted, &zeros, actual, &truth.days),
+            direction: predicts_signs.then(|| direction(predicted, truth)),
+            ic: cross_sections(predicted, truth, pearson),
+            rank_ic: cross_sections(predicted, truth, spearman),
+        }
+    }
+}
+
+impl ClassMetrics {
+    /// Computes the metrics of predicted probabilities, one row for each item.
+    #[must_use]
+    pub(crate) fn of(rows: &[[f64; 3]], truth: &Truth) -> Self {
+        let items = rows.iter().zip(&truth.classes).zip(&truth.days);
+        Self {
+            accuracy: Proportion::clustered(
+                items.map(|((row, class), day)| (day, most_likely(row) == *class)),
+            ),
+            brier: brier(rows, &truth.classes),
+        }
+    }
+}
+
+/// Returns the proportion of moves whose sign was predicted; a prediction of exactly zero is a miss.
+pub(crate) fn direction(predicted: &[f64], truth: &Truth) -> Proportion {
+    let items = predicted.iter().zip(&truth.returns).zip(&truth.days);
+    let moves = items.filter(|((_, actual), _)| **actual != 0.0);
+    Proportion::clustered(
+        moves.map(|((predicted, actual), day)| (day, predicted * actual.signum() > 0.0)),
+    )
+}
+
+/// Metrics of a network's forecast in the units of its training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// Squared error in squared target scales.
+    pub mse: f64,
+    /// Cross-entropy of the classes.
+    pub cross_entropy: f64,
+    /// Proportion of samples with the predicted sign, over those with a non-zero return.
+    pub direction: Proportion,
+    /// Proportion of samples whose most likely class is the actual one.
+    pub class: Proportion,
+}
+
+impl Score {
+    /// Computes the metrics of a forecast of both returns and classes; `target_scale` is
+    /// [`Corpus::target_scale`](crate::corpus::Corpus::target_scale).
+    #[must_use]
+    pub fn of(forecast: &Forecast, truth: &Truth, target_scale: f64) -> Self {
+        let returns = forecast.returns.as_deref().unwrap_or_default();
+        let rows = forecast.probabilities.as_deref().unwrap_or_default();
+        let count = truth.len().max(1) as f64;
+        let (mut squares, mut logs) = (0.0, 0.0);
+        for (predicted, actual) in returns.iter().zip(&truth.returns) {
+            let error = (predicted - actual) / target_scale;
+            squares += error * error;
+        }
+        for (row, class) in rows.iter().zip(&truth.classes) {
+            // The bound lies below any probability that an f32 softmax of moderate logits returns.
+            logs -= row[*class].max(1e-30).ln();
+        }
+        Self {
+            mse: squares / count,
+            cross_entropy: logs / count,
+            direction: direction(returns, truth),
+            class: ClassMetrics::of(rows, truth).accuracy,
+        }
     }
 }
 
