@@ -176,14 +176,9 @@ fn graph(across: bool, count: u64, pace: Pace) -> Seen {
         seen: seen.clone(),
         pace: pace.clone(),
     };
-    let options = StageOptions {
-        arbiter: across.then(|| "sink".to_owned()),
-        ..StageOptions::default()
-    };
-    let edge = EdgeOptions {
-        capacity: CAPACITY,
-        ..EdgeOptions::default()
-    };
+    let mut options = StageOptions::new();
+    options.arbiter = across.then(|| "sink".to_owned());
+    let edge = EdgeOptions::new().capacity(CAPACITY);
     let report = GraphBuilder::new("hop")
         .source::<Count>(
             "count",

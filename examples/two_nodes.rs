@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use heqis::actors::sp::Inproc;
 use heqis::actors::{
-    BridgeOptions, BuildContext, Delivery, Emitter, Encoding, Frame, GraphBuilder, Next, Note,
-    Nothing, Payload, PayloadType, Source, Stage, StageError, Tensor,
+    BridgeOptions, BuildContext, Emitter, Frame, GraphBuilder, Next, Note, Nothing, Payload,
+    PayloadType, Source, Stage, StageError, Tensor,
 };
 
 /// A number, sent as the meta part, and samples, sent as the tensor part from where they are stored.
@@ -68,13 +68,9 @@ impl Stage for Energy {
 #[expect(clippy::print_stdout, reason = "the example shows its result")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let argument = std::env::args().nth(1);
-    let bridge = BridgeOptions {
-        endpoint: argument.as_deref().unwrap_or("inproc://waves").parse()?,
-        credit: 32,
-        delivery: Delivery::AtLeastOnce,
-        max_frame: 64 * 1024,
-        encoding: Encoding::F32,
-    };
+    let bridge = BridgeOptions::new(argument.as_deref().unwrap_or("inproc://waves").parse()?)
+        .credit(32)
+        .max_frame(64 * 1024);
     let hub = Inproc::new();
     let (ends, wave) = (("waves", "energy"), PayloadType::of::<Wave>());
     // Both nodes list all stages in the same order, so that time stamps refer to the same stages.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame,
-    GraphBuilder, NodeReport, Nothing, PIPELINE, PayloadType, Policy, RingBufferConfig, Stage,
-    StageError, StageOptions, Tensor,
+    BatchOptions, BridgeOptions, BuildContext, EdgeOptions, Emitter, Frame, GraphBuilder,
+    NodeReport, Nothing, PIPELINE, PayloadType, RingBufferConfig, Stage, StageError, StageOptions,
+    Tensor,
 };
 use heqis_compute::journal::{Existing, Mismatch};
 use heqis_compute::{Journal, JournalConfig, Signal, SignalConfig, TrtEngine, TrtEngineConfig};
@@ -207,13 +207,7 @@ fn root() -> PathBuf {
 }
 
 fn bridge(port: u16) -> BridgeOptions {
-    BridgeOptions {
-        endpoint: format!("tcp://127.0.0.1:{port}").parse().unwrap(),
-        credit: 64,
-        delivery: Delivery::AtLeastOnce,
-        max_frame: 1 << 20,
-        encoding: Encoding::F32,
-    }
+    BridgeOptions::new(format!("tcp://127.0.0.1:{port}").parse().unwrap()).credit(64)
 }
 
 fn plain() -> StageOptions {
@@ -250,10 +244,7 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
         ),
         None => graph.stage::<NullFeatures>("features", NullConfig {}, plain()),
     };
-    let ring = RingBufferConfig {
-        capacity: 4096,
-        policy: Policy::Block,
-    };
+    let ring = RingBufferConfig::new(4096);
     graph
         .ring_buffer("ring", ring, plain())
         .edge("market", "cleaner", EdgeOptions::default())
@@ -263,14 +254,8 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
 }
 
 fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
-    let batch = StageOptions {
-        batch: BatchOptions {
-            max: 8,
-            max_delay: Duration::ZERO,
-        },
-        arbiter: (arm == Arm::OneThread).then(|| PIPELINE.to_owned()),
-        ..StageOptions::default()
-    };
+    let mut batch = StageOptions::new().batch(BatchOptions::new().max(8));
+    batch.arbiter = (arm == Arm::OneThread).then(|| PIPELINE.to_owned());
     let graph = match arm.models() {
         Some(models) => graph.stage::<TrtEngine>(
             "engine",

@@ -3,11 +3,39 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use heqis_sp::Endpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
-use heqis_sp::Endpoint;
+
+/// Writes the setters of an options struct, and `new` where it has defaults: options grow, and a program that sets the fields
+/// that it knows compiles with more of them.
+macro_rules! setters {
+    ($options:ident::new: $($fields:tt)*) => {
+        impl $options {
+            /// The defaults.
+            #[must_use]
+            pub fn new() -> Self {
+                Self::default()
+            }
+        }
+        setters!($options: $($fields)*);
+    };
+    ($options:ident: $($field:ident: $value:ty),*) => {
+        impl $options {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self#structfield.", stringify!($field), ").")]
+                #[must_use]
+                pub fn $field(mut self, $field: $value) -> Self {
+                    self.$field = $field.into();
+                    self
+                }
+            )*
+        }
+    };
+}
+pub(crate) use setters;
 
 /// Name of the arbiter that stages share by default.
 pub const PIPELINE: &str = "pipeline";
@@ -97,12 +125,13 @@ pub enum Delivery {
 /// ```
 /// use heqis_actors::{Delivery, EdgeOptions, Policy};
 ///
-/// let newest = EdgeOptions { policy: Policy::Conflate, capacity: 64, ..EdgeOptions::default() };
+/// let newest = EdgeOptions::new().policy(Policy::Conflate).capacity(64);
 /// assert_eq!(newest.policy.name(), "conflate");
 /// assert_eq!(newest.policy.default_delivery(), Delivery::AtMostOnce);
 /// assert_eq!(EdgeOptions::default().policy, Policy::Block);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EdgeOptions {
     /// What happens when the edge is full.
     pub policy: Policy,
@@ -126,8 +155,11 @@ impl Default for EdgeOptions {
     }
 }
 
+setters!(EdgeOptions::new: policy: Policy, capacity: usize, max_age: impl Into<Option<Duration>>, partition_by_key: bool);
+
 /// Number of frames that a stage takes before its flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BatchOptions {
     /// Most frames of one batch, at least 1.
     pub max: usize,
@@ -145,8 +177,11 @@ impl Default for BatchOptions {
     }
 }
 
+setters!(BatchOptions::new: max: usize, max_delay: Duration);
+
 /// When a failed stage is rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestartOptions {
     /// Most restarts within `window`; 0 never restarts.
     pub max: u32,
@@ -172,6 +207,8 @@ impl Default for RestartOptions {
     }
 }
 
+setters!(RestartOptions::new: max: u32, window: Duration, backoff_min: Duration, backoff_max: Duration, then: Exhausted);
+
 /// What happens when a stage's restart budget is used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -185,7 +222,15 @@ pub enum Exhausted {
 }
 
 /// Settings of one stage.
+///
+/// ```
+/// use heqis_actors::{BatchOptions, StageOptions};
+///
+/// let options = StageOptions::new().arbiter("models").cores([2, 3]).priority(50).batch(BatchOptions::new().max(16));
+/// assert_eq!((options.arbiter.as_deref(), options.priority, options.workers), (Some("models"), Some(50), 1));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StageOptions {
     /// Name of the arbiter (one OS thread); stages that name the same one share it. `None`: one of its own for a
     /// blocking kind, else the node's `pipeline` arbiter.
@@ -216,6 +261,18 @@ impl Default for StageOptions {
     }
 }
 
+setters!(StageOptions::new: cores: impl Into<Vec<usize>>, priority: impl Into<Option<u8>>, workers: usize, batch: BatchOptions,
+    restart: RestartOptions);
+
+impl StageOptions {
+    /// Sets [`arbiter`](Self#structfield.arbiter).
+    #[must_use]
+    pub fn arbiter(mut self, name: impl Into<String>) -> Self {
+        self.arbiter = Some(name.into());
+        self
+    }
+}
+
 /// What happens when a thread does not get the configured cores or priority: the process may lack the right, or the
 /// machine the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -229,7 +286,16 @@ pub enum Scheduling {
 }
 
 /// Settings of the NNG socket under a bridged edge. The receiving node listens, the sending node dials.
+///
+/// ```
+/// use heqis_actors::{BridgeOptions, Delivery, Encoding};
+///
+/// let bridge = BridgeOptions::new("tcp://10.0.0.2:5560".parse()?).credit(16).encoding(Encoding::F16);
+/// assert_eq!(bridge.delivery, Delivery::AtLeastOnce);
+/// # Ok::<(), heqis_actors::sp::SpError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BridgeOptions {
     /// Where the receiving node listens.
     pub endpoint: Endpoint,
@@ -244,12 +310,47 @@ pub struct BridgeOptions {
     pub encoding: Encoding,
 }
 
+setters!(BridgeOptions: credit: usize, delivery: Delivery, max_frame: usize, encoding: Encoding);
+
+impl BridgeOptions {
+    /// Credit where none is set, frames.
+    pub const DEFAULT_CREDIT: usize = 64;
+    /// Largest wire frame where none is set, bytes: a window of 1,000 rows of 200 values is 0.8 MB.
+    pub const DEFAULT_MAX_FRAME: usize = 1024 * 1024;
+
+    /// A bridge at `endpoint` that loses no frame, with the default limits and tensors in `f32`.
+    #[must_use]
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            credit: Self::DEFAULT_CREDIT,
+            delivery: Delivery::AtLeastOnce,
+            max_frame: Self::DEFAULT_MAX_FRAME,
+            encoding: Encoding::F32,
+        }
+    }
+}
+
 /// The other end of a bridged edge according to the topology.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct LinkPeer {
     /// Name of the node; empty where it is not known.
     pub node: String,
     /// Properties of the frames on the edge by subject, as this node reads its files: those that it provides on a sending
     /// half, those that it requires on a receiving one. The two ends compare them when they connect.
     pub properties: BTreeMap<String, String>,
+}
+
+setters!(LinkPeer: properties: BTreeMap<String, String>);
+
+impl LinkPeer {
+    /// The node called `name`, without properties.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            node: name.into(),
+            ..Self::default()
+        }
+    }
 }

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::encoding::Encoding;
 use crate::file_lock::lock_for_writing;
 use crate::frame::Body;
+use crate::options::setters;
 use crate::payload::PayloadError;
 use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
 
@@ -31,6 +32,7 @@ const MAX_ITEM_BYTES: usize = 16 << 20;
 
 /// How a source is recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordingOptions {
     /// The directory of the segments.
     pub path: PathBuf,
@@ -38,6 +40,20 @@ pub struct RecordingOptions {
     pub keep_bytes: u64,
     /// Whether each item is synced to the disk before it is emitted, so that it survives a power cut.
     pub sync: bool,
+}
+
+setters!(RecordingOptions: keep_bytes: u64, sync: bool);
+
+impl RecordingOptions {
+    /// A recording in the directory `path` that keeps 256 MiB and does not sync each item.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            keep_bytes: 256 << 20,
+            sync: false,
+        }
+    }
 }
 
 /// Why a recording cannot be read or written.

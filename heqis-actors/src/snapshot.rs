@@ -16,6 +16,7 @@ use heqis_base::files::write_atomically_with;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StageError;
+use crate::options::setters;
 
 const MAGIC: [u8; 4] = *b"HQSS";
 const VERSION: u32 = 1;
@@ -24,11 +25,28 @@ const MAX_BYTES: u64 = 4 << 30;
 
 /// Where and how often a node saves the state of its stages.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StateOptions {
     /// The file.
     pub path: PathBuf,
     /// Time between two snapshots; one more is taken when the node leaves.
     pub every: Duration,
+}
+
+setters!(StateOptions: every: Duration);
+
+impl StateOptions {
+    /// Time between two snapshots where none is set.
+    pub const DEFAULT_EVERY: Duration = Duration::from_secs(30);
+
+    /// Snapshots in the file `path` at the default intervals.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            every: Self::DEFAULT_EVERY,
+        }
+    }
 }
 
 /// The state of a stage.

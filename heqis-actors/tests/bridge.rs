@@ -12,7 +12,7 @@ use common::{
 };
 use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder, NodeReport,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, GraphBuilder, NodeReport,
     PayloadType, Policy, RestartOptions, StageOptions,
 };
 use links::{free_endpoint, stop_in_turn};
@@ -20,13 +20,9 @@ use links::{free_endpoint, stop_in_turn};
 const DRAIN: Duration = Duration::from_secs(20);
 
 fn bridge(endpoint: &str, credit: usize, delivery: Delivery) -> BridgeOptions {
-    BridgeOptions {
-        endpoint: endpoint.parse::<Endpoint>().unwrap(),
-        credit,
-        delivery,
-        max_frame: 1 << 20,
-        encoding: Encoding::F32,
-    }
+    BridgeOptions::new(endpoint.parse::<Endpoint>().unwrap())
+        .credit(credit)
+        .delivery(delivery)
 }
 
 fn sender(count: u64, options: EdgeOptions, bridge: BridgeOptions, hub: &Inproc) -> GraphBuilder {
@@ -55,14 +51,7 @@ fn sender_of(
         .stream("count", "numbers")
         .stage::<Double>("double", DoubleConfig::default(), StageOptions::default())
         .remote("collect")
-        .edge(
-            "count",
-            "double",
-            EdgeOptions {
-                capacity: 8,
-                ..EdgeOptions::default()
-            },
-        )
+        .edge("count", "double", EdgeOptions::new().capacity(8))
         .edge_out(
             1,
             ("double", "collect"),
@@ -86,15 +75,11 @@ fn receiver(
         .stage::<Collect>(
             "collect",
             collect,
-            StageOptions {
-                arbiter: Some("collect".into()),
-                restart: RestartOptions {
-                    backoff_min: Duration::from_millis(1),
-                    backoff_max: Duration::from_millis(2),
-                    ..RestartOptions::default()
-                },
-                ..StageOptions::default()
-            },
+            StageOptions::new().arbiter("collect").restart(
+                RestartOptions::new()
+                    .backoff_min(Duration::from_millis(1))
+                    .backoff_max(Duration::from_millis(2)),
+            ),
         )
         .edge_in(
             1,
@@ -144,10 +129,7 @@ fn a_bridged_edge_carries_every_frame_in_order_over_each_scheme_in_either_start_
         for receiver_first in [true, false] {
             let hub = Inproc::new();
             let (collect, seen) = collecting();
-            let options = EdgeOptions {
-                capacity: 64,
-                ..EdgeOptions::default()
-            };
+            let options = EdgeOptions::new().capacity(64);
             let bridge = bridge(endpoint, 16, Delivery::AtLeastOnce);
             let (sent, received) = run_pair(
                 sender(2_000, options, bridge.clone(), &hub),
@@ -179,10 +161,7 @@ fn back_pressure_crosses_the_wire_by_credit() {
     let hub = Inproc::new();
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_millis(2);
-    let options = EdgeOptions {
-        capacity: 16,
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new().capacity(16);
     let bridge = bridge(&free_endpoint(), 4, Delivery::AtLeastOnce);
     let (sender, receiver) = (
         sender(1_000_000, options, bridge.clone(), &hub),
@@ -223,10 +202,7 @@ fn a_receiver_that_leaves_finishes_its_frames_and_the_sender_retains_the_rest_fo
         takes: Duration::from_micros(100),
         ..first
     };
-    let options = EdgeOptions {
-        capacity: 64,
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new().capacity(64);
     let bridge = bridge(&free_endpoint(), 16, Delivery::AtLeastOnce);
     let sender = sender(3_000, options, bridge.clone(), &hub);
     let receivers = [
@@ -264,10 +240,7 @@ fn a_sender_that_restarts_with_the_same_stream_repeats_nothing() {
     // The source replays from its beginning, as after a kill -9; the receiver knows the frames that it has had.
     let hub = Inproc::new();
     let (collect, seen) = collecting();
-    let options = EdgeOptions {
-        capacity: 64,
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new().capacity(64);
     let bridge = bridge(&free_endpoint(), 16, Delivery::AtLeastOnce);
     let slow = CollectConfig {
         takes: Duration::from_micros(100),
@@ -310,10 +283,7 @@ fn a_sender_that_restarts_with_the_same_stream_repeats_nothing() {
 fn a_stage_may_make_several_frames_of_one_item_and_a_restart_repeats_none_of_them() {
     let hub = Inproc::new();
     let (collect, seen) = collecting();
-    let options = EdgeOptions {
-        capacity: 64,
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new().capacity(64);
     let bridge = bridge(&free_endpoint(), 15, Delivery::AtLeastOnce);
     let slow = CollectConfig {
         takes: Duration::from_micros(100),
@@ -375,10 +345,7 @@ fn an_outage_that_ends_a_node_leaves_its_frames_with_the_sender() {
     first
         .outages
         .store(usize::MAX, std::sync::atomic::Ordering::Relaxed);
-    let options = EdgeOptions {
-        capacity: 64,
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new().capacity(64);
     let bridge = bridge(&free_endpoint(), 16, Delivery::AtLeastOnce);
     let sender = sender(1_000, options, bridge.clone(), &hub);
     let receivers = [
@@ -419,11 +386,7 @@ fn dropping_policies_lose_on_the_senders_edge_and_nothing_on_the_wire() {
         let hub = Inproc::new();
         let (mut collect, seen) = collecting();
         collect.takes = Duration::from_micros(200);
-        let options = EdgeOptions {
-            capacity: 8,
-            policy,
-            ..EdgeOptions::default()
-        };
+        let options = EdgeOptions::new().capacity(8).policy(policy);
         let bridge = bridge("inproc://drops", 2, Delivery::AtMostOnce);
         let (sent, received) = run_pair(
             sender(1_000, options, bridge.clone(), &hub),
@@ -452,11 +415,9 @@ fn frames_that_age_out_on_the_receiving_node_are_booked_on_both_sides() {
     let hub = Inproc::new();
     let (mut collect, _) = collecting();
     collect.takes = Duration::from_millis(1);
-    let options = EdgeOptions {
-        capacity: 512,
-        max_age: Some(Duration::from_millis(3)),
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new()
+        .capacity(512)
+        .max_age(Duration::from_millis(3));
     let bridge = bridge("inproc://ages", 64, Delivery::AtLeastOnce);
     // Paced, so that the link is up long before the last frame, which then waits on the receiver's queue.
     let paced = CountConfig {

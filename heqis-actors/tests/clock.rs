@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use common::{Count, Double, DoubleConfig, Number};
 use heqis_actors::{
-    BuildContext, Clock, EdgeOptions, Emitter, Frame, GraphBuilder, Nothing, Policy, Stage,
-    StageError, StageOptions, Stamp,
+    BuildContext, Clock, EdgeOptions, Emitter, Frame, GraphBuilder, Nothing, Stage, StageError,
+    StageOptions, Stamp,
 };
 use links::{DRAIN, counting, until};
 use schemars::JsonSchema;
@@ -60,24 +60,13 @@ impl Stage for Witness {
 fn play(every_ns: i64, steps: &[(i64, usize)]) -> Vec<Seen> {
     let (clock, config) = (Clock::virtual_at(START_NS), WitnessConfig::default());
     let seen = config.seen.clone();
-    let own = |name: &str| StageOptions {
-        arbiter: Some(name.into()),
-        ..StageOptions::default()
-    };
+    let own = |name: &str| StageOptions::new().arbiter(name);
     let graph = GraphBuilder::new("replay")
         .clock(clock.clone())
         .source::<Count>("count", counting(u64::MAX, every_ns), own("a"))
         .stage::<Double>("double", DoubleConfig::default(), own("b"))
         .stage::<Witness>("witness", config, own("c"))
-        .edge(
-            "count",
-            "double",
-            EdgeOptions {
-                policy: Policy::Block,
-                capacity: 4,
-                ..EdgeOptions::default()
-            },
-        )
+        .edge("count", "double", EdgeOptions::new().capacity(4))
         .edge("double", "witness", EdgeOptions::default());
     let report = actix::System::new().block_on(async {
         let running = graph.start().await.unwrap();

@@ -13,8 +13,8 @@ use cases::cases;
 use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Number};
 use heqis_actors::sp::Endpoint;
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, Encoding, FaultKind, FaultSubject, GraphBuilder,
-    GraphError, GraphFault, PayloadType, Policy, RestartOptions, RingBufferConfig, StageOptions,
+    BridgeOptions, EdgeOptions, FaultKind, FaultSubject, GraphBuilder, GraphError, GraphFault,
+    PayloadType, RestartOptions, RingBufferConfig, StageOptions,
 };
 use stages::{Direction, Factors, Letter, ModelConfig, Reader, model};
 
@@ -59,15 +59,9 @@ fn refused(graph: GraphBuilder) -> Vec<GraphFault> {
 }
 
 fn bridge() -> BridgeOptions {
-    BridgeOptions {
-        endpoint: Endpoint::Inproc {
-            name: "embed-check".into(),
-        },
-        credit: 64,
-        delivery: Delivery::AtLeastOnce,
-        max_frame: 1 << 20,
-        encoding: Encoding::F32,
-    }
+    BridgeOptions::new(Endpoint::Inproc {
+        name: "embed-check".into(),
+    })
 }
 
 #[test]
@@ -80,14 +74,7 @@ fn a_model_of_another_models_factors_is_refused() {
     let graph = GraphBuilder::new("terms")
         .source::<Count>("count", counting(2_517), plain())
         .stage::<Factors>("factors", model(1), plain())
-        .ring_buffer(
-            "ring",
-            RingBufferConfig {
-                capacity: 8,
-                policy: Policy::Block,
-            },
-            plain(),
-        )
+        .ring_buffer("ring", RingBufferConfig::new(8), plain())
         .stage::<Direction<false>>("direction", model(2), plain())
         .edge("count", "factors", edge())
         .edge("factors", "ring", edge())
@@ -196,24 +183,10 @@ fn an_empty_graph_and_a_name_given_twice_are_refused() {
 
 #[test]
 fn every_fault_of_a_graph_is_reported_together_with_its_place_and_a_hint() {
-    let restart = RestartOptions {
-        window: Duration::ZERO,
-        ..RestartOptions::default()
-    };
+    let restart = RestartOptions::new().window(Duration::ZERO);
     let graph = sound()
-        .stage::<Collect>(
-            "other",
-            CollectConfig::default(),
-            StageOptions { restart, ..plain() },
-        )
-        .edge(
-            "double",
-            "oter",
-            EdgeOptions {
-                capacity: 0,
-                ..edge()
-            },
-        )
+        .stage::<Collect>("other", CollectConfig::default(), plain().restart(restart))
+        .edge("double", "oter", edge().capacity(0))
         .edge("collect", "double", edge())
         .edge("double", "count", edge());
     let faults = refused(graph);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use heqis_actors::wire::MessageKind;
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, Encoding, Event, GraphBuilder, GraphHandle, Metrics,
-    NodeReport, PayloadType, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, Event, GraphBuilder, GraphHandle, Metrics, NodeReport,
+    PayloadType, StageOptions,
 };
 use links::*;
 use merging::{Book, Log, LogConfig, Window, WindowConfig};
@@ -19,13 +19,10 @@ use common::{Collect, CollectConfig, Number};
 
 /// A node whose window stage is fed from another node.
 fn windows(link: &Link, window: WindowConfig) -> GraphBuilder {
-    let bridge = BridgeOptions {
-        endpoint: format!("tcp://{}", link.address).parse().unwrap(),
-        credit: link.credit,
-        delivery: link.delivery,
-        max_frame: MAX_FRAME,
-        encoding: Encoding::F32,
-    };
+    let bridge = BridgeOptions::new(format!("tcp://{}", link.address).parse().unwrap())
+        .credit(link.credit)
+        .delivery(link.delivery)
+        .max_frame(MAX_FRAME);
     GraphBuilder::new("link")
         .node("compute")
         .remote("count")
@@ -40,10 +37,7 @@ fn windows(link: &Link, window: WindowConfig) -> GraphBuilder {
 }
 
 fn own_arbiter() -> StageOptions {
-    StageOptions {
-        arbiter: Some("sink".into()),
-        ..StageOptions::default()
-    }
+    StageOptions::new().arbiter("sink")
 }
 
 fn with_sink(graph: GraphBuilder, sink: CollectConfig) -> GraphBuilder {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use bincode::Encode;
 use heqis_actors::wire::MessageKind;
 use heqis_actors::{
-    AsKey, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame,
-    GraphBuilder, GraphError, Key, Metrics, Next, Nothing, Payload, PayloadError, PayloadType,
-    RecordingOptions, Registry, Source, Stage, StageError, StageOptions, Tensor,
+    AsKey, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder,
+    GraphError, Key, Metrics, Next, Nothing, Payload, PayloadError, PayloadType, RecordingOptions,
+    Registry, Source, Stage, StageError, StageOptions, Tensor,
 };
 use links::{
     DONE, DRAIN, EDGE, End, Hello, Link, Peer, ROUTE, bincode, control, debincode, free_address,
@@ -328,13 +328,7 @@ fn a_payload_without_a_codec_is_refused_on_a_wire_and_in_a_recording_before_anyt
     let registry = Registry::new().with_source::<Ask>();
     let request = registry.payload("request").unwrap();
     assert!(!request.on_wire());
-    let bridge = BridgeOptions {
-        endpoint: "inproc://questions".parse().unwrap(),
-        credit: 8,
-        delivery: Delivery::AtLeastOnce,
-        max_frame: 1 << 20,
-        encoding: Encoding::F32,
-    };
+    let bridge = BridgeOptions::new("inproc://questions".parse().unwrap()).credit(8);
     let graph = asking(mpsc::channel().0).remote("elsewhere").edge_out(
         0,
         ("ask", "elsewhere"),
@@ -351,14 +345,7 @@ fn a_payload_without_a_codec_is_refused_on_a_wire_and_in_a_recording_before_anyt
     let folder = tempfile::tempdir().unwrap();
     let graph = asking(mpsc::channel().0)
         .edge("ask", "answer", EdgeOptions::default())
-        .record(
-            "ask",
-            RecordingOptions {
-                path: folder.path().into(),
-                keep_bytes: 0,
-                sync: false,
-            },
-        );
+        .record("ask", RecordingOptions::new(folder.path()));
     let reason = refused(graph);
     assert!(
         reason.contains("`ask` makes `request`, which has no codec and cannot be recorded"),

@@ -15,18 +15,11 @@ use heqis_actors::{
 use links::{DRAIN, books_of, counting, endless, until};
 
 fn own(arbiter: &str) -> StageOptions {
-    StageOptions {
-        arbiter: Some(arbiter.into()),
-        ..StageOptions::default()
-    }
+    StageOptions::new().arbiter(arbiter)
 }
 
 fn graph_of(count: CountConfig, collect: CollectConfig) -> GraphBuilder {
-    let edge = EdgeOptions {
-        policy: Policy::Block,
-        capacity: 500,
-        ..EdgeOptions::default()
-    };
+    let edge = EdgeOptions::new().capacity(500);
     GraphBuilder::new("embedded")
         .source::<Count>("count", count, StageOptions::default())
         .stage::<Collect>("collect", collect, own("collect"))
@@ -258,11 +251,9 @@ fn child_that_counts() {
                         .source::<Count>("count", counting(1, 0), own("a"))
                         .source::<Unbuildable>("broken", (), own("b"))
                 };
-                let unrecordable = RecordingOptions {
-                    path: "/dev/null/no-directory".into(),
-                    keep_bytes: 0,
-                    sync: false,
-                };
+                let unrecordable = RecordingOptions::new("/dev/null/no-directory")
+                    .keep_bytes(0)
+                    .sync(false);
                 for refused in [refused(), refused().record("broken", unrecordable)] {
                     let refused = refused.spawn();
                     assert!(matches!(refused, Err(GraphError::Build(_))), "{refused:?}");

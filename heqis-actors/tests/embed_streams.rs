@@ -239,10 +239,7 @@ impl Stage for Sum {
 fn summed(feed: FeedConfig, until: u64, path: &Path) -> NodeReport {
     let sum = SumConfig::default();
     let shown = sum.sum.clone();
-    let state = StateOptions {
-        path: path.to_owned(),
-        every: Duration::from_secs(3600),
-    };
+    let state = StateOptions::new(path.to_owned()).every(Duration::from_secs(3600));
     let graph = GraphBuilder::new("summed")
         .source::<Feed<false>>("feed", feed, StageOptions::default())
         .stream("feed", "numbers")
@@ -360,14 +357,8 @@ fn a_source_is_stopped_before_the_frames_on_their_way_are_finished() {
         ..FeedConfig::default()
     };
     let calls = feed.calls.clone();
-    let own = StageOptions {
-        arbiter: Some("slow".into()),
-        ..StageOptions::default()
-    };
-    let one = EdgeOptions {
-        capacity: 1,
-        ..EdgeOptions::default()
-    };
+    let own = StageOptions::new().arbiter("slow");
+    let one = EdgeOptions::new().capacity(1);
     let graph = GraphBuilder::new("blocked")
         .source::<Feed<false>>("feed", feed.clone(), StageOptions::default())
         .stage::<Slow>("slow", feed, own)
@@ -422,14 +413,8 @@ fn the_books_close_even_when_a_frame_of_another_type_arrives() {
             count: 5_000,
             ..FeedConfig::default()
         };
-        let own = StageOptions {
-            arbiter: Some("other".into()),
-            ..StageOptions::default()
-        };
-        let edge = EdgeOptions {
-            capacity: 1 + round * 7,
-            ..EdgeOptions::default()
-        };
+        let own = StageOptions::new().arbiter("other");
+        let edge = EdgeOptions::new().capacity(1 + round * 7);
         let report = GraphBuilder::new("deceived")
             .source::<Feed<false>>("feed", feed, StageOptions::default())
             .stage::<Deceived>("deceived", SumConfig::default(), own)

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Header, MessageKind};
 use heqis_actors::{
-    BridgeOptions, BuildContext, Delivery, DropCause, EdgeOptions, EdgeSide, Emitter, Encoding,
-    Frame, GraphBuilder, Metrics, Next, Nothing, Payload, PayloadType, Source, Stage, StageError,
+    BridgeOptions, BuildContext, DropCause, EdgeOptions, EdgeSide, Emitter, Encoding, Frame,
+    GraphBuilder, Metrics, Next, Nothing, Payload, PayloadType, Source, Stage, StageError,
     StageOptions, Tensor,
 };
 use links::{
@@ -88,13 +88,10 @@ impl Stage for Shore {
 }
 
 fn bridge(address: std::net::SocketAddr, encoding: Encoding) -> BridgeOptions {
-    BridgeOptions {
-        endpoint: format!("tcp://{address}").parse::<Endpoint>().unwrap(),
-        credit: 16,
-        delivery: Delivery::AtLeastOnce,
-        max_frame: 1 << 22,
-        encoding,
-    }
+    BridgeOptions::new(format!("tcp://{address}").parse::<Endpoint>().unwrap())
+        .credit(16)
+        .max_frame(1 << 22)
+        .encoding(encoding)
 }
 
 fn sender(waves: Vec<Vec<f32>>, metrics: &Metrics, bridge: BridgeOptions) -> GraphBuilder {

@@ -16,13 +16,8 @@ fn graph(name: &str, count: u64, panics_on: Option<u64>) -> GraphBuilder {
         groups: 1,
         every_ns: 0,
     };
-    let restarted_at_once = StageOptions {
-        restart: RestartOptions {
-            backoff_min: Duration::from_millis(1),
-            ..RestartOptions::default()
-        },
-        ..StageOptions::default()
-    };
+    let restarted_at_once =
+        StageOptions::new().restart(RestartOptions::new().backoff_min(Duration::from_millis(1)));
     GraphBuilder::new(name)
         .source::<Count>("count", count, StageOptions::default())
         .stage::<Collect>("collect", collect, restarted_at_once)

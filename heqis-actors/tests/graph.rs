@@ -14,18 +14,11 @@ use heqis_actors::{
 const DRAIN: Duration = Duration::from_secs(20);
 
 fn own_arbiter() -> StageOptions {
-    StageOptions {
-        arbiter: Some("other".into()),
-        ..StageOptions::default()
-    }
+    StageOptions::new().arbiter("other")
 }
 
 fn edge(policy: Policy, capacity: usize) -> EdgeOptions {
-    EdgeOptions {
-        policy,
-        capacity,
-        ..EdgeOptions::default()
-    }
+    EdgeOptions::new().policy(policy).capacity(capacity)
 }
 
 fn counting(count: u64) -> CountConfig {
@@ -43,12 +36,10 @@ fn collecting() -> (CollectConfig, Seen) {
 }
 
 fn fast_restarts(max: u32) -> RestartOptions {
-    RestartOptions {
-        max,
-        backoff_min: Duration::from_millis(1),
-        backoff_max: Duration::from_millis(2),
-        ..RestartOptions::default()
-    }
+    RestartOptions::new()
+        .max(max)
+        .backoff_min(Duration::from_millis(1))
+        .backoff_max(Duration::from_millis(2))
 }
 
 fn books<'a>(report: &'a NodeReport, edge: &str) -> &'a heqis_actors::EdgeReport {
@@ -138,10 +129,7 @@ fn frames_over_age_are_dropped_at_dequeue_and_no_older_one_is_ever_delivered() {
     collect.takes = Duration::from_micros(200);
     let ages_ns = collect.ages_ns.clone();
     let max_age = Duration::from_millis(2);
-    let options = EdgeOptions {
-        max_age: Some(max_age),
-        ..edge(Policy::Block, 4096)
-    };
+    let options = edge(Policy::Block, 4096).max_age(max_age);
     let report = GraphBuilder::new("age")
         .clock(Clock::virtual_at(1_000))
         .source::<Count>("count", counting(2_000), StageOptions::default())
@@ -168,10 +156,7 @@ fn frames_over_age_are_dropped_at_dequeue_and_no_older_one_is_ever_delivered() {
 fn a_ring_buffer_keeps_the_newest_in_front_of_a_slow_stage_and_accounts_for_the_rest() {
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_micros(50);
-    let ring = RingBufferConfig {
-        capacity: 16,
-        policy: Policy::DropOldest,
-    };
+    let ring = RingBufferConfig::new(16).policy(Policy::DropOldest);
     let report = GraphBuilder::new("ring")
         .source::<Count>("count", counting(2_000), StageOptions::default())
         .ring_buffer("ring", ring, StageOptions::default())
@@ -195,10 +180,7 @@ fn a_ring_buffer_keeps_the_newest_in_front_of_a_slow_stage_and_accounts_for_the_
 #[test]
 fn a_blocking_ring_buffer_loses_nothing() {
     let (collect, seen) = collecting();
-    let ring = RingBufferConfig {
-        capacity: 2,
-        policy: Policy::Block,
-    };
+    let ring = RingBufferConfig::new(2);
     let report = GraphBuilder::new("ring")
         .source::<Count>("count", counting(1_000), StageOptions::default())
         .ring_buffer("ring", ring, StageOptions::default())
@@ -250,13 +232,11 @@ fn a_batch_is_what_is_waiting_up_to_the_maximum_and_order_is_kept() {
     let (collect, seen) = collecting();
     let double = DoubleConfig::default();
     let batches = double.batches.clone();
-    let options = StageOptions {
-        batch: BatchOptions {
-            max: 8,
-            max_delay: Duration::from_micros(300),
-        },
-        ..own_arbiter()
-    };
+    let options = own_arbiter().batch(
+        BatchOptions::new()
+            .max(8)
+            .max_delay(Duration::from_micros(300)),
+    );
     let report = GraphBuilder::new("batch")
         .source::<Count>("count", counting(1_000), StageOptions::default())
         .stage::<Double>("double", double, options)
@@ -286,10 +266,7 @@ fn workers_share_the_frames_by_key_and_keep_each_keys_order() {
         .stage::<Double>(
             "double",
             DoubleConfig::default(),
-            StageOptions {
-                workers: 3,
-                ..StageOptions::default()
-            },
+            StageOptions::new().workers(3),
         )
         .stage::<Collect>("collect", collect, StageOptions::default())
         .edge("count", "double", edge(Policy::Block, 30))
@@ -313,10 +290,7 @@ fn edges_that_partition_share_one_producers_frames_and_others_get_all() {
     let (left, seen_left) = collecting();
     let (right, seen_right) = collecting();
     let (all, seen_all) = collecting();
-    let shared = EdgeOptions {
-        partition_by_key: true,
-        ..EdgeOptions::default()
-    };
+    let shared = EdgeOptions::new().partition_by_key(true);
     let report = GraphBuilder::new("partition")
         .source::<Count>("count", counting(1_000), StageOptions::default())
         .stage::<Collect>("left", left, StageOptions::default())
@@ -347,10 +321,7 @@ fn a_stage_that_panics_once_is_rebuilt_and_loses_nothing() {
         .stage::<Collect>(
             "collect",
             collect,
-            StageOptions {
-                restart: fast_restarts(5),
-                ..StageOptions::default()
-            },
+            StageOptions::new().restart(fast_restarts(5)),
         )
         .edge("count", "collect", EdgeOptions::default())
         .run(DRAIN)
@@ -377,14 +348,9 @@ fn a_frame_on_which_the_stage_fails_twice_is_dropped_and_the_rest_continues() {
         .stage::<Collect>(
             "collect",
             collect,
-            StageOptions {
-                restart: fast_restarts(5),
-                batch: BatchOptions {
-                    max: 16,
-                    ..BatchOptions::default()
-                },
-                ..StageOptions::default()
-            },
+            StageOptions::new()
+                .restart(fast_restarts(5))
+                .batch(BatchOptions::new().max(16)),
         )
         .edge("count", "collect", EdgeOptions::default())
         .run(DRAIN)
@@ -410,14 +376,9 @@ fn an_outage_costs_restarts_and_no_frames() {
         .stage::<Collect>(
             "collect",
             collect,
-            StageOptions {
-                restart: fast_restarts(5),
-                batch: BatchOptions {
-                    max: 16,
-                    ..BatchOptions::default()
-                },
-                ..StageOptions::default()
-            },
+            StageOptions::new()
+                .restart(fast_restarts(5))
+                .batch(BatchOptions::new().max(16)),
         )
         .edge("count", "collect", EdgeOptions::default())
         .run(DRAIN)
@@ -438,13 +399,7 @@ fn a_used_up_restart_budget_ends_the_graph_with_its_reason_or_only_the_stage() {
             .stage::<Collect>(
                 "collect",
                 collect,
-                StageOptions {
-                    restart: RestartOptions {
-                        then,
-                        ..fast_restarts(2)
-                    },
-                    ..StageOptions::default()
-                },
+                StageOptions::new().restart(fast_restarts(2).then(then)),
             )
             .edge("count", "collect", edge(Policy::Block, 4))
             .run(DRAIN)

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use common::Number;
 use heqis_actors::{
-    AnyFrame, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame,
-    GraphBuilder, Metrics, Origin, PayloadType, RestartOptions, Stage, StageError, StageOptions,
+    AnyFrame, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder,
+    Metrics, Origin, PayloadType, RestartOptions, Stage, StageError, StageOptions,
 };
 use links::*;
 use schemars::JsonSchema;
@@ -97,36 +97,20 @@ impl Stage for Ledger {
 
 /// A node with a stage without a log in front of the one that owns it.
 fn node(link: &Link, listener: &LedgerConfig, ledger: &LedgerConfig) -> GraphBuilder {
-    let bridge = BridgeOptions {
-        endpoint: format!("tcp://{}", link.address).parse().unwrap(),
-        credit: link.credit,
-        delivery: link.delivery,
-        max_frame: MAX_FRAME,
-        encoding: Encoding::F32,
-    };
-    let restart = RestartOptions {
-        backoff_min: std::time::Duration::from_millis(1),
-        ..RestartOptions::default()
-    };
+    let bridge = BridgeOptions::new(format!("tcp://{}", link.address).parse().unwrap())
+        .credit(link.credit)
+        .delivery(link.delivery)
+        .max_frame(MAX_FRAME);
+    let restart = RestartOptions::new().backoff_min(std::time::Duration::from_millis(1));
     GraphBuilder::new("link")
         .node("compute")
         .remote("count")
         .stage::<Ledger>(
             "collect",
             listener.clone(),
-            StageOptions {
-                restart,
-                ..StageOptions::default()
-            },
+            StageOptions::new().restart(restart),
         )
-        .stage::<Ledger>(
-            "ledger",
-            ledger.clone(),
-            StageOptions {
-                arbiter: Some("log".into()),
-                ..StageOptions::default()
-            },
-        )
+        .stage::<Ledger>("ledger", ledger.clone(), StageOptions::new().arbiter("log"))
         .edge_in(
             ROUTE,
             ("count", "collect"),

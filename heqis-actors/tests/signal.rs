@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use common::{Collect, CollectConfig, Count};
-use heqis_actors::{DropCause, EdgeOptions, GraphBuilder, NodeReport, Policy, StageOptions};
+use heqis_actors::{DropCause, EdgeOptions, GraphBuilder, NodeReport, StageOptions};
 use links::{books_of, endless, until};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,15 +40,8 @@ fn graph() -> GraphBuilder {
         until("frames", || seen.lock().unwrap().len() >= 20);
         say(FLOWING);
     });
-    let own = StageOptions {
-        arbiter: Some("collect".into()),
-        ..StageOptions::default()
-    };
-    let edge = EdgeOptions {
-        policy: Policy::Block,
-        capacity: 500,
-        ..EdgeOptions::default()
-    };
+    let own = StageOptions::new().arbiter("collect");
+    let edge = EdgeOptions::new().capacity(500);
     GraphBuilder::new("signal")
         .source::<Count>("count", endless(0), StageOptions::default())
         .stage::<Collect>("collect", collect, own)

@@ -24,12 +24,10 @@ fn graph(options: StageOptions, scheduling: Scheduling) -> GraphBuilder {
 }
 
 fn on(arbiter: &str, cores: Vec<usize>, priority: Option<u8>) -> StageOptions {
-    StageOptions {
-        arbiter: Some(arbiter.into()),
-        cores,
-        priority,
-        ..StageOptions::default()
-    }
+    StageOptions::new()
+        .arbiter(arbiter)
+        .cores(cores)
+        .priority(priority)
 }
 
 /// Starts a graph, inspects it, and lets it end.

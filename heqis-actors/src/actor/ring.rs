@@ -19,7 +19,7 @@ use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
 use crate::error::StageError;
 use crate::frame::AnyFrame;
-use crate::options::{Policy, limits};
+use crate::options::{Policy, limits, setters};
 use crate::outcome::Ending;
 use crate::outcome::FrameOutcome;
 use crate::snapshot::ActorState;
@@ -34,6 +34,7 @@ const TURN: usize = 256;
 /// Parameters of a `ring-buffer` stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct RingBufferConfig {
     /// Most frames that the buffer holds.
     #[schemars(range(min = *limits::CAPACITY.start(), max = *limits::CAPACITY.end()))]
@@ -41,6 +42,19 @@ pub struct RingBufferConfig {
     /// What happens when it is full.
     #[serde(default)]
     pub policy: Policy,
+}
+
+setters!(RingBufferConfig: policy: Policy);
+
+impl RingBufferConfig {
+    /// A buffer of `capacity` frames, with the policy `block`.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            policy: Policy::default(),
+        }
+    }
 }
 
 /// What a ring-buffer actor is built from.

@@ -105,10 +105,7 @@ pub fn cases() -> Vec<Case> {
             |g| {
                 let pinned = with(|o| o.cores = vec![1]);
                 let (own, other) = (with(|o| o.arbiter = Some("own".into())), pinned.clone());
-                let own = StageOptions {
-                    cores: vec![1],
-                    ..own
-                };
+                let own = own.cores(vec![1]);
                 let g = sink(g, own).stage::<Collect>("third", CollectConfig::default(), other);
                 g.edge("double", "third", edge())
             },
@@ -116,97 +113,37 @@ pub fn cases() -> Vec<Case> {
             "core 1 of node `local` is pinned to two threads, `own` and `pipeline`",
         ),
         (
-            |g| {
-                behind(
-                    g,
-                    EdgeOptions {
-                        capacity: 0,
-                        ..edge()
-                    },
-                )
-            },
+            |g| behind(g, edge().capacity(0)),
             K::OutOfRange,
             "`edges.\"double->other\".capacity` must lie between 1 and 16777216, not 0",
         ),
         (
-            |g| {
-                behind(
-                    g,
-                    EdgeOptions {
-                        max_age: Some(Duration::ZERO),
-                        ..edge()
-                    },
-                )
-            },
+            |g| behind(g, edge().max_age(Duration::ZERO)),
             K::OutOfRange,
             "`max_age` of the edge `double->other`",
         ),
         (
-            |g| {
-                behind(
-                    g,
-                    EdgeOptions {
-                        partition_by_key: true,
-                        ..edge()
-                    },
-                )
-            },
+            |g| behind(g, edge().partition_by_key(true)),
             K::SinglePartition,
             "the edge `double->other` alone",
         ),
         (
-            |g| {
-                far(
-                    g,
-                    edge(),
-                    BridgeOptions {
-                        credit: 0,
-                        ..bridge()
-                    },
-                )
-            },
+            |g| far(g, edge(), bridge().credit(0)),
             K::OutOfRange,
             "transport.credit` must lie between 1 and 65536, not 0",
         ),
         (
-            |g| {
-                far(
-                    g,
-                    edge(),
-                    BridgeOptions {
-                        max_frame: 0,
-                        ..bridge()
-                    },
-                )
-            },
+            |g| far(g, edge(), bridge().max_frame(0)),
             K::OutOfRange,
             "transport.max_frame` must lie between 1024",
         ),
         (
-            |g| {
-                far(
-                    g,
-                    edge(),
-                    BridgeOptions {
-                        max_frame: 1024,
-                        ..bridge()
-                    },
-                )
-            },
+            |g| far(g, edge(), bridge().max_frame(1024)),
             K::FrameTooSmall,
             "whose max_frame is 1024",
         ),
         (
-            |g| {
-                far(
-                    g,
-                    EdgeOptions {
-                        policy: Policy::DropOldest,
-                        ..edge()
-                    },
-                    bridge(),
-                )
-            },
+            |g| far(g, edge().policy(Policy::DropOldest), bridge()),
             K::DeliveryPolicyConflict,
             "`drop-oldest`",
         ),
@@ -297,10 +234,8 @@ pub fn cases() -> Vec<Case> {
         ),
         (
             |g| {
-                g.stream("count", 1).state(StateOptions {
-                    path: "state".into(),
-                    every: Duration::ZERO,
-                })
+                g.stream("count", 1)
+                    .state(StateOptions::new("state").every(Duration::ZERO))
             },
             K::OutOfRange,
             "`state.every` of node `local` must be longer than nothing",
@@ -334,15 +269,9 @@ pub fn cases() -> Vec<Case> {
         ),
         (
             |g| {
-                let batch = BatchOptions {
-                    max: 2,
-                    ..BatchOptions::default()
-                };
-                let ring = RingBufferConfig {
-                    capacity: 1,
-                    policy: Policy::Block,
-                };
-                g.ring_buffer("ring", ring, StageOptions { batch, ..plain() })
+                let batch = BatchOptions::new().max(2);
+                let ring = RingBufferConfig::new(1);
+                g.ring_buffer("ring", ring, plain().batch(batch))
                     .stage::<Collect>("other", CollectConfig::default(), plain())
                     .edge("double", "ring", edge())
                     .edge("ring", "other", edge())
@@ -371,9 +300,5 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn recording() -> RecordingOptions {
-    RecordingOptions {
-        path: "recording".into(),
-        keep_bytes: 1 << 20,
-        sync: false,
-    }
+    RecordingOptions::new("recording")
 }

@@ -9,8 +9,8 @@ use bincode::{Decode, Encode};
 use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder,
-    GraphHandle, Metrics, NodeReport, Payload, PayloadError, PayloadType, Policy, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, GraphBuilder, GraphHandle, Metrics,
+    NodeReport, Payload, PayloadError, PayloadType, StageOptions,
 };
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
@@ -50,11 +50,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(address: SocketAddr, delivery: Delivery) -> Self {
-        let edge = EdgeOptions {
-            policy: Policy::Block,
-            capacity: 64,
-            ..EdgeOptions::default()
-        };
+        let edge = EdgeOptions::new().capacity(64);
         Self {
             address,
             credit: 16,
@@ -71,15 +67,14 @@ impl Link {
     }
 
     pub fn bridge(&self) -> BridgeOptions {
-        BridgeOptions {
-            endpoint: format!("tcp://{}", self.address)
+        BridgeOptions::new(
+            format!("tcp://{}", self.address)
                 .parse::<Endpoint>()
                 .unwrap(),
-            credit: self.credit,
-            delivery: self.delivery,
-            max_frame: MAX_FRAME,
-            encoding: Encoding::F32,
-        }
+        )
+        .credit(self.credit)
+        .delivery(self.delivery)
+        .max_frame(MAX_FRAME)
     }
 
     /// A node that counts onto the edge.
@@ -101,10 +96,7 @@ impl Link {
 
     /// A node that collects from the edge, on an arbiter of its own, so that a slow stage does not slow the bridge.
     pub fn receiver(&self, collect: CollectConfig, metrics: &Metrics) -> GraphBuilder {
-        let own = StageOptions {
-            arbiter: Some("collect".into()),
-            ..StageOptions::default()
-        };
+        let own = StageOptions::new().arbiter("collect");
         GraphBuilder::new("link")
             .node("compute")
             .metrics(metrics.clone())

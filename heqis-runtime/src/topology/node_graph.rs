@@ -55,13 +55,12 @@ impl Plan {
                     true => bridge.to_node,
                     false => bridge.from_node,
                 };
-                let peer = LinkPeer {
-                    node: self.nodes[other].name.clone(),
-                    properties: match bridge.from_node == node {
+                let peer = LinkPeer::new(self.nodes[other].name.clone()).properties(
+                    match bridge.from_node == node {
                         true => bridge.makes.clone(),
                         false => bridge.takes.clone(),
                     },
-                };
+                );
                 graph = graph.peer(edge.route, peer);
             }
             graph = match &edge.bridge {

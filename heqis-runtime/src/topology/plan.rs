@@ -12,19 +12,13 @@ use heqis_actors::{
 };
 
 use super::board::Board;
-use super::check::{
-    DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, DEFAULT_SAVE, Resolved, address, endpoint,
-    stage_options,
-};
+use super::check::{Resolved, address, endpoint, stage_options};
 use super::document::{DashboardSpec, EdgeSpec, WatchSpec};
 use super::fault::Faults;
 use crate::watch::{RecoverySpec, StallSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
-
-/// What a recording keeps beyond what a restart needs when the file does not say.
-const DEFAULT_KEEP_MIB: u64 = 256;
 
 /// What a watched node is allowed when the file does not say.
 const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -220,9 +214,10 @@ impl Plan {
                 metrics: spec.metrics.clone(),
                 dashboard: spec.dashboard.clone(),
                 scheduling: spec.scheduling,
-                state: spec.state.as_ref().map(|state| StateOptions {
-                    path: base.join(&state.path),
-                    every: state.every.map_or(DEFAULT_SAVE, |time| time.0),
+                state: spec.state.as_ref().map(|state| {
+                    let options = StateOptions::new(base.join(&state.path));
+                    let every = state.every.map_or(options.every, |time| time.0);
+                    options.every(every)
                 }),
                 watch: spec
                     .watch
@@ -244,10 +239,11 @@ impl Plan {
                     output: outputs[index],
                     options: stage_options(spec),
                     prepared: prepared.clone(),
-                    record: spec.record.as_ref().map(|record| RecordingOptions {
-                        path: base.join(&record.path),
-                        keep_bytes: record.keep_mib.unwrap_or(DEFAULT_KEEP_MIB) << 20,
-                        sync: record.sync,
+                    record: spec.record.as_ref().map(|record| {
+                        let options = RecordingOptions::new(base.join(&record.path));
+                        let keep_bytes = record.keep_mib.map(|mib| mib << 20);
+                        let keep_bytes = keep_bytes.unwrap_or(options.keep_bytes);
+                        options.keep_bytes(keep_bytes).sync(record.sync)
                     }),
                     params: serde_json::Value::Object(spec.params.clone()),
                 })
@@ -343,15 +339,19 @@ fn bridge_options(
     base: &std::path::Path,
 ) -> Option<BridgeOptions> {
     let transport = spec.transport.as_ref()?;
-    Some(BridgeOptions {
-        endpoint: endpoint(
+    Some(
+        BridgeOptions::new(endpoint(
             transport,
             resolved.topology.nodes[to_node].spec.as_ref()?,
             base,
-        )?,
-        credit: transport.credit.unwrap_or(DEFAULT_CREDIT),
-        delivery: spec.delivery.unwrap_or(options.policy.default_delivery()),
-        max_frame: transport.max_frame.unwrap_or(DEFAULT_MAX_FRAME_BYTES),
-        encoding: transport.encoding,
-    })
+        )?)
+        .credit(transport.credit.unwrap_or(BridgeOptions::DEFAULT_CREDIT))
+        .delivery(spec.delivery.unwrap_or(options.policy.default_delivery()))
+        .max_frame(
+            transport
+                .max_frame
+                .unwrap_or(BridgeOptions::DEFAULT_MAX_FRAME),
+        )
+        .encoding(transport.encoding),
+    )
 }

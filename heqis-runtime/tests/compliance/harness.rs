@@ -61,10 +61,7 @@ impl Recorded {
 
 /// An edge that holds few frames, so that a graph that is stopped is in mid-stream.
 fn short() -> EdgeOptions {
-    EdgeOptions {
-        capacity: 8,
-        ..EdgeOptions::default()
-    }
+    EdgeOptions::new().capacity(8)
 }
 
 /// A graph with one kind under test, before it runs.
@@ -203,10 +200,9 @@ impl Run {
         let records = Arc::new(Mutex::new(Vec::new()));
         let mut graph = GraphBuilder::new("compliance").base(root());
         if self.saves {
-            graph = graph.state(StateOptions {
-                path: self.directory.join("state"),
-                every: Duration::from_secs(3600),
-            });
+            graph = graph.state(
+                StateOptions::new(self.directory.join("state")).every(Duration::from_secs(3600)),
+            );
         }
         let names: Vec<&str> = self.stages.iter().map(|(name, _)| *name).collect();
         for (name, stage) in &self.stages {

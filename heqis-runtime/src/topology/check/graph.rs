@@ -1,22 +1,17 @@
 //! The rules of every graph, which `heqis_actors` checks: the topology as its check sees it, and its faults with their places
 //! in the file.
 
-use std::time::Duration;
-
 use heqis_actors::{
-    BatchOptions, BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
-    FaultSubject, GraphDescription, GraphFault, NodeDescription, Prepared, RestartOptions,
-    StageDescription, StageOptions,
+    BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind,
+    FaultPlace, FaultSubject, GraphDescription, GraphFault, NodeDescription, Prepared,
+    RestartOptions, StageDescription, StageOptions, StateOptions,
 };
 
-use super::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Resolved};
+use super::Resolved;
 use crate::topology::document::{BatchSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::parsed::Spanned;
 use crate::topology::place::Place;
-
-/// Time between two snapshots of a node's state when the file does not say.
-pub(crate) const DEFAULT_SAVE: Duration = Duration::from_secs(30);
 
 pub(super) fn check(
     resolved: &Resolved<'_>,
@@ -97,10 +92,13 @@ impl<'a> Resolved<'a> {
                 name: &node.name,
                 cores: spec.and_then(|spec| spec.cores.or(spec.board.cores())),
                 saves_every: match spec {
-                    Some(spec) => (spec.state.as_ref())
-                        .map(|state| state.every.map_or(DEFAULT_SAVE, |every| every.0)),
+                    Some(spec) => (spec.state.as_ref()).map(|state| {
+                        state
+                            .every
+                            .map_or(StateOptions::DEFAULT_EVERY, |every| every.0)
+                    }),
                     // What could not be read is not missing.
-                    None => Some(DEFAULT_SAVE),
+                    None => Some(StateOptions::DEFAULT_EVERY),
                 },
             }
         });
@@ -151,9 +149,11 @@ impl<'a> Resolved<'a> {
             (self.edges.iter()).any(|link| link.edge == index && self.crossing(*link).is_some());
         let transport = spec.transport.as_ref().filter(|_| crosses);
         let bridge = transport.map(|transport| BridgeDescription {
-            credit: transport.credit.unwrap_or(DEFAULT_CREDIT),
+            credit: transport.credit.unwrap_or(BridgeOptions::DEFAULT_CREDIT),
             delivery: spec.delivery.unwrap_or(options.policy.default_delivery()),
-            max_frame: transport.max_frame.unwrap_or(DEFAULT_MAX_FRAME_BYTES),
+            max_frame: transport
+                .max_frame
+                .unwrap_or(BridgeOptions::DEFAULT_MAX_FRAME),
             encoding: transport.encoding,
         });
         EdgeDescription {
@@ -167,41 +167,38 @@ impl<'a> Resolved<'a> {
 }
 
 pub(crate) fn stage_options(spec: &StageSpec) -> StageOptions {
-    StageOptions {
-        arbiter: spec.arbiter.clone(),
-        cores: spec.cores.clone(),
-        priority: spec.priority,
-        workers: spec.workers.unwrap_or(1),
-        batch: spec.batch.as_ref().map(batch_options).unwrap_or_default(),
-        restart: spec
-            .restart
-            .as_ref()
-            .map(restart_options)
-            .unwrap_or_default(),
-    }
+    let batch = spec.batch.as_ref().map(batch_options);
+    let restart = spec.restart.as_ref().map(restart_options);
+    let mut options = StageOptions::new()
+        .cores(spec.cores.clone())
+        .priority(spec.priority)
+        .workers(spec.workers.unwrap_or(1))
+        .batch(batch.unwrap_or_default())
+        .restart(restart.unwrap_or_default());
+    options.arbiter.clone_from(&spec.arbiter);
+    options
 }
 
 fn batch_options(spec: &BatchSpec) -> BatchOptions {
-    BatchOptions {
-        max: spec.max,
-        max_delay: spec.max_delay.map_or(Duration::ZERO, |time| time.0),
+    let options = BatchOptions::new().max(spec.max);
+    match spec.max_delay {
+        Some(time) => options.max_delay(time.0),
+        None => options,
     }
 }
 
 fn restart_options(spec: &RestartSpec) -> RestartOptions {
-    let defaults = RestartOptions::default();
-    RestartOptions {
-        max: match spec.policy {
-            RestartPolicy::OnFailure => spec.max.unwrap_or(defaults.max),
-            RestartPolicy::Never => 0,
-        },
-        window: spec.window.map_or(defaults.window, |time| time.0),
-        backoff_min: spec
-            .backoff
-            .map_or(defaults.backoff_min, |[least, _]| least.0),
-        backoff_max: spec
-            .backoff
-            .map_or(defaults.backoff_max, |[_, most]| most.0),
-        then: spec.then.unwrap_or(defaults.then),
+    let mut options = RestartOptions::new();
+    options.max = match spec.policy {
+        RestartPolicy::OnFailure => spec.max.unwrap_or(options.max),
+        RestartPolicy::Never => 0,
+    };
+    if let Some(window) = spec.window {
+        options.window = window.0;
     }
+    if let Some([least, most]) = spec.backoff {
+        (options.backoff_min, options.backoff_max) = (least.0, most.0);
+    }
+    options.then = spec.then.unwrap_or(options.then);
+    options
 }

@@ -11,8 +11,7 @@ mod params;
 mod resources;
 mod transport;
 
-pub(crate) use graph::{DEFAULT_SAVE, stage_options};
-pub(crate) use resources::DEFAULT_CREDIT;
+pub(crate) use graph::stage_options;
 pub(crate) use transport::{address, endpoint};
 
 use std::collections::HashMap;
@@ -29,9 +28,6 @@ const PIPELINE: &str = heqis_actors::PIPELINE;
 
 /// Capacity of an edge when the file does not say.
 const DEFAULT_CAPACITY: usize = 1024;
-
-/// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
-pub(crate) const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// A topology with its names resolved, as far as they can be.
 pub(crate) struct Resolved<'a> {
@@ -112,12 +108,11 @@ impl<'a> Resolved<'a> {
                 .unwrap_or(DEFAULT_CAPACITY),
         };
         let max_age = spec.max_age.or(defaults.max_age).map(|time| time.0);
-        EdgeOptions {
-            policy,
-            capacity,
-            max_age,
-            partition_by_key: spec.partition_by.is_some(),
-        }
+        EdgeOptions::new()
+            .policy(policy)
+            .capacity(capacity)
+            .max_age(max_age)
+            .partition_by_key(spec.partition_by.is_some())
     }
 }
 

@@ -5,14 +5,12 @@ use heqis_actors::{ANY, GraphDescription, Policy};
 use super::{PIPELINE, Resolved};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
+use heqis_actors::BridgeOptions;
 use heqis_actors::units::Time;
 
 /// Memory that one waiting frame is counted as: half a KiB of head and stamps, a payload of some hundred `f32`, and
 /// what the allocator adds. An estimate on the safe side, not a limit.
 pub(crate) const FRAME_BYTES: u64 = 4096;
-
-/// Frames on the way to a node that it may hold before its stage takes them, when the transport does not say.
-pub(crate) const DEFAULT_CREDIT: usize = 64;
 
 pub(super) fn check(
     resolved: &Resolved<'_>,
@@ -104,7 +102,7 @@ fn memory(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
                 .transport
                 .as_ref()
                 .and_then(|transport| transport.credit)
-                .unwrap_or(DEFAULT_CREDIT);
+                .unwrap_or(BridgeOptions::DEFAULT_CREDIT);
             add(to, credit, edge.at(&["transport", "credit"]));
         }
     }
