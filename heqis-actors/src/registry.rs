@@ -1,5 +1,6 @@
 //! The one list of stage kinds that a topology may name.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::contract::PortContract;
 use crate::error::StageError;
 use crate::frame::PayloadType;
 use crate::options::limits;
-use crate::payload::Payload;
+use crate::payload::{Nothing, Payload};
 use crate::renamed::former_names;
 use crate::stage::{Source, Stage};
 
@@ -42,6 +43,8 @@ pub struct StageKind {
     pub on_wire: bool,
     /// JSON schema of its parameters.
     pub schema: Value,
+    /// The types of its ports; `None` where it takes or makes any.
+    pub(crate) types: Option<[TypeId; 2]>,
     prepare: Arc<Prepare>,
 }
 
@@ -189,6 +192,7 @@ impl StageKind {
             replayable: true,
             on_wire: S::Out::WIRE,
             schema: schemars::schema_for!(S::Config).to_value(),
+            types: Some([TypeId::of::<S::In>(), TypeId::of::<S::Out>()]),
             prepare: Arc::new(|params, base| {
                 let (config, fingerprint) = read(params)?;
                 Prepared::stage::<S>(config).checked(fingerprint, base)
@@ -210,6 +214,7 @@ impl StageKind {
             replayable: S::REPLAYABLE,
             on_wire: S::Out::WIRE,
             schema: schemars::schema_for!(S::Config).to_value(),
+            types: Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]),
             prepare: Arc::new(|params, base| {
                 let (config, fingerprint) = read(params)?;
                 Prepared::source::<S>(config).checked(fingerprint, base)
@@ -231,6 +236,7 @@ impl StageKind {
             replayable: true,
             on_wire: true,
             schema: schemars::schema_for!(RingBufferConfig).to_value(),
+            types: None,
             prepare: Arc::new(|params, base| {
                 let (config, fingerprint) = read(params)?;
                 Prepared::ring_buffer(config).checked(fingerprint, base)
@@ -313,7 +319,7 @@ impl std::io::Write for ContentHash {
 }
 
 fn port<P: Payload>() -> Option<&'static str> {
-    (P::NAME != crate::payload::Nothing::NAME).then_some(P::NAME)
+    (P::NAME != Nothing::NAME).then_some(P::NAME)
 }
 
 /// Stage kinds and payload decoders by name.

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use cases::cases;
 use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Number};
-use heqis_actors::sp::Endpoint;
+use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
     BridgeOptions, EdgeOptions, FaultKind, FaultSubject, GraphBuilder, GraphError, GraphFault,
     PayloadType, RestartOptions, RingBufferConfig, StageOptions,
 };
-use stages::{Direction, Factors, Letter, ModelConfig, Reader, model};
+use stages::{Deceived, Direction, Factors, Letter, ModelConfig, Reader, model};
 
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -231,5 +231,86 @@ fn every_value_that_a_topology_refuses_is_refused_in_code() {
             "case {number}: {faults:?}"
         );
         assert_eq!(refused(graph), faults, "case {number}");
+    }
+}
+
+#[test]
+fn two_types_of_one_name_are_two_payloads() {
+    let graph = GraphBuilder::new("impostor")
+        .source::<Count>("count", counting(1), plain())
+        .ring_buffer(
+            "ring",
+            RingBufferConfig {
+                capacity: 8,
+                policy: Policy::Block,
+            },
+            plain(),
+        )
+        .stage::<Deceived>("deceived", model(0), plain())
+        .edge("count", "ring", edge())
+        .edge("ring", "deceived", edge());
+    let faults = refused(graph);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(
+        faults[0].message,
+        "stage `count` makes `number`, but `deceived` (deceived) takes another type of that name"
+    );
+}
+
+#[test]
+fn a_check_that_panics_is_a_fault() {
+    let graph = sound()
+        .stage::<Factors>("factors", model(u64::MAX), plain())
+        .edge("double", "factors", edge())
+        .stage::<Direction<false>>("direction", model(u64::MAX), plain())
+        .edge("factors", "direction", edge());
+    let faults = refused(graph);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert_eq!(
+        faults[0].message,
+        "stage `factors` (factors): panic: no such version"
+    );
+}
+
+#[test]
+fn models_that_differ_do_not_connect_across_nodes() {
+    let hub = Inproc::new();
+    let payload = PayloadType::of::<Number>;
+    let sender = GraphBuilder::new("far")
+        .node("gateway")
+        .inproc(hub.clone())
+        .source::<Count>("count", counting(10), plain())
+        .stream("count", "numbers")
+        .stage::<Factors>("factors", model(1), plain())
+        .remote("direction")
+        .edge("count", "factors", edge())
+        .edge_out(0, ("factors", "direction"), payload(), edge(), bridge());
+    let receiver = GraphBuilder::new("far")
+        .node("compute")
+        .inproc(hub)
+        .remote("count")
+        .remote("factors")
+        .stage::<Direction<false>>("direction", model(2), plain())
+        .edge_in(0, ("factors", "direction"), payload(), edge(), bridge());
+    let (receiver, sender) = (receiver.spawn().unwrap(), sender.spawn().unwrap());
+    let reason = loop {
+        let report = sender.report();
+        let edge = report
+            .edges
+            .iter()
+            .find(|edge| edge.edge == "factors->direction");
+        let waits = edge.unwrap().waits.clone().unwrap_or_default();
+        if waits.contains("model") {
+            break waits;
+        }
+        std::thread::yield_now();
+    };
+    assert!(
+        reason.contains("sends 1") && reason.contains("takes 2"),
+        "{reason}"
+    );
+    for graph in [sender, receiver] {
+        graph.stop_handle().abandon();
+        assert_eq!(graph.wait_blocking().edges.last().unwrap().delivered, 0);
     }
 }

@@ -19,6 +19,7 @@ const META_VALUE_BYTES: usize = 8;
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     terms(graph, links, faults);
+    types(graph, links, faults);
     codecs(graph, links, faults);
     frames(graph, links, faults);
 }
@@ -157,6 +158,30 @@ fn makers(graph: &GraphDescription<'_>, links: &[Link], stage: usize) -> Vec<usi
     }
     makers.sort_unstable();
     makers
+}
+
+/// Two payload types may have one name, as where two versions of a crate meet; only one of them is what a stage takes.
+fn types(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
+    let of = |stage: usize| graph.kind(stage).and_then(|kind| Some((kind, kind.types?)));
+    for link in links.iter().filter(|link| graph.crossing(link).is_none()) {
+        let Some((taker, [taken, _])) = of(link.to) else {
+            continue;
+        };
+        for maker in makers(graph, links, link.from) {
+            if let Some((kind, [_, made])) = of(maker)
+                && kind.output == taker.input
+                && made != taken
+                && let Some(payload) = kind.output
+            {
+                let message = format!(
+                    "stage `{}` makes `{payload}`, but `{}` ({}) takes another type of that name",
+                    graph.stages[maker].name, graph.stages[link.to].name, taker.name
+                );
+                let place = graph.at_edge(link.edge, "to");
+                faults.push(GraphFault::new(FaultKind::PayloadMismatch, place, message));
+            }
+        }
+    }
 }
 
 /// A payload without a codec has no bytes to send or to record.

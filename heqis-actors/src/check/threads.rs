@@ -6,29 +6,31 @@ use super::GraphDescription;
 use super::fault::{FaultKind, FaultPlace, GraphFault};
 use crate::options::PIPELINE;
 
-impl GraphDescription<'_> {
-    /// Name of the arbiter that the stage with this index runs on; `None` where it is not known. With several workers each
-    /// has one of its own, told apart by number.
-    #[must_use]
-    pub fn arbiter(&self, stage: usize) -> Option<&str> {
-        let declared = &self.stages[stage];
-        let options = declared.options.as_ref()?;
-        match &options.arbiter {
-            _ if options.workers > 1 => Some(declared.name),
-            Some(arbiter) => Some(arbiter),
-            None if declared.kind?.blocking => Some(declared.name),
-            None => Some(PIPELINE),
-        }
+/// Name of the arbiter that a stage runs on; `None` where it is not known. With several workers each has one of its own, distinguished
+/// by number.
+fn arbiter<'a>(graph: &'a GraphDescription<'_>, stage: usize) -> Option<&'a str> {
+    let declared = &graph.stages[stage];
+    let options = declared.options.as_ref()?;
+    match &options.arbiter {
+        _ if options.workers > 1 => Some(declared.name),
+        Some(arbiter) => Some(arbiter),
+        None if declared.kind?.blocking => Some(declared.name),
+        None => Some(PIPELINE),
     }
 }
 
 pub(super) fn check(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
+    cores(graph, faults);
+    delays(graph, faults);
+}
+
+fn cores(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     // Which thread pinned a core first, and which cores an arbiter was pinned to first.
     let mut owners: HashMap<(usize, usize), (&str, FaultPlace)> = HashMap::new();
     let mut pinned: HashMap<(usize, &str), usize> = HashMap::new();
     for (index, stage) in graph.stages.iter().enumerate() {
         let (Some(options), Some(home), Some(arbiter)) =
-            (&stage.options, stage.node, graph.arbiter(index))
+            (&stage.options, stage.node, arbiter(graph, index))
         else {
             continue;
         };
@@ -95,4 +97,34 @@ fn cores_of(graph: &GraphDescription<'_>, stage: usize) -> Vec<usize> {
     let mut cores = options.map_or_else(Vec::new, |options| options.cores.clone());
     cores.sort_unstable();
     cores
+}
+
+fn delays(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
+    for (index, stage) in graph.stages.iter().enumerate() {
+        let waits =
+            (stage.options.as_ref()).is_some_and(|options| !options.batch.max_delay.is_zero());
+        let Some(own) = arbiter(graph, index).filter(|_| waits) else {
+            continue;
+        };
+        let neighbour = (0..graph.stages.len()).find(|&other| {
+            other != index
+                && graph.stages[other].node == stage.node
+                && arbiter(graph, other) == Some(own)
+        });
+        let message = match neighbour {
+            Some(neighbour) => format!(
+                "stage `{}` would wait on the arbiter `{own}`, which it shares with `{}`",
+                stage.name, graph.stages[neighbour].name
+            ),
+            None if own == PIPELINE => format!(
+                "stage `{}` would wait on the node's arbiter `{own}`",
+                stage.name
+            ),
+            None => continue,
+        };
+        let help = "give the stage an `arbiter` of its own, or leave `max_delay` out: it then takes what is waiting";
+        let place = graph.at_stage(index, "batch.max_delay");
+        let fault = GraphFault::new(FaultKind::DelayOnSharedArbiter, place, message);
+        faults.push(fault.help(help));
+    }
 }

@@ -353,7 +353,7 @@ impl GraphBuilder {
     }
 
     /// Sets the node at the other end of the bridged edge `route` and the properties of its frames. The two ends compare
-    /// both when they connect, and report what differs.
+    /// both when they connect, and report what differs. Without it the properties are what the stages of this node state.
     #[must_use]
     pub fn peer(mut self, route: u32, peer: LinkPeer) -> Self {
         self.peers.insert(route, peer);

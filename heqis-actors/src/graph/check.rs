@@ -1,7 +1,8 @@
 //! Checks a collected graph, as a topology is checked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
 use crate::check::{
     BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject, GraphDescription,
@@ -11,6 +12,9 @@ use crate::contract::PortContract;
 use crate::error::StageError;
 use crate::options::{BatchOptions, BridgeOptions, RestartOptions, StageOptions};
 use crate::registry::{ANY, Factory, Prepared, fnv1a};
+
+/// What stages state about the frames of a bridged edge, by subject.
+type Properties = BTreeMap<String, String>;
 
 /// Indices of the nodes in the description.
 const HERE: usize = 0;
@@ -43,7 +47,32 @@ impl GraphBuilder {
     }
 
     /// As [`GraphBuilder::check`], without the identities of sources, which may be hashes of their files.
-    pub(super) fn faults(&self) -> Vec<GraphFault> {
+    fn faults(&self) -> Vec<GraphFault> {
+        self.assess().0
+    }
+
+    /// Refuses a graph with a fault, and logs warnings. What the stages say about the frames of each bridged edge is what its
+    /// two ends compare, where the program does not say it.
+    pub(super) fn validate(&mut self) -> Result<(), GraphError> {
+        let (found, properties) = self.assess();
+        let (warnings, faults): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(GraphFault::is_warning);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if !faults.is_empty() {
+            return Err(GraphError::Invalid(faults));
+        }
+        for (route, properties) in properties {
+            let peer = self.peers.entry(route).or_default();
+            if peer.properties.is_empty() {
+                peer.properties = properties;
+            }
+        }
+        Ok(())
+    }
+
+    fn assess(&self) -> (Vec<GraphFault>, Vec<(u32, Properties)>) {
         let mut faults = Vec::new();
         let contracts: Vec<Option<PortContract>> = (self.stages.iter().enumerate())
             .map(|(index, entry)| self.contract(index, entry, &mut faults))
@@ -52,7 +81,14 @@ impl GraphBuilder {
         faults.extend(graph.check());
         self.halves(&graph, &mut faults);
         self.names(&graph, &mut faults);
-        faults
+        let stage = |name: &str| self.stages.iter().position(|entry| entry.name == name);
+        let properties = self.edges.iter().filter_map(|entry| match entry.span {
+            Span::Local => None,
+            Span::Out(route, ..) => Some((route, graph.provided(stage(&entry.from)?))),
+            Span::In(route, ..) => Some((route, graph.required(stage(&entry.to)?))),
+        });
+        let properties = properties.collect();
+        (faults, properties)
     }
 
     /// The identity of a source's items: derived from what it reads or from its parameters, and stated by the program.

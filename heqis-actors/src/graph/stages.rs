@@ -186,7 +186,9 @@ impl Wiring {
                     emitter,
                     options,
                     worker: u32::try_from(worker).unwrap_or(u32::MAX),
-                    fingerprint: prepared.fingerprint.unwrap_or_default(),
+                    // Typed parameters have no hash; the state of another kind is not restored all the same.
+                    fingerprint: (prepared.fingerprint)
+                        .unwrap_or_else(|| fnv1a(prepared.kind.name.as_bytes())),
                     may_wait,
                     progress: control.progress(arbiter_name),
                     control,

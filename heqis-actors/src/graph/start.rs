@@ -8,7 +8,6 @@ use super::builder::GraphBuilder;
 use super::handle::GraphHandle;
 use super::supervisor::launch;
 use crate::blocking::block_on;
-use crate::check::GraphFault;
 use crate::report::NodeReport;
 
 impl GraphBuilder {
@@ -27,7 +26,7 @@ impl GraphBuilder {
     ///
     /// # Errors
     /// As [`GraphBuilder::spawn`].
-    pub async fn start(self) -> Result<GraphHandle, GraphError> {
+    pub async fn start(mut self) -> Result<GraphHandle, GraphError> {
         self.validate()?;
         let panicked = |_| io::Error::other("the graph's thread panicked while it built the graph");
         launch(self)?.await.map_err(panicked)?
@@ -40,17 +39,5 @@ impl GraphBuilder {
     /// As [`GraphBuilder::spawn`].
     pub fn run(self, drain_timeout: Duration) -> Result<NodeReport, GraphError> {
         Ok(self.drain_timeout(drain_timeout).spawn()?.wait_blocking())
-    }
-
-    fn validate(&self) -> Result<(), GraphError> {
-        let (warnings, faults): (Vec<_>, Vec<_>) =
-            (self.faults().into_iter()).partition(GraphFault::is_warning);
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        match faults.is_empty() {
-            true => Ok(()),
-            false => Err(GraphError::Invalid(faults)),
-        }
     }
 }

@@ -38,6 +38,7 @@ impl Stage for Factors {
     const ABOUT: &'static str = "makes factors";
 
     fn check(config: &ModelConfig, _: &Path) -> Vec<String> {
+        assert!(config.version < u64::MAX, "no such version");
         config.faults.clone()
     }
 
@@ -139,5 +140,33 @@ pub fn model(version: u64) -> ModelConfig {
     ModelConfig {
         version,
         faults: Vec::new(),
+    }
+}
+
+/// Another type under the name of numbers.
+#[derive(Debug, Payload)]
+#[payload(name = "number")]
+pub struct Impostor;
+
+/// Takes impostors.
+pub struct Deceived;
+
+impl Stage for Deceived {
+    type Config = ModelConfig;
+    type In = Impostor;
+    type Out = Nothing;
+    const KIND: &'static str = "deceived";
+    const ABOUT: &'static str = "takes impostors";
+
+    fn build(_: &ModelConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(
+        &mut self,
+        _: &Frame<Impostor>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
+        Ok(())
     }
 }

@@ -112,7 +112,7 @@ codes! {
     UnknownCore,
     SharedCore,
     ConflictingAffinity,
-    DelayOnSharedArbiter "E0506" "delay-on-shared-arbiter" "`batch.max_delay` waits on the thread, so the stage must have its arbiter for itself.",
+    DelayOnSharedArbiter,
     NotForASource,
     NotForABuffer,
     BrokenBudgetPath,

@@ -23,9 +23,6 @@ use super::document::{EdgeSpec, StageSpec};
 use super::fault::Fault;
 use super::parsed::{Spanned, Topology};
 
-/// Arbiter of stages that have none of their own.
-const PIPELINE: &str = heqis_actors::PIPELINE;
-
 /// Capacity of an edge when the file does not say.
 const DEFAULT_CAPACITY: usize = 1024;
 
@@ -86,10 +83,6 @@ impl<'a> Resolved<'a> {
         &self.topology.edges[link.edge]
     }
 
-    pub(crate) fn stage_name(&self, stage: usize) -> &'a str {
-        &self.topology.stages[stage].name
-    }
-
     /// The two nodes of a link when they are known and differ.
     pub(crate) fn crossing(&self, link: ResolvedEdge) -> Option<(usize, usize)> {
         let ends = (self.stage_nodes[link.from]?, self.stage_nodes[link.to]?);
@@ -137,7 +130,7 @@ pub(crate) fn run(
     let prepared = params::check(resolved, base, only, faults);
     let described = resolved.describe(&prepared);
     graph::check(resolved, &described, faults);
-    resources::check(resolved, &described, faults);
+    resources::check(resolved, faults);
     files::check(resolved, base, only, faults);
     prepared
 }

@@ -1,8 +1,8 @@
-//! Resources: threads, memory, and times that make sense.
+//! Resources: memory, and times that make sense.
 
-use heqis_actors::{ANY, GraphDescription, Policy};
+use heqis_actors::{ANY, Policy};
 
-use super::{PIPELINE, Resolved};
+use super::Resolved;
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
 use heqis_actors::BridgeOptions;
@@ -12,15 +12,10 @@ use heqis_actors::units::Time;
 /// what the allocator adds. An estimate on the safe side, not a limit.
 pub(crate) const FRAME_BYTES: u64 = 4096;
 
-pub(super) fn check(
-    resolved: &Resolved<'_>,
-    graph: &GraphDescription<'_>,
-    faults: &mut Vec<Fault>,
-) {
+pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     times(resolved, faults);
     latest(resolved, faults);
     memory(resolved, faults);
-    delays(resolved, graph, faults);
 }
 
 fn times(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
@@ -137,48 +132,5 @@ fn memory(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
                 format!("the largest share is shown; a frame is counted as {FRAME_BYTES} bytes");
             faults.push(Fault::new(Code::MemoryExceeded, place, message).help(help));
         }
-    }
-}
-
-fn delays(resolved: &Resolved<'_>, graph: &GraphDescription<'_>, faults: &mut Vec<Fault>) {
-    for (index, stage) in resolved.topology.stages.iter().enumerate() {
-        let delay = stage
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.batch.as_ref())
-            .and_then(|batch| batch.max_delay);
-        if delay.is_none_or(|delay| delay.0.is_zero()) {
-            continue;
-        }
-        let Some(own) = graph.arbiter(index) else {
-            continue;
-        };
-        let home = resolved.stage_nodes[index];
-        let neighbour = (0..resolved.kinds.len()).find(|&other| {
-            other != index
-                && resolved.stage_nodes[other] == home
-                && graph.arbiter(other) == Some(own)
-        });
-        let message = match neighbour {
-            Some(neighbour) => format!(
-                "stage `{}` would wait on the arbiter `{own}`, which it shares with `{}`",
-                stage.name,
-                resolved.stage_name(neighbour)
-            ),
-            None if own == PIPELINE => format!(
-                "stage `{}` would wait on the node's arbiter `{own}`",
-                stage.name
-            ),
-            None => continue,
-        };
-        let help = "give the stage an `arbiter` of its own, or leave `max_delay` out: it then takes what is waiting";
-        faults.push(
-            Fault::new(
-                Code::DelayOnSharedArbiter,
-                stage.at(&["batch", "max_delay"]),
-                message,
-            )
-            .help(help),
-        );
     }
 }
