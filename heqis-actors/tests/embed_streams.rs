@@ -11,9 +11,9 @@ use std::time::Duration;
 use common::Number;
 use heqis_actors::sp::Inproc;
 use heqis_actors::{
-    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter,  FaultKind, Frame,
-    GraphBuilder, Next, NodeReport, Nothing, Origin, Payload, PayloadError, PayloadType, Snapshot,
-    Source, Stage, StageError, StageOptions, StateOptions, Tensor,
+    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, FaultKind, Frame, GraphBuilder,
+    Next, NodeReport, Nothing, Origin, Payload, PayloadError, PayloadType, Snapshot, Source, Stage,
+    StageError, StageOptions, StateOptions, Tensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
