@@ -1,7 +1,8 @@
-//! Wakes an actor with at most one message in its mailbox.
+//! Wakes an actor with at most one message in its mailbox, or the tasks and threads of the program that wait at a channel.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task;
 
 use actix::prelude::*;
 
@@ -13,29 +14,78 @@ impl Message for Wake {
     type Result = ();
 }
 
-/// Wakes one actor, from any thread. Any number of rings before the actor checks its edges leave one message.
+/// Tasks and threads outside the graph that wait for the same thing.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks(Mutex<Vec<task::Waker>>);
+
+impl Tasks {
+    /// Registers a waiter until the next [`Tasks::wake`]. One that waits again is registered once.
+    pub(crate) fn register(&self, waker: &task::Waker) {
+        let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        let mut wakers = {
+            let mut wakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *wakers)
+        };
+        // Outside the lock, because a waker runs code of the program.
+        wakers.drain(..).for_each(task::Waker::wake);
+    }
+}
+
+#[derive(Debug)]
+enum Target {
+    Actor(Recipient<Wake>),
+    Tasks(Arc<Tasks>),
+}
+
+/// Wakes one actor, or the tasks that wait at a channel, from any thread. Any number of rings before the actor checks its
+/// edges leave one message.
 #[derive(Debug, Default)]
 pub(crate) struct Doorbell {
-    addr: OnceLock<Recipient<Wake>>,
+    target: OnceLock<Target>,
     rung: AtomicBool,
 }
 
 impl Doorbell {
+    /// A doorbell of `tasks`, each of which calls [`Doorbell::answer`] after it has registered and before it checks.
+    pub(crate) fn of_tasks(tasks: Arc<Tasks>) -> Arc<Self> {
+        let bell = Self::default();
+        bell.attach_tasks(tasks);
+        Arc::new(bell)
+    }
+
     pub(crate) fn attach(&self, addr: Recipient<Wake>) {
-        let _ = self.addr.set(addr);
+        let _ = self.target.set(Target::Actor(addr));
+    }
+
+    pub(crate) fn attach_tasks(&self, tasks: Arc<Tasks>) {
+        let _ = self.target.set(Target::Tasks(tasks));
     }
 
     pub(crate) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
-            && let Some(addr) = self.addr.get()
-        {
-            addr.do_send(Wake);
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            match self.target.get() {
+                Some(Target::Actor(addr)) => addr.do_send(Wake),
+                Some(Target::Tasks(tasks)) => tasks.wake(),
+                None => {}
+            }
         }
     }
 
     /// The actor is about to check its edges; later rings send a message again.
     pub(crate) fn answer(&self) {
         self.rung.store(false, Ordering::Release);
+    }
+}
+
+impl task::Wake for Doorbell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
     }
 }
 

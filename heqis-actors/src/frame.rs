@@ -110,6 +110,7 @@ pub(crate) trait Body: Any + Send + Sync {
     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError>;
     fn tensor(&self) -> Option<&Tensor>;
     fn as_any(&self) -> &dyn Any;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<P: Payload> Body for P {
@@ -126,6 +127,10 @@ impl<P: Payload> Body for P {
     }
 
     fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
 }
@@ -299,6 +304,26 @@ impl<P: Payload> Frame<P> {
 
     pub(crate) fn into_any(self) -> AnyFrame {
         self.frame
+    }
+
+    pub(crate) fn any(&self) -> &AnyFrame {
+        &self.frame
+    }
+
+    /// The payload without a copy; the frame again when another frame shares it.
+    ///
+    /// # Errors
+    /// The frame, when the payload is shared.
+    pub fn into_payload(self) -> Result<P, Self> {
+        let AnyFrame { head, body } = self.frame;
+        match body.into_any().downcast::<P>().map(Arc::try_unwrap) {
+            Ok(Ok(payload)) => Ok(payload),
+            Ok(Err(shared)) => Err(Self {
+                frame: AnyFrame { head, body: shared },
+                payload: PhantomData,
+            }),
+            Err(_) => unreachable!("a typed frame is only made around a payload of its type"),
+        }
     }
 
     /// Makes a frame outside any graph, for tests and benches of a stage.

@@ -133,6 +133,8 @@ pub enum EdgeSide {
     Receiver,
     /// The queue inside a ring buffer.
     Ring,
+    /// The queue of a channel into the graph.
+    Channel,
 }
 
 /// The books of one edge at one moment.
@@ -150,7 +152,7 @@ pub enum EdgeSide {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeReport {
-    /// `from->to`, or the stage's name for the queue inside a ring buffer.
+    /// `from->to`, or the stage's name for the queue inside a ring buffer or of a channel.
     pub edge: String,
     /// Which part of the edge this is.
     pub side: EdgeSide,

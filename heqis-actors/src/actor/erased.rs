@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::context::BuildContext;
 use crate::emitter::{Emitter, RawEmitter};
 use crate::error::StageError;
-use crate::frame::{AnyFrame, Body, Frame};
+use crate::frame::{AnyFrame, Body, Frame, Head};
 use crate::key::Key;
 use crate::outcome::Ending;
 use crate::payload::{Payload, PayloadError, Tensor};
@@ -134,7 +134,14 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 pub(crate) trait AnySource {
     fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError>;
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
-    fn seek(&mut self, position: u64) -> Result<bool, StageError>;
+    fn seek(&mut self, _position: u64) -> Result<bool, StageError> {
+        Ok(false)
+    }
+    /// The graph begins to drain. Returns whether the source still gives out what it has accepted: it is then asked until it
+    /// has nothing more, and stopped afterwards.
+    fn close(&mut self) -> bool {
+        false
+    }
     fn stop(&mut self) -> Result<(), StageError>;
     /// Rebuilds an item that was recorded.
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError>;
@@ -144,13 +151,16 @@ pub(crate) trait AnySource {
 pub(crate) struct ErasedItem {
     pub(crate) key: Key,
     pub(crate) body: Arc<dyn Body>,
+    /// The head that the item has already, without an origin: of an item from a channel, which was born when it was sent.
+    pub(crate) head: Option<Box<Head>>,
 }
 
 impl ErasedItem {
-    fn of<P: Payload>(item: P) -> Self {
+    pub(super) fn of<P: Payload>(item: P) -> Self {
         Self {
             key: item.key(),
             body: Arc::new(item),
+            head: None,
         }
     }
 }

@@ -5,8 +5,9 @@
 //! stay bounded although actix's `do_send` is not.
 //!
 //! - `stage`, `source`, `ring`: the three actors. `inlet`, `outlet`: their edges. `messages`: what the framework asks of them.
-//! - `erased`: stages and sources of any type behind one trait.
+//! - `erased`: stages and sources of any type behind one trait. `channels`: the ends of channels.
 
+mod channels;
 mod erased;
 mod inlet;
 mod messages;
@@ -15,6 +16,7 @@ mod ring;
 mod source;
 mod stage;
 
+pub(crate) use channels::{InputSource, OutputActor, OutputSetup};
 pub(crate) use erased::{TypedSource, TypedStage, contained};
 pub(crate) use inlet::Inlet;
 pub(crate) use messages::{Begin, Build, Restore, TakeSnapshot};

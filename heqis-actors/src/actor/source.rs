@@ -83,7 +83,9 @@ impl SourceActor {
     }
 
     fn turn(&mut self) {
-        if self.setup.control.stopping() {
+        let stopping = self.setup.control.stopping();
+        let serving = stopping && self.is_serving();
+        if stopping && !serving {
             self.stop();
         }
         if self.setup.control.abandoned() {
@@ -91,7 +93,7 @@ impl SourceActor {
         } else if !self.setup.outlet.offer(&mut self.staged) {
             return;
         }
-        if self.setup.control.stopping() {
+        if stopping && !serving {
             return self.end(Ending::Left);
         }
         if self.setup.control.sources_paused() {
@@ -108,20 +110,27 @@ impl SourceActor {
             match self.next() {
                 Ok(Next::Item(_)) if skipped => self.position += 1,
                 Ok(Next::Item(item)) => {
-                    let born_ns = self.setup.cx.clock.now_ns();
-                    let mut head = Head::new(due, item.key, born_ns);
+                    let now_ns = self.setup.cx.clock.now_ns();
+                    let mut head = item
+                        .head
+                        .unwrap_or_else(|| Box::new(Head::new(due, item.key, now_ns)));
+                    head.origin = due;
                     head.warm_up = !self.warm_up_given;
                     self.position += u64::from(self.warm_up_given);
                     let _ = head.stamps.try_push(Stamp {
                         stage: self.setup.index,
-                        enter_ns: born_ns,
-                        leave_ns: born_ns,
+                        enter_ns: head.enter_ns,
+                        leave_ns: now_ns,
                     });
-                    self.staged.push_back(AnyFrame::from_parts(head, item.body));
+                    self.staged.push_back(AnyFrame {
+                        head,
+                        body: item.body,
+                    });
                     if !self.setup.outlet.offer(&mut self.staged) {
                         return;
                     }
                 }
+                Ok(Next::At(_) | Next::Waiting) if stopping => return self.end(Ending::Left),
                 Ok(Next::At(wake_ns)) => return self.sleep(wake_ns),
                 Ok(Next::Waiting) => return,
                 Ok(Next::End) => return self.end(Ending::Complete),
@@ -129,6 +138,11 @@ impl SourceActor {
             }
         }
         self.bell().ring();
+    }
+
+    /// Whether the source of a graph that drains still gives out what it has accepted.
+    fn is_serving(&mut self) -> bool {
+        !self.setup.control.abandoned() && self.source.as_mut().is_some_and(|source| source.close())
     }
 
     /// The next item: recorded ones first, then those of the source itself, which are recorded before they are emitted.

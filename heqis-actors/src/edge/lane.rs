@@ -25,6 +25,8 @@ pub(super) struct LaneState {
     pub(super) consumer_waits: bool,
     /// Every producer has ended.
     pub(super) ended: Option<Ending>,
+    /// The consumer takes what waits and nothing more.
+    pub(super) closed: bool,
 }
 
 /// First in, first out; or one slot per key in order of the keys' first arrival; or closed, because the consumer is gone.
@@ -78,6 +80,7 @@ impl Lane {
                 producer_waits: false,
                 consumer_waits: false,
                 ended: None,
+                closed: false,
             }),
             more: Condvar::new(),
             consumer: OnceLock::new(),

@@ -38,6 +38,8 @@ pub(crate) struct Edge {
     open_producers: AtomicUsize,
     left: AtomicBool,
     producers: OnceLock<Vec<Arc<Doorbell>>>,
+    /// Rung when the last producer has ended, besides the consumers: the actor of an output.
+    observer: OnceLock<Arc<Doorbell>>,
     depth: Gauge,
     wait: Timer,
     side: EdgeSide,
@@ -79,6 +81,7 @@ impl Edge {
             open_producers: AtomicUsize::new(producers),
             left: AtomicBool::new(false),
             producers: OnceLock::new(),
+            observer: OnceLock::new(),
             depth: metrics.edge_depth(name),
             wait: metrics.edge_wait(name),
             side,
@@ -137,8 +140,31 @@ impl Edge {
         }
     }
 
-    /// Puts a frame on the edge; gives it back when the policy is `block` and its lane is full. The producer is then
-    /// woken when there is room.
+    /// Sets the doorbell that is rung when the last producer has ended.
+    pub(crate) fn observe_end(&self, bell: Arc<Doorbell>) {
+        let _ = self.observer.set(bell);
+    }
+
+    /// Whether every producer has ended.
+    pub(crate) fn producers_ended(&self) -> bool {
+        self.open_producers.load(Ordering::Acquire) == 0
+    }
+
+    /// Turns every further frame away. Frames that wait are still taken.
+    pub(crate) fn close(&self) {
+        for lane in &self.lanes {
+            lane.lock().closed = true;
+        }
+        self.wake_producers();
+    }
+
+    /// Whether [`Edge::close`] was called.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.lock().closed)
+    }
+
+    /// Puts a frame on the edge; gives it back when the policy is `block` and its lane is full, or the edge is closed. The
+    /// producer is then woken when there is room.
     pub(crate) fn push(&self, frame: AnyFrame) -> Result<(), AnyFrame> {
         let lane = &self.lanes[if self.lanes.len() == 1 {
             0
@@ -147,7 +173,7 @@ impl Edge {
         }];
         let mut state = lane.lock();
         let full = state.queue.len() >= lane.capacity;
-        if full && self.policy == Policy::Block {
+        if state.closed || (full && self.policy == Policy::Block) {
             state.producer_waits = true;
             return Err(frame);
         }
@@ -297,6 +323,9 @@ impl Edge {
                 lane.lock().ended = Some(ending);
                 lane.more.notify_one();
                 lane.wake_consumer();
+            }
+            if let Some(observer) = self.observer.get() {
+                observer.ring();
             }
         }
     }

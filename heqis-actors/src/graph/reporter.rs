@@ -135,7 +135,7 @@ impl Reporter {
                     let consumer = report.edge.rsplit("->").next().unwrap_or_default();
                     let consumer = match report.side {
                         EdgeSide::Sender => format!("the node of stage '{consumer}'"),
-                        EdgeSide::Local | EdgeSide::Receiver | EdgeSide::Ring => {
+                        EdgeSide::Local | EdgeSide::Receiver | EdgeSide::Ring | EdgeSide::Channel => {
                             format!("stage '{consumer}'")
                         }
                     };

@@ -80,7 +80,8 @@ impl Saving {
     pub(super) fn edges_of(own: &BTreeSet<String>, edges: &[Arc<Edge>]) -> Vec<Arc<Edge>> {
         let is_own = |edge: &&Arc<Edge>| {
             let from = edge.name.split("->").next().unwrap_or_default();
-            edge.side() != EdgeSide::Receiver && own.contains(from)
+            // What waits in a channel has no position yet: the program sends it while the sources pause, too.
+            !matches!(edge.side(), EdgeSide::Receiver | EdgeSide::Channel) && own.contains(from)
         };
         edges.iter().filter(is_own).cloned().collect()
     }

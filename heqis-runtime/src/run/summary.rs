@@ -244,6 +244,7 @@ fn side(side: EdgeSide) -> &'static str {
         EdgeSide::Local => "local",
         EdgeSide::Sender => "sender",
         EdgeSide::Receiver => "receiver",
+        EdgeSide::Channel => "channel",
         EdgeSide::Ring => "ring",
     }
 }

@@ -1,0 +1,177 @@
+//! The actors' ends of channels: the source that empties a channel into the graph, and the actor of an output.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task;
+
+use actix::prelude::*;
+
+use super::erased::{AnySource, ErasedItem};
+use super::messages::{Begin, Build};
+use crate::channel::{InputQueue, InputSlot, OutputLink, OutputSlot};
+use crate::control::Control;
+use crate::doorbell::{Doorbell, Wake};
+use crate::edge::Pop;
+use crate::error::StageError;
+use crate::outcome::{Ending, FrameOutcome};
+use crate::payload::{Payload, PayloadError, Tensor};
+use crate::stage::Next;
+
+/// Takes what a program sends.
+pub(crate) struct InputSource<P> {
+    slot: Arc<InputSlot>,
+    queue: InputQueue,
+    payload: PhantomData<fn() -> P>,
+}
+
+impl<P: Payload> InputSource<P> {
+    pub(crate) fn new(slot: &Arc<InputSlot>) -> Result<Self, StageError> {
+        let queue = slot
+            .queue()
+            .ok_or_else(|| StageError::config("the channel is attached to no graph"))?;
+        Ok(Self {
+            slot: slot.clone(),
+            queue: queue.clone(),
+            payload: PhantomData,
+        })
+    }
+}
+
+impl<P: Payload> AnySource for InputSource<P> {
+    fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError> {
+        Ok(None)
+    }
+
+    fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
+        let InputQueue { edge, clock } = &self.queue;
+        Ok(match edge.pop(0, clock.now_ns()) {
+            Pop::Frame(frame) => {
+                // From here on the frame is in the books of the edges after the source.
+                edge.done(FrameOutcome::Delivered, 1);
+                Next::Item(ErasedItem {
+                    key: frame.head.key,
+                    body: frame.body,
+                    head: Some(frame.head),
+                })
+            }
+            Pop::Empty => Next::Waiting,
+            Pop::Ended(_) => Next::End,
+        })
+    }
+
+    fn close(&mut self) -> bool {
+        self.slot.close();
+        true
+    }
+
+    fn stop(&mut self) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {
+        P::decode(meta, tensor).map(ErasedItem::of)
+    }
+}
+
+impl<P> Drop for InputSource<P> {
+    /// The source ends: senders learn it, and what the program has sent and no source takes is lost.
+    fn drop(&mut self) {
+        self.slot.close();
+        self.queue.edge.abandon();
+    }
+}
+
+/// What the actor of an output is built from.
+pub(crate) struct OutputSetup {
+    pub(crate) stage: String,
+    pub(crate) slot: Arc<OutputSlot>,
+    pub(crate) link: Arc<OutputLink>,
+    pub(crate) control: Control,
+    /// The actor's own doorbell; that of the edges wakes the receiver.
+    pub(crate) bell: Arc<Doorbell>,
+}
+
+/// Ends an output. The frames themselves are taken by the receiver, on a thread of the program.
+pub(crate) struct OutputActor {
+    setup: OutputSetup,
+    ended: bool,
+}
+
+impl OutputActor {
+    pub(crate) fn new(setup: OutputSetup) -> Self {
+        Self {
+            setup,
+            ended: false,
+        }
+    }
+
+    fn turn(&mut self) {
+        let OutputSetup {
+            slot,
+            link,
+            control,
+            bell,
+            ..
+        } = &self.setup;
+        if self.ended {
+            return;
+        }
+        let abandoned = control.abandoned();
+        if slot.is_abandoned() && !abandoned {
+            control.stop();
+            // The frames that still arrive are dropped here, since no receiver takes them.
+            slot.register(&task::Waker::from(bell.clone()));
+        }
+        if slot.is_abandoned() || abandoned {
+            link.edges.iter().for_each(|edge| edge.abandon());
+        }
+        let ending = link.ending();
+        if abandoned {
+            link.edges.iter().for_each(|edge| edge.close());
+        }
+        if let Some(ending) = ending.or(abandoned.then_some(Ending::Left)) {
+            self.ended = true;
+            slot.end(ending);
+            control.ended(&self.setup.stage);
+        }
+    }
+}
+
+impl Drop for OutputActor {
+    fn drop(&mut self) {
+        self.setup.slot.end(Ending::Left);
+    }
+}
+
+impl Actor for OutputActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.setup.bell.attach(ctx.address().recipient());
+    }
+}
+
+impl Handler<Build> for OutputActor {
+    type Result = Result<(), StageError>;
+
+    fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
+        Ok(())
+    }
+}
+
+impl Handler<Begin> for OutputActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Begin, _: &mut Self::Context) {
+        self.turn();
+    }
+}
+
+impl Handler<Wake> for OutputActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, _: &mut Self::Context) {
+        self.setup.bell.answer();
+        self.turn();
+    }
+}

@@ -1,0 +1,455 @@
+//! The way in: senders for the program, a queue, and the source that empties it.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
+
+use thiserror::Error;
+
+use super::block_on::block_on;
+use crate::clock::Clock;
+use crate::doorbell::{Doorbell, Tasks};
+use crate::edge::Edge;
+use crate::frame::{AnyFrame, Frame, Head, Origin};
+use crate::metrics::Metrics;
+use crate::options::EdgeOptions;
+use crate::outcome::Ending;
+use crate::payload::Payload;
+use crate::report::EdgeSide;
+
+/// A channel into a graph with room for `capacity` payloads, at least 1: senders for the program, and the source that
+/// [`GraphBuilder::input`](crate::GraphBuilder::input) adds. A sender waits while the channel is full.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use heqis_actors::{Frame, GraphBuilder, Payload, PayloadError, Tensor, channel, channel_out};
+///
+/// struct Price(f64);
+///
+/// impl Payload for Price {
+///     const NAME: &'static str = "price";
+///
+///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         heqis_actors::encode_meta(Self::NAME, &self.0, meta)
+///     }
+///
+///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+///         heqis_actors::decode_meta(Self::NAME, meta).map(Self)
+///     }
+/// }
+///
+/// let (prices, source) = channel::<Price>(16);
+/// let (sink, doubled) = channel_out::<Price>();
+/// let graph = GraphBuilder::new("doubles")
+///     .input("prices", source)
+///     .map("double", |price: &Frame<Price>| Price(price.0 * 2.0))
+///     .output("doubled", sink)
+///     .chain(&["prices", "double", "doubled"]);
+///
+/// let program = std::thread::spawn(move || {
+///     for price in [1.0, 2.0] {
+///         prices.send(Price(price)).expect("the graph runs");
+///     }
+///     // The last sender is dropped here, which ends the source, and the graph with it.
+///     doubled.into_iter().map(|price| price.0).collect::<Vec<_>>()
+/// });
+/// # #[allow(clippy::unwrap_used)]
+/// # {
+/// let report = graph.run(Duration::from_secs(1))?;
+/// # drop(report);
+/// # }
+/// # Ok::<(), heqis_actors::GraphError>(())
+/// ```
+#[must_use]
+pub fn channel<P: Payload>(capacity: usize) -> (Sender<P>, ChannelSource<P>) {
+    channel_with(EdgeOptions {
+        capacity,
+        ..EdgeOptions::default()
+    })
+}
+
+/// As [`channel`], with the policy and the age limit of `options`: with
+/// [`Policy::Conflate`](crate::Policy::Conflate) a sender never waits, and only the newest payload of each key is kept.
+#[must_use]
+pub fn channel_with<P: Payload>(options: EdgeOptions) -> (Sender<P>, ChannelSource<P>) {
+    let tasks = Arc::<Tasks>::default();
+    let slot = Arc::new(InputSlot {
+        options,
+        pending: Mutex::default(),
+        queue: OnceLock::new(),
+        room: Doorbell::of_tasks(tasks.clone()),
+        tasks,
+        senders: AtomicUsize::new(1),
+    });
+    let sender = Sender {
+        slot: slot.clone(),
+        payload: PhantomData,
+    };
+    let source = ChannelSource {
+        slot: Some(slot),
+        payload: PhantomData,
+    };
+    (sender, source)
+}
+
+/// Sends payloads into a graph, from any thread and any runtime. Clones share the channel; dropping the last one ends the
+/// source once the channel is empty. The payloads of one sender keep their order.
+///
+/// Before the graph has started, payloads wait in the channel as afterwards. When the graph stops, the channel accepts
+/// nothing more, and what it has accepted is processed within the drain limit; the rest is in the report, in the books of the
+/// edge with the source's name, as dropped for `shutdown`.
+pub struct Sender<P> {
+    slot: Arc<InputSlot>,
+    payload: PhantomData<fn(P)>,
+}
+
+/// The graph accepts nothing more, because it has stopped or was never started. Holds the payload.
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[error("the graph accepts no further payload")]
+pub struct SendError<P>(pub P);
+
+/// Why a payload was not sent at once. Holds the payload.
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+pub enum TrySendError<P> {
+    /// The channel is full.
+    #[error("the channel is full")]
+    Full(P),
+    /// The graph accepts nothing more.
+    #[error("the graph accepts no further payload")]
+    Closed(P),
+}
+
+impl<P> std::fmt::Debug for SendError<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SendError(..)")
+    }
+}
+
+impl<P> std::fmt::Debug for TrySendError<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+impl<P> TrySendError<P> {
+    /// The payload.
+    pub fn into_payload(self) -> P {
+        match self {
+            Self::Full(payload) | Self::Closed(payload) => payload,
+        }
+    }
+}
+
+impl<P: Payload> Sender<P> {
+    /// Sends `payload`, and blocks the calling thread while the channel is full. On a thread of an asynchronous runtime
+    /// use [`Sender::send_async`], so that the other tasks of the thread continue.
+    ///
+    /// # Errors
+    /// [`SendError`] with the payload when the graph accepts nothing more.
+    pub fn send(&self, payload: P) -> Result<(), SendError<P>> {
+        match self.try_send(payload) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(payload)) => Err(SendError(payload)),
+            Err(TrySendError::Full(payload)) => {
+                block_on(self.send_async(payload), None).unwrap_or(Ok(()))
+            }
+        }
+    }
+
+    /// Sends `payload` once the channel has room. On any runtime; when the future is dropped before it is ready, the payload
+    /// was not sent and is dropped with it. To keep it, wait with [`Sender::ready`] and use [`Sender::try_send`].
+    ///
+    /// # Errors
+    /// [`SendError`] with the payload when the graph accepts nothing more.
+    pub async fn send_async(&self, payload: P) -> Result<(), SendError<P>> {
+        let mut frame = Some(unsent(payload));
+        poll_fn(|cx| {
+            for registered in [false, true] {
+                let Some(unsent) = frame.take() else {
+                    return Poll::Ready(Ok(()));
+                };
+                match self.slot.offer(unsent) {
+                    Ok(()) => return Poll::Ready(Ok(())),
+                    Err(Refused::Closed(frame)) => {
+                        return Poll::Ready(Err(SendError(payload_of(frame))));
+                    }
+                    Err(Refused::Full(unsent)) => frame = Some(unsent),
+                }
+                if !registered {
+                    self.slot.register(cx.waker());
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends `payload` when the channel has room now.
+    ///
+    /// # Errors
+    /// [`TrySendError`] with the payload.
+    pub fn try_send(&self, payload: P) -> Result<(), TrySendError<P>> {
+        self.slot
+            .offer(unsent(payload))
+            .map_err(|refused| match refused {
+                Refused::Full(frame) => TrySendError::Full(payload_of(frame)),
+                Refused::Closed(frame) => TrySendError::Closed(payload_of(frame)),
+            })
+    }
+
+    /// Completes when the channel has room or accepts nothing more. Another sender may be faster.
+    pub async fn ready(&self) {
+        poll_fn(|cx| {
+            for registered in [false, true] {
+                if self.slot.has_room() {
+                    return Poll::Ready(());
+                }
+                if !registered {
+                    self.slot.register(cx.waker());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether the graph accepts nothing more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.slot.is_closed()
+    }
+}
+
+impl<P> Clone for Sender<P> {
+    fn clone(&self) -> Self {
+        self.slot.senders.fetch_add(1, Ordering::Relaxed);
+        Self {
+            slot: self.slot.clone(),
+            payload: PhantomData,
+        }
+    }
+}
+
+impl<P> Drop for Sender<P> {
+    fn drop(&mut self) {
+        if self.slot.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.slot.end();
+        }
+    }
+}
+
+impl<P> std::fmt::Debug for Sender<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender")
+            .field("closed", &self.slot.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The end of a channel that becomes a source of a graph. Dropping it closes the channel.
+pub struct ChannelSource<P> {
+    slot: Option<Arc<InputSlot>>,
+    payload: PhantomData<fn() -> P>,
+}
+
+impl<P> ChannelSource<P> {
+    pub(crate) fn into_slot(mut self) -> Option<Arc<InputSlot>> {
+        self.slot.take()
+    }
+}
+
+impl<P> Drop for ChannelSource<P> {
+    fn drop(&mut self) {
+        if let Some(slot) = &self.slot {
+            slot.close();
+        }
+    }
+}
+
+impl<P> std::fmt::Debug for ChannelSource<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChannelSource(..)")
+    }
+}
+
+/// What senders and source share.
+pub(crate) struct InputSlot {
+    options: EdgeOptions,
+    /// What was sent before the graph has started.
+    pending: Mutex<Pending>,
+    queue: OnceLock<InputQueue>,
+    /// Rung when there is room again.
+    room: Arc<Doorbell>,
+    tasks: Arc<Tasks>,
+    senders: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Pending {
+    frames: VecDeque<AnyFrame>,
+    ended: bool,
+    closed: bool,
+}
+
+/// The queue of a started channel.
+#[derive(Clone)]
+pub(crate) struct InputQueue {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) clock: Clock,
+}
+
+enum Refused {
+    Full(AnyFrame),
+    Closed(AnyFrame),
+}
+
+impl InputSlot {
+    /// Makes the queue of a graph that starts, with what was sent before. `None` for a channel that has one already.
+    pub(crate) fn attach(
+        &self,
+        name: &str,
+        metrics: &Metrics,
+        clock: &Clock,
+        source: Arc<Doorbell>,
+    ) -> Option<Arc<Edge>> {
+        let edge = Edge::new(name, EdgeSide::Channel, self.options, 1, 1, metrics);
+        edge.connect(vec![self.room.clone()], &[source]);
+        let mut pending = self.pending();
+        let queue = InputQueue {
+            edge: edge.clone(),
+            clock: clock.clone(),
+        };
+        for frame in pending.frames.drain(..) {
+            // Not more than the queue has room for.
+            let _ = queue.push(frame);
+        }
+        self.queue.set(queue).ok()?;
+        if pending.ended {
+            edge.end_producer(Ending::Complete);
+        }
+        if pending.closed {
+            edge.close();
+        }
+        drop(pending);
+        self.tasks.wake();
+        Some(edge)
+    }
+
+    /// The queue, once the graph has started.
+    pub(crate) fn queue(&self) -> Option<&InputQueue> {
+        self.queue.get()
+    }
+
+    fn offer(&self, frame: AnyFrame) -> Result<(), Refused> {
+        if let Some(queue) = self.queue.get() {
+            return queue.offer(frame);
+        }
+        let mut pending = self.pending();
+        // The graph may have started in the meantime.
+        if let Some(queue) = self.queue.get() {
+            return queue.offer(frame);
+        }
+        if pending.closed {
+            return Err(Refused::Closed(frame));
+        }
+        if pending.frames.len() >= self.options.capacity.max(1) {
+            return Err(Refused::Full(frame));
+        }
+        pending.frames.push_back(frame);
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        match self.queue.get() {
+            Some(queue) => queue.edge.is_closed() || queue.edge.has_room(),
+            None => {
+                let pending = self.pending();
+                pending.closed || pending.frames.len() < self.options.capacity.max(1)
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self.queue.get() {
+            Some(queue) => queue.edge.is_closed(),
+            None => self.pending().closed,
+        }
+    }
+
+    /// Registers a task that waits for room; it must check once more afterwards.
+    fn register(&self, waker: &std::task::Waker) {
+        self.tasks.register(waker);
+        self.room.answer();
+    }
+
+    /// The last sender is gone.
+    fn end(&self) {
+        let mut pending = self.pending();
+        pending.ended = true;
+        if let Some(queue) = self.queue.get() {
+            queue.edge.end_producer(Ending::Complete);
+        }
+    }
+
+    /// Accepts nothing more.
+    pub(crate) fn close(&self) {
+        let mut pending = self.pending();
+        pending.closed = true;
+        pending.frames.clear();
+        if let Some(queue) = self.queue.get() {
+            queue.edge.close();
+        }
+        drop(pending);
+        self.tasks.wake();
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl InputQueue {
+    fn offer(&self, frame: AnyFrame) -> Result<(), Refused> {
+        self.push(frame).map_err(|frame| {
+            if self.edge.is_closed() {
+                Refused::Closed(frame)
+            } else {
+                Refused::Full(frame)
+            }
+        })
+    }
+
+    /// The frame is born when the channel accepts it.
+    fn push(&self, mut frame: AnyFrame) -> Result<(), AnyFrame> {
+        let now_ns = self.clock.now_ns();
+        frame.head.born_ns = now_ns;
+        frame.head.enter_ns = now_ns;
+        self.edge.push(frame)
+    }
+}
+
+/// A frame whose origin the source sets when it takes it.
+fn unsent<P: Payload>(payload: P) -> AnyFrame {
+    let nowhere = Origin {
+        stream: 0,
+        position: 0,
+    };
+    AnyFrame::new(Head::new(nowhere, payload.key(), 0), payload)
+}
+
+/// The payload of a frame that was not sent.
+fn payload_of<P: Payload>(frame: AnyFrame) -> P {
+    match Frame::typed(frame).map(Frame::into_payload) {
+        Ok(Ok(payload)) => payload,
+        Ok(Err(_)) | Err(_) => {
+            unreachable!("the frame was made here around a payload of this type, and not shared")
+        }
+    }
+}
