@@ -52,19 +52,29 @@ pub(crate) struct Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell of `tasks`, each of which calls [`Doorbell::answer`] after it has registered and before it checks.
+    /// A doorbell of `tasks`, which register before they check.
     pub(crate) fn of_tasks(tasks: Arc<Tasks>) -> Arc<Self> {
         let bell = Self::default();
         bell.attach_tasks(tasks);
         Arc::new(bell)
     }
 
+    /// Sets the actor, which checks its edges once it begins: earlier rings reached nothing and are forgotten.
     pub(crate) fn attach(&self, addr: Recipient<Wake>) {
         let _ = self.target.set(Target::Actor(addr));
+        self.answer();
     }
 
     pub(crate) fn attach_tasks(&self, tasks: Arc<Tasks>) {
         let _ = self.target.set(Target::Tasks(tasks));
+    }
+
+    /// Registers a task of a doorbell of tasks. It must check once more afterwards what it waits for.
+    pub(crate) fn register(&self, waker: &task::Waker) {
+        if let Some(Target::Tasks(tasks)) = self.target.get() {
+            tasks.register(waker);
+        }
+        self.answer();
     }
 
     pub(crate) fn ring(&self) {

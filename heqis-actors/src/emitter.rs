@@ -64,6 +64,14 @@ impl<'a, P: Payload> Emitter<'a, P> {
             .emit_merged(&parents, key, |head| AnyFrame::new(head, payload));
     }
 
+    /// Emits the payload of `frame` again, without a copy.
+    pub fn forward(&mut self, frame: &Frame<P>) {
+        let AnyFrame { head, body } = frame.any();
+        self.raw.emit(head, head.key, |head| {
+            AnyFrame::from_parts(head, body.clone())
+        });
+    }
+
     /// Emits `payload` as number `n` of the stage's records. It derives from `parent`, but does not keep it unacknowledged:
     /// the record replaces it, and `deliveries` reports when the frame is done.
     pub fn emit_recorded(&mut self, parent: &Head, payload: P, n: u64, deliveries: &Deliveries) {

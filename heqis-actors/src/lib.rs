@@ -34,8 +34,10 @@
 mod actor;
 mod blocking;
 mod bridge;
+mod channel;
 mod check;
 mod clock;
+mod closure;
 mod codec;
 mod commit;
 mod context;
@@ -84,11 +86,16 @@ pub use heqis_sp as sp;
 pub use {actix_rt, schemars, serde, wincode};
 
 pub use actor::RingBufferConfig;
+pub use channel::{
+    ChannelSink, ChannelSource, IntoIter, Receiver, SendError, Sender, TryRecvError, TrySendError,
+    channel, channel_out, channel_with,
+};
 pub use check::{
     BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
     GraphDescription, GraphFault, NodeDescription, StageDescription, nearest_name,
 };
 pub use clock::{Clock, ClockOffset, duration_ns};
+pub use closure::ClosureResult;
 pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use commit::{Committed, SourceStream};
 pub use context::{BuildContext, RunIdentity};

@@ -10,15 +10,18 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::actor::{
-    RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage, contained,
+    InputSource, RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
+    contained,
 };
+use crate::channel::{InputEnd, OutputEnd};
+use crate::context::BuildContext;
 use crate::contract::PortContract;
 use crate::error::StageError;
 use crate::frame::PayloadType;
 use crate::options::limits;
 use crate::payload::{Nothing, Payload};
 use crate::renamed::former_names;
-use crate::stage::{Source, Stage};
+use crate::stage::{Config, Source, Stage};
 
 /// Description of a stage kind.
 #[derive(Clone)]
@@ -72,6 +75,8 @@ pub const ANY: &str = "any";
 pub struct Prepared {
     pub(crate) kind: StageKind,
     pub(crate) factory: Factory,
+    /// Whether it can be built one time only, because a closure holds its state: it has one worker and no restart.
+    pub(crate) once: bool,
     /// Hash of the parameters; `None` for typed ones, which have no text that could be hashed.
     pub(crate) fingerprint: Option<u64>,
     contract: PortContract,
@@ -84,10 +89,8 @@ impl Prepared {
         let config = Arc::new(config);
         let inspected = config.clone();
         Self::typed(
-            StageKind::stage::<S>(),
-            Factory::Stage(Arc::new(move |cx| {
-                Ok(Box::new(TypedStage::new(S::build(&config, cx)?)))
-            })),
+            StageKind::of_stage::<S>(),
+            stage_factory(move |cx| S::build(&config, cx)),
             move |base| match S::check(&inspected, base) {
                 faults if faults.is_empty() => Ok(S::contract(&inspected, base)),
                 faults => Err(faults),
@@ -95,20 +98,72 @@ impl Prepared {
         )
     }
 
+    /// A stage that `build` builds, without parameters; `once` where that can be called one time only.
+    pub(crate) fn stage_with<S: Stage>(
+        build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
+        once: bool,
+    ) -> Self {
+        Self {
+            once,
+            ..Self::unchecked(StageKind::of_stage::<S>(), stage_factory(build))
+        }
+    }
+
     pub(crate) fn source<S: Source>(config: S::Config) -> Self {
         let config = Arc::new(config);
         let (identified, inspected) = (config.clone(), config.clone());
         Self::typed(
-            StageKind::source::<S>(),
+            StageKind::of_source::<S>(),
             Factory::Source {
                 build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
                 identity: Arc::new(move |base| contained(|| S::identity(&identified, base))),
+                input: None,
             },
             move |base| match S::check(&inspected, base) {
                 faults if faults.is_empty() => Ok(PortContract::default()),
                 faults => Err(faults),
             },
         )
+    }
+
+    /// A source that `build` builds, without parameters.
+    pub(crate) fn source_with<S: Source>(
+        build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
+    ) -> Self {
+        let factory = Factory::Source {
+            build: Arc::new(move |cx| Ok(Box::new(TypedSource(build(cx)?)))),
+            identity: Arc::new(|_| Ok(None)),
+            input: None,
+        };
+        Self::unchecked(StageKind::of_source::<S>(), factory)
+    }
+
+    /// The source of a channel.
+    pub(crate) fn input<P: Payload>(end: Arc<InputEnd>) -> Self {
+        let kind = StageKind {
+            about: "Takes what a program sends.",
+            types: Some([TypeId::of::<Nothing>(), TypeId::of::<P>()]),
+            output: port::<P>(),
+            on_wire: P::WIRE,
+            ..StageKind::in_code("input")
+        };
+        let factory = Factory::Source {
+            input: Some(end.clone()),
+            build: Arc::new(move |_| Ok(Box::new(InputSource::<P>::new(&end)?))),
+            identity: Arc::new(|_| Ok(None)),
+        };
+        Self::unchecked(kind, factory)
+    }
+
+    /// A way out to the program.
+    pub(crate) fn output<P: Payload>(end: Arc<OutputEnd>) -> Self {
+        let kind = StageKind {
+            about: "Gives frames to a program.",
+            types: Some([TypeId::of::<P>(), TypeId::of::<Nothing>()]),
+            input: port::<P>(),
+            ..StageKind::in_code("output")
+        };
+        Self::unchecked(kind, Factory::Output(end))
     }
 
     pub(crate) fn ring_buffer(config: RingBufferConfig) -> Self {
@@ -130,11 +185,20 @@ impl Prepared {
         inspect: impl Fn(&Path) -> Result<PortContract, Vec<String>> + Send + Sync + 'static,
     ) -> Self {
         Self {
+            inspect: Some(Arc::new(inspect)),
+            ..Self::unchecked(kind, factory)
+        }
+    }
+
+    /// A stage of code alone, which has nothing that could be checked.
+    fn unchecked(kind: StageKind, factory: Factory) -> Self {
+        Self {
             kind,
             factory,
+            once: false,
             fingerprint: None,
             contract: PortContract::default(),
-            inspect: Some(Arc::new(inspect)),
+            inspect: None,
         }
     }
 
@@ -166,9 +230,13 @@ pub(crate) enum Factory {
     Source {
         build: SourceFactory,
         identity: Arc<Identity>,
+        /// The channel that the source empties.
+        input: Option<Arc<InputEnd>>,
     },
     Stage(StageFactory),
     Ring(RingBufferConfig),
+    /// A way out to the program.
+    Output(Arc<OutputEnd>),
 }
 
 impl std::fmt::Debug for Prepared {
@@ -180,44 +248,81 @@ impl std::fmt::Debug for Prepared {
 impl StageKind {
     /// Describes a stage type.
     #[must_use]
-    pub fn stage<S: Stage>() -> Self {
+    pub fn stage<S: Stage>() -> Self
+    where
+        S::Config: Config,
+    {
+        const { assert!(!S::KIND.is_empty(), "a topology names a stage by its KIND") };
         Self {
-            name: S::KIND,
+            schema: schemars::schema_for!(S::Config).to_value(),
+            prepare: Arc::new(|params, base| {
+                let (config, fingerprint) = read(params)?;
+                Prepared::stage::<S>(config).checked(fingerprint, base)
+            }),
+            ..Self::of_stage::<S>()
+        }
+    }
+
+    /// Describes a source type.
+    #[must_use]
+    pub fn source<S: Source>() -> Self
+    where
+        S::Config: Config,
+    {
+        const { assert!(!S::KIND.is_empty(), "a topology names a source by its KIND") };
+        Self {
+            schema: schemars::schema_for!(S::Config).to_value(),
+            prepare: Arc::new(|params, base| {
+                let (config, fingerprint) = read(params)?;
+                Prepared::source::<S>(config).checked(fingerprint, base)
+            }),
+            ..Self::of_source::<S>()
+        }
+    }
+
+    /// Describes a stage type, whose parameters no file may name.
+    fn of_stage<S: Stage>() -> Self {
+        Self {
             about: S::ABOUT,
             input: port::<S::In>(),
             output: port::<S::Out>(),
             blocking: S::BLOCKING,
             commit_log: S::COMMIT_LOG,
             output_optional: S::OUTPUT_OPTIONAL,
-            replayable: true,
             on_wire: S::Out::WIRE,
-            schema: schemars::schema_for!(S::Config).to_value(),
             types: Some([TypeId::of::<S::In>(), TypeId::of::<S::Out>()]),
-            prepare: Arc::new(|params, base| {
-                let (config, fingerprint) = read(params)?;
-                Prepared::stage::<S>(config).checked(fingerprint, base)
-            }),
+            ..Self::in_code(named::<S>(S::KIND))
         }
     }
 
-    /// Describes a source type.
-    #[must_use]
-    pub fn source<S: Source>() -> Self {
+    /// Describes a source type, whose parameters no file may name.
+    fn of_source<S: Source>() -> Self {
         Self {
-            name: S::KIND,
             about: S::ABOUT,
-            input: None,
             output: port::<S::Out>(),
+            types: Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]),
+            replayable: S::REPLAYABLE,
+            on_wire: S::Out::WIRE,
+            ..Self::in_code(named::<S>(S::KIND))
+        }
+    }
+
+    /// A kind without ports, that only code can add to a graph.
+    fn in_code(name: &'static str) -> Self {
+        Self {
+            name,
+            about: "",
+            input: None,
+            output: None,
             blocking: false,
             commit_log: false,
             output_optional: false,
-            replayable: S::REPLAYABLE,
-            on_wire: S::Out::WIRE,
-            schema: schemars::schema_for!(S::Config).to_value(),
-            types: Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]),
-            prepare: Arc::new(|params, base| {
-                let (config, fingerprint) = read(params)?;
-                Prepared::source::<S>(config).checked(fingerprint, base)
+            replayable: false,
+            on_wire: true,
+            schema: Value::Null,
+            types: None,
+            prepare: Arc::new(move |_, _| {
+                Err(vec![format!("'{name}' has no parameters in a file")])
             }),
         }
     }
@@ -251,6 +356,23 @@ impl StageKind {
     pub fn prepare(&self, params: Value, base: &Path) -> Result<Prepared, Vec<String>> {
         (self.prepare)(params, base)
     }
+}
+
+/// The kind's name, or that of its type where it has none.
+fn named<S>(kind: &'static str) -> &'static str {
+    if kind.is_empty() {
+        std::any::type_name::<S>()
+    } else {
+        kind
+    }
+}
+
+fn stage_factory<S: Stage>(
+    build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
+) -> Factory {
+    Factory::Stage(Arc::new(move |cx| {
+        Ok(Box::new(TypedStage::new(build(cx)?)))
+    }))
 }
 
 /// Reads parameters, and hashes them as they are written.
@@ -348,14 +470,20 @@ impl Registry {
 
     /// Adds a stage type; a later one of the same kind name replaces the earlier.
     #[must_use]
-    pub fn with_stage<S: Stage>(mut self) -> Self {
+    pub fn with_stage<S: Stage>(mut self) -> Self
+    where
+        S::Config: Config,
+    {
         self.kinds.insert(S::KIND, StageKind::stage::<S>());
         self.with_payload::<S::In>().with_payload::<S::Out>()
     }
 
     /// Adds a source type.
     #[must_use]
-    pub fn with_source<S: Source>(mut self) -> Self {
+    pub fn with_source<S: Source>(mut self) -> Self
+    where
+        S::Config: Config,
+    {
         self.kinds.insert(S::KIND, StageKind::source::<S>());
         self.with_payload::<S::Out>()
     }

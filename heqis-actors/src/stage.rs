@@ -17,9 +17,13 @@ use crate::outcome::Ending;
 use crate::payload::Payload;
 use crate::snapshot::Snapshot;
 
-/// Marker bound of configurations: a strict serde struct (`deny_unknown_fields`) whose JSON schema documents it.
+/// Marker bound of configurations that a topology reads: a strict serde struct (`deny_unknown_fields`) whose JSON schema
+/// documents it. A stage that is only added to a graph in code has a configuration of any type.
 pub trait Config: DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 impl<T: DeserializeOwned + JsonSchema + Send + Sync + 'static> Config for T {}
+
+/// Reason why a stage without [`Stage::build`] is not built from parameters.
+const UNBUILT: &str = "it is not built from parameters: `stage_with` and `source_with` add it with a function that builds it";
 
 /// A stage that takes frames and emits frames.
 ///
@@ -72,16 +76,16 @@ impl<T: DeserializeOwned + JsonSchema + Send + Sync + 'static> Config for T {}
 /// # Ok::<(), StageError>(())
 /// ```
 pub trait Stage: Sized + 'static {
-    /// Typed parameters from the topology.
-    type Config: Config;
+    /// Typed parameters; a [`Config`] where a topology may name the stage, `()` where it has none.
+    type Config: Send + Sync + 'static;
     /// Payload of incoming frames.
     type In: Payload;
     /// Payload of emitted frames; [`crate::Nothing`] for a sink.
     type Out: Payload;
-    /// Kind name in topologies, kebab-case.
-    const KIND: &'static str;
+    /// Kind name in topologies, kebab-case; a stage without one is only added to a graph in code.
+    const KIND: &'static str = "";
     /// One line for `heqis-runtime stages`.
-    const ABOUT: &'static str;
+    const ABOUT: &'static str = "";
     /// Whether `process` may block its thread for long; such a stage gets an arbiter of its own by default.
     const BLOCKING: bool = false;
     /// Whether the stage is a commit log, which fills [`BuildContext::committed`] with its records. A node has one commit
@@ -107,11 +111,14 @@ pub trait Stage: Sized + 'static {
         PortContract::default()
     }
 
-    /// Builds the stage on its arbiter; also called for each restart.
+    /// Builds the stage on its arbiter; also called for each restart. A stage that is only added by
+    /// [`GraphBuilder::stage_with`](crate::GraphBuilder::stage_with), with a function that builds it, needs none.
     ///
     /// # Errors
     /// [`StageError`] with the reason; the node does not report ready.
-    fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
+    fn build(_config: &Self::Config, _cx: &BuildContext) -> Result<Self, StageError> {
+        Err(StageError::config(UNBUILT))
+    }
 
     /// Restores the state that a record implies. Called before the first frame with the last committed record of each key
     /// from the node's commit log; the stage ignores records of other types than its own.
@@ -242,17 +249,17 @@ pub enum Next<P> {
 /// # Ok::<(), StageError>(())
 /// ```
 pub trait Source: Sized + 'static {
-    /// Typed parameters from the topology.
-    type Config: Config;
+    /// Typed parameters; a [`Config`] where a topology may name the stage, `()` where it has none.
+    type Config: Send + Sync + 'static;
     /// Payload of the frames it makes.
     type Out: Payload;
-    /// Kind name in topologies, kebab-case.
-    const KIND: &'static str;
+    /// Kind name in topologies, kebab-case; a stage without one is only added to a graph in code.
+    const KIND: &'static str = "";
     /// One line for `heqis-runtime stages`.
-    const ABOUT: &'static str;
+    const ABOUT: &'static str = "";
     /// Whether two builds from one config give the same items in the same order. A replayable source resumes after
     /// the last acknowledged frame when its process restarts.
-    const REPLAYABLE: bool;
+    const REPLAYABLE: bool = false;
 
     /// As [`Stage::check`].
     fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
@@ -268,11 +275,13 @@ pub trait Source: Sized + 'static {
         Ok(None)
     }
 
-    /// As [`Stage::build`].
+    /// As [`Stage::build`]; called once.
     ///
     /// # Errors
     /// [`StageError`] with the reason; the node does not report ready.
-    fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
+    fn build(_config: &Self::Config, _cx: &BuildContext) -> Result<Self, StageError> {
+        Err(StageError::config(UNBUILT))
+    }
 
     /// Returns the next warm-up item, oldest first, and `None` after the last one: items from before this source, such as
     /// those of a data set, that fill the state of stages. They do not leave the node, they have no position, and they are

@@ -2,13 +2,12 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task;
 
 use actix::prelude::*;
 
 use super::erased::{AnySource, ErasedItem};
 use super::messages::{Begin, Build};
-use crate::channel::{InputQueue, InputSlot, OutputLink, OutputSlot};
+use crate::channel::{InputEnd, InputQueue, OutputEnd, OutputLink};
 use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
@@ -19,13 +18,13 @@ use crate::stage::Next;
 
 /// Takes what a program sends.
 pub(crate) struct InputSource<P> {
-    slot: Arc<InputSlot>,
+    slot: Arc<InputEnd>,
     queue: InputQueue,
     payload: PhantomData<fn() -> P>,
 }
 
 impl<P: Payload> InputSource<P> {
-    pub(crate) fn new(slot: &Arc<InputSlot>) -> Result<Self, StageError> {
+    pub(crate) fn new(slot: &Arc<InputEnd>) -> Result<Self, StageError> {
         let queue = slot
             .queue()
             .ok_or_else(|| StageError::config("the channel is attached to no graph"))?;
@@ -84,7 +83,7 @@ impl<P> Drop for InputSource<P> {
 /// What the actor of an output is built from.
 pub(crate) struct OutputSetup {
     pub(crate) stage: String,
-    pub(crate) slot: Arc<OutputSlot>,
+    pub(crate) slot: Arc<OutputEnd>,
     pub(crate) link: Arc<OutputLink>,
     pub(crate) control: Control,
     /// The actor's own doorbell; that of the edges wakes the receiver.
@@ -110,7 +109,6 @@ impl OutputActor {
             slot,
             link,
             control,
-            bell,
             ..
         } = &self.setup;
         if self.ended {
@@ -119,27 +117,16 @@ impl OutputActor {
         let abandoned = control.abandoned();
         if slot.is_abandoned() && !abandoned {
             control.stop();
-            // The frames that still arrive are dropped here, since no receiver takes them.
-            slot.register(&task::Waker::from(bell.clone()));
         }
         if slot.is_abandoned() || abandoned {
+            // What arrives later is dropped too, since no receiver takes it.
             link.edges.iter().for_each(|edge| edge.abandon());
         }
-        let ending = link.ending();
-        if abandoned {
-            link.edges.iter().for_each(|edge| edge.close());
-        }
-        if let Some(ending) = ending.or(abandoned.then_some(Ending::Left)) {
+        if let Some(ending) = link.ending().or(abandoned.then_some(Ending::Left)) {
             self.ended = true;
             slot.end(ending);
             control.ended(&self.setup.stage);
         }
-    }
-}
-
-impl Drop for OutputActor {
-    fn drop(&mut self) {
-        self.setup.slot.end(Ending::Left);
     }
 }
 

@@ -1,21 +1,22 @@
 //! The way in: senders for the program, a queue, and the source that empties it.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{self, Poll};
 
 use thiserror::Error;
 
-use super::block_on::block_on;
+use crate::blocking::block_on;
 use crate::clock::Clock;
-use crate::doorbell::{Doorbell, Tasks};
-use crate::edge::Edge;
-use crate::frame::{AnyFrame, Frame, Head, Origin};
+use crate::doorbell::Doorbell;
+use crate::edge::{Edge, Pop};
+use crate::frame::{AnyFrame, Frame, Head};
 use crate::metrics::Metrics;
 use crate::options::EdgeOptions;
+use crate::origins::Origin;
 use crate::outcome::Ending;
 use crate::payload::Payload;
 use crate::report::EdgeSide;
@@ -54,14 +55,13 @@ use crate::report::EdgeSide;
 ///     for price in [1.0, 2.0] {
 ///         prices.send(Price(price)).expect("the graph runs");
 ///     }
-///     // The last sender is dropped here, which ends the source, and the graph with it.
+///     // Dropping the last sender ends the source, and the graph with it.
+///     drop(prices);
 ///     doubled.into_iter().map(|price| price.0).collect::<Vec<_>>()
 /// });
-/// # #[allow(clippy::unwrap_used)]
-/// # {
 /// let report = graph.run(Duration::from_secs(1))?;
-/// # drop(report);
-/// # }
+/// assert!(report.is_clean());
+/// assert_eq!(program.join().ok(), Some(vec![2.0, 4.0]));
 /// # Ok::<(), heqis_actors::GraphError>(())
 /// ```
 #[must_use]
@@ -76,13 +76,17 @@ pub fn channel<P: Payload>(capacity: usize) -> (Sender<P>, ChannelSource<P>) {
 /// [`Policy::Conflate`](crate::Policy::Conflate) a sender never waits, and only the newest payload of each key is kept.
 #[must_use]
 pub fn channel_with<P: Payload>(options: EdgeOptions) -> (Sender<P>, ChannelSource<P>) {
-    let tasks = Arc::<Tasks>::default();
+    let room = Doorbell::of_tasks(Arc::default());
+    let early = Edge::new("", EdgeSide::Channel, options, 1, 1, &Metrics::new(""));
+    early.connect(vec![room.clone()], &[]);
     let slot = Arc::new(InputSlot {
         options,
-        pending: Mutex::default(),
+        early: Mutex::new(InputQueue {
+            edge: early,
+            clock: Clock::virtual_at(0),
+        }),
         queue: OnceLock::new(),
-        room: Doorbell::of_tasks(tasks.clone()),
-        tasks,
+        room,
         senders: AtomicUsize::new(1),
     });
     let sender = Sender {
@@ -90,7 +94,7 @@ pub fn channel_with<P: Payload>(options: EdgeOptions) -> (Sender<P>, ChannelSour
         payload: PhantomData,
     };
     let source = ChannelSource {
-        slot: Some(slot),
+        end: Arc::new(InputEnd(slot)),
         payload: PhantomData,
     };
     (sender, source)
@@ -157,9 +161,7 @@ impl<P: Payload> Sender<P> {
         match self.try_send(payload) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed(payload)) => Err(SendError(payload)),
-            Err(TrySendError::Full(payload)) => {
-                block_on(self.send_async(payload), None).unwrap_or(Ok(()))
-            }
+            Err(TrySendError::Full(payload)) => block_on(self.send_async(payload)),
         }
     }
 
@@ -255,21 +257,30 @@ impl<P> std::fmt::Debug for Sender<P> {
 
 /// The end of a channel that becomes a source of a graph. Dropping it closes the channel.
 pub struct ChannelSource<P> {
-    slot: Option<Arc<InputSlot>>,
+    end: Arc<InputEnd>,
     payload: PhantomData<fn() -> P>,
 }
 
 impl<P> ChannelSource<P> {
-    pub(crate) fn into_slot(mut self) -> Option<Arc<InputSlot>> {
-        self.slot.take()
+    pub(crate) fn into_end(self) -> Arc<InputEnd> {
+        self.end
     }
 }
 
-impl<P> Drop for ChannelSource<P> {
+/// The graph's end of a channel: closes it when it is dropped, with a graph that never starts or with the source.
+pub(crate) struct InputEnd(Arc<InputSlot>);
+
+impl Deref for InputEnd {
+    type Target = InputSlot;
+
+    fn deref(&self) -> &InputSlot {
+        &self.0
+    }
+}
+
+impl Drop for InputEnd {
     fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
-            slot.close();
-        }
+        self.close();
     }
 }
 
@@ -282,23 +293,15 @@ impl<P> std::fmt::Debug for ChannelSource<P> {
 /// What senders and source share.
 pub(crate) struct InputSlot {
     options: EdgeOptions,
-    /// What was sent before the graph has started.
-    pending: Mutex<Pending>,
+    /// The queue before the graph has started, without metrics and without time.
+    early: Mutex<InputQueue>,
     queue: OnceLock<InputQueue>,
     /// Rung when there is room again.
     room: Arc<Doorbell>,
-    tasks: Arc<Tasks>,
     senders: AtomicUsize,
 }
 
-#[derive(Default)]
-struct Pending {
-    frames: VecDeque<AnyFrame>,
-    ended: bool,
-    closed: bool,
-}
-
-/// The queue of a started channel.
+/// The queue of a channel.
 #[derive(Clone)]
 pub(crate) struct InputQueue {
     pub(crate) edge: Arc<Edge>,
@@ -321,24 +324,28 @@ impl InputSlot {
     ) -> Option<Arc<Edge>> {
         let edge = Edge::new(name, EdgeSide::Channel, self.options, 1, 1, metrics);
         edge.connect(vec![self.room.clone()], &[source]);
-        let mut pending = self.pending();
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        for (cause, frames) in early.edge.report().dropped {
+            edge.books.sent(frames);
+            edge.books.dropped(cause, frames);
+        }
         let queue = InputQueue {
             edge: edge.clone(),
             clock: clock.clone(),
         };
-        for frame in pending.frames.drain(..) {
-            // Not more than the queue has room for.
+        while let Pop::Frame(frame) = early.edge.pop(0, 0) {
+            // The two queues have the same room.
             let _ = queue.push(frame);
         }
         self.queue.set(queue).ok()?;
-        if pending.ended {
+        if early.edge.producers_ended() {
             edge.end_producer(Ending::Complete);
         }
-        if pending.closed {
+        if early.edge.is_closed() {
             edge.close();
         }
-        drop(pending);
-        self.tasks.wake();
+        drop(early);
+        self.room.ring();
         Some(edge)
     }
 
@@ -347,71 +354,41 @@ impl InputSlot {
         self.queue.get()
     }
 
-    fn offer(&self, frame: AnyFrame) -> Result<(), Refused> {
+    /// Calls `work` with the queue of this moment.
+    fn with<T>(&self, work: impl FnOnce(&InputQueue) -> T) -> T {
         if let Some(queue) = self.queue.get() {
-            return queue.offer(frame);
+            return work(queue);
         }
-        let mut pending = self.pending();
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
         // The graph may have started in the meantime.
-        if let Some(queue) = self.queue.get() {
-            return queue.offer(frame);
-        }
-        if pending.closed {
-            return Err(Refused::Closed(frame));
-        }
-        if pending.frames.len() >= self.options.capacity.max(1) {
-            return Err(Refused::Full(frame));
-        }
-        pending.frames.push_back(frame);
-        Ok(())
+        work(self.queue.get().unwrap_or(&early))
+    }
+
+    fn offer(&self, frame: AnyFrame) -> Result<(), Refused> {
+        self.with(|queue| queue.offer(frame))
     }
 
     fn has_room(&self) -> bool {
-        match self.queue.get() {
-            Some(queue) => queue.edge.is_closed() || queue.edge.has_room(),
-            None => {
-                let pending = self.pending();
-                pending.closed || pending.frames.len() < self.options.capacity.max(1)
-            }
-        }
+        self.with(|queue| queue.edge.has_room())
     }
 
     fn is_closed(&self) -> bool {
-        match self.queue.get() {
-            Some(queue) => queue.edge.is_closed(),
-            None => self.pending().closed,
-        }
+        self.with(|queue| queue.edge.is_closed())
     }
 
     /// Registers a task that waits for room; it must check once more afterwards.
-    fn register(&self, waker: &std::task::Waker) {
-        self.tasks.register(waker);
-        self.room.answer();
+    fn register(&self, waker: &task::Waker) {
+        self.room.register(waker);
     }
 
     /// The last sender is gone.
     fn end(&self) {
-        let mut pending = self.pending();
-        pending.ended = true;
-        if let Some(queue) = self.queue.get() {
-            queue.edge.end_producer(Ending::Complete);
-        }
+        self.with(|queue| queue.edge.end_producer(Ending::Complete));
     }
 
     /// Accepts nothing more.
     pub(crate) fn close(&self) {
-        let mut pending = self.pending();
-        pending.closed = true;
-        pending.frames.clear();
-        if let Some(queue) = self.queue.get() {
-            queue.edge.close();
-        }
-        drop(pending);
-        self.tasks.wake();
-    }
-
-    fn pending(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.with(|queue| queue.edge.close());
     }
 }
 

@@ -8,11 +8,10 @@
 //! receiver takes frames from the edges of its output, so that a slow receiver slows the graph by the policy of the edge, and
 //! a frame is delivered when it is taken.
 
-mod block_on;
 mod input;
 mod output;
 
 pub use input::{ChannelSource, SendError, Sender, TrySendError, channel, channel_with};
-pub(crate) use input::{InputQueue, InputSlot};
+pub(crate) use input::{InputEnd, InputQueue};
 pub use output::{ChannelSink, IntoIter, Receiver, TryRecvError, channel_out};
-pub(crate) use output::{OutputLink, OutputSlot};
+pub(crate) use output::{OutputEnd, OutputLink};

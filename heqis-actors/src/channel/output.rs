@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use thiserror::Error;
 
-use super::block_on::block_on;
+use crate::blocking::{block_on, block_on_for};
 use crate::clock::Clock;
 use crate::doorbell::{Doorbell, Tasks};
 use crate::edge::{Edge, Pop};
@@ -42,7 +43,7 @@ pub fn channel_out<P: Payload>() -> (ChannelSink<P>, Receiver<P>) {
         payload: PhantomData,
     };
     let sink = ChannelSink {
-        slot: Some(slot),
+        end: Arc::new(OutputEnd(slot)),
         payload: PhantomData,
     };
     (sink, receiver)
@@ -50,21 +51,30 @@ pub fn channel_out<P: Payload>() -> (ChannelSink<P>, Receiver<P>) {
 
 /// The end of a way out that becomes a sink of a graph.
 pub struct ChannelSink<P> {
-    slot: Option<Arc<OutputSlot>>,
+    end: Arc<OutputEnd>,
     payload: PhantomData<fn(P)>,
 }
 
 impl<P> ChannelSink<P> {
-    pub(crate) fn into_slot(mut self) -> Option<Arc<OutputSlot>> {
-        self.slot.take()
+    pub(crate) fn into_end(self) -> Arc<OutputEnd> {
+        self.end
     }
 }
 
-impl<P> Drop for ChannelSink<P> {
+/// The graph's end of a way out: ends it when it is dropped, with a graph that never starts or with its actor.
+pub(crate) struct OutputEnd(Arc<OutputSlot>);
+
+impl Deref for OutputEnd {
+    type Target = OutputSlot;
+
+    fn deref(&self) -> &OutputSlot {
+        &self.0
+    }
+}
+
+impl Drop for OutputEnd {
     fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
-            slot.end(Ending::Left);
-        }
+        self.end(Ending::Left);
     }
 }
 
@@ -104,7 +114,7 @@ impl<P: Payload> Receiver<P> {
     /// The next frame; blocks the calling thread until there is one. `None` once the graph has ended and every frame was
     /// taken.
     pub fn recv(&mut self) -> Option<Frame<P>> {
-        block_on(poll_fn(|cx| self.poll_recv(cx)), None).flatten()
+        block_on(poll_fn(|cx| self.poll_recv(cx)))
     }
 
     /// As [`Receiver::recv`], for at most `timeout`.
@@ -112,7 +122,7 @@ impl<P: Payload> Receiver<P> {
     /// # Errors
     /// [`TryRecvError`] when there was no frame.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Frame<P>, TryRecvError> {
-        match block_on(poll_fn(|cx| self.poll_recv(cx)), Some(timeout)) {
+        match block_on_for(poll_fn(|cx| self.poll_recv(cx)), Some(timeout)) {
             Some(Some(frame)) => Ok(frame),
             Some(None) => Err(TryRecvError::Ended),
             None => Err(TryRecvError::Empty),
@@ -127,7 +137,7 @@ impl<P: Payload> Receiver<P> {
     /// The next frame when one waits.
     ///
     /// # Errors
-    /// [`TryRecvError`] when there is none.
+    /// [`TryRecvError`] when no frame waits.
     pub fn try_recv(&mut self) -> Result<Frame<P>, TryRecvError> {
         let slot = &self.slot;
         // Read before the edges: what was on them when the output ended is dropped, and nothing is added afterwards.
@@ -142,7 +152,7 @@ impl<P: Payload> Receiver<P> {
         let frame = link.take(&mut self.next);
         match frame {
             Some(frame) => {
-                // Only a graph whose check was left out carries another type: the frame is booked, and the program goes on.
+                // Only a graph whose check was left out carries another type: the frame is booked, and the program continues.
                 Frame::typed(frame).map_err(|_| TryRecvError::Empty)
             }
             None if ended || link.is_empty_for_good() => Err(TryRecvError::Ended),
@@ -154,7 +164,8 @@ impl<P: Payload> Receiver<P> {
     /// the graph was stopped or has failed.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        self.slot.ending()
+        let of_edges = || self.slot.link.get()?.ending();
+        self.slot.ending().or_else(of_edges)
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<P>>> {
@@ -211,7 +222,7 @@ impl<P> Drop for Receiver<P> {
 impl<P> std::fmt::Debug for Receiver<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Receiver")
-            .field("ending", &self.slot.ending())
+            .field("ended", &self.slot.has_ended())
             .finish_non_exhaustive()
     }
 }
@@ -219,7 +230,7 @@ impl<P> std::fmt::Debug for Receiver<P> {
 /// What an output and its receiver share.
 #[derive(Default)]
 pub(crate) struct OutputSlot {
-    link: OnceLock<OutputLink>,
+    link: OnceLock<Arc<OutputLink>>,
     tasks: Arc<Tasks>,
     /// The receiver is gone.
     abandoned: AtomicBool,
@@ -239,7 +250,7 @@ pub(crate) struct OutputLink {
 
 impl OutputSlot {
     /// Connects the edges of a graph that starts. Returns whether the slot had none.
-    pub(crate) fn attach(&self, link: OutputLink) -> bool {
+    pub(crate) fn attach(&self, link: Arc<OutputLink>) -> bool {
         link.bell.attach_tasks(self.tasks.clone());
         let attached = self.link.set(link).is_ok();
         self.tasks.wake();

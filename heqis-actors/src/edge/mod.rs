@@ -158,6 +158,16 @@ impl Edge {
         self.wake_producers();
     }
 
+    /// Whether a frame finds room now, or never; otherwise the producer is woken when there is room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lanes.iter().all(|lane| {
+            let mut state = lane.lock();
+            let full = self.policy == Policy::Block && state.queue.len() >= lane.capacity;
+            state.producer_waits |= full;
+            state.closed || !full
+        })
+    }
+
     /// Whether [`Edge::close`] was called.
     pub(crate) fn is_closed(&self) -> bool {
         self.lanes.iter().any(|lane| lane.lock().closed)

@@ -4,7 +4,8 @@
 //! GraphBuilder ▸ Wiring (actors, edges, doorbells) ▸ GraphHandle ▸ NodeReport
 //! ```
 //!
-//! - `builder`: [`GraphBuilder`] collects stages and edges. `check`: describes them for the check. `start`: starts the graph.
+//! - `builder`: [`GraphBuilder`] collects stages and edges. `ways`: channels and stages of closures. `check`: describes them
+//!   for the check. `start`: starts the graph.
 //! - `wiring`, `stages`: turn them into actors on arbiters and build every stage; only then frames flow. The only place
 //!   where actors, edges and doorbells are connected. `thread`: name, cores and priority of an arbiter's thread.
 //! - `supervisor`: the thread that owns the graph. `running`: its drain. `handle`: [`GraphHandle`] waits and stops.
@@ -22,6 +23,7 @@ mod stages;
 mod start;
 mod supervisor;
 mod thread;
+mod ways;
 mod wiring;
 
 use std::io;

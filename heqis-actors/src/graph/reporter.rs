@@ -135,7 +135,10 @@ impl Reporter {
                     let consumer = report.edge.rsplit("->").next().unwrap_or_default();
                     let consumer = match report.side {
                         EdgeSide::Sender => format!("the node of stage '{consumer}'"),
-                        EdgeSide::Local | EdgeSide::Receiver | EdgeSide::Ring | EdgeSide::Channel => {
+                        EdgeSide::Local
+                        | EdgeSide::Receiver
+                        | EdgeSide::Ring
+                        | EdgeSide::Channel => {
                             format!("stage '{consumer}'")
                         }
                     };

@@ -7,6 +7,7 @@ use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 
 use super::GraphError;
+use super::ways::one_worker;
 use super::wiring::Wiring;
 use crate::actor::{
     Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup,
@@ -94,6 +95,9 @@ impl Wiring {
         else {
             return Ok(());
         };
+        if let Factory::Output(slot) = &prepared.factory {
+            return self.start_output(name, slot, bell, arbiter, stats);
+        }
         self.control.enlist(bell.clone());
         let clock = self.graph.clock.clone();
         let cx = BuildContext {
@@ -124,7 +128,7 @@ impl Wiring {
         let control = self.control.clone();
         let stats = stats.clone();
         match &prepared.factory {
-            Factory::Source { build, .. } => {
+            Factory::Source { build, input, .. } => {
                 let identity = self
                     .graph
                     .identity_of(name, prepared)
@@ -138,6 +142,10 @@ impl Wiring {
                 seed.extend(identity.unwrap_or_default().to_le_bytes());
                 if !replayable {
                     seed.extend(self.instance(u32::from(index)).to_le_bytes());
+                }
+                if let Some(input) = input {
+                    let queue = input.attach(name, &self.metrics, &cx.clock, bell.clone());
+                    self.edges.push(queue.ok_or_else(|| one_worker(name))?);
                 }
                 let factory = build.clone();
                 let recording = match self.graph.recordings.get(name) {
@@ -175,7 +183,10 @@ impl Wiring {
                 self.add_stateful(name, addr).is_source = true;
             }
             Factory::Stage(build) => {
-                let (factory, options) = (build.clone(), options.clone());
+                let (factory, mut options) = (build.clone(), options.clone());
+                if prepared.once {
+                    options.restart.max = 0;
+                }
                 let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
                 let setup = StageSetup {
                     tap: self.graph.taps.get(name).cloned(),
@@ -197,6 +208,7 @@ impl Wiring {
                 let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
                 self.add_stateful(name, addr);
             }
+            Factory::Output(_) => unreachable!("an output was started above"),
             Factory::Ring(config) => {
                 let options = EdgeOptions {
                     policy: config.policy,

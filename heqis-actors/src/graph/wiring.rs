@@ -358,7 +358,7 @@ impl Wiring {
         denied
     }
 
-    fn add_started<A>(&mut self, name: String, addr: Addr<A>)
+    pub(super) fn add_started<A>(&mut self, name: String, addr: Addr<A>)
     where
         A: Actor<Context = Context<A>> + Handler<Build> + Handler<Begin>,
     {

@@ -1,0 +1,185 @@
+//! Stages and sources made of closures.
+//!
+//! A closure that is called by shared reference (`Fn`) has no state of its own: it is called by each worker and after each
+//! restart. One that changes what it has captured (`FnMut`) exists once, so that its state is neither copied nor lost: the
+//! stage has one worker and is not rebuilt after a failure.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::emitter::Emitter;
+use crate::error::StageError;
+use crate::frame::Frame;
+use crate::payload::{Nothing, Payload};
+use crate::snapshot::Snapshot;
+use crate::stage::{Next, Source, Stage};
+
+/// What a closure may return for one frame: a payload, none, or either as a `Result`; `()` for a sink.
+///
+/// ```
+/// use heqis_actors::{ClosureResult, Nothing, StageError};
+///
+/// fn out_of<R: ClosureResult>(result: R) -> Result<Option<R::Out>, StageError> {
+///     result.into_payload()
+/// }
+/// assert!(matches!(out_of(()), Ok(None)));
+/// assert!(matches!(out_of(None::<Nothing>), Ok(None)));
+/// let refused: Result<(), _> = Err(StageError::refused("not a price"));
+/// assert!(out_of(refused).is_err());
+/// ```
+pub trait ClosureResult {
+    /// The payload that the stage emits.
+    type Out: Payload;
+
+    /// The payload to emit for the frame, if any.
+    ///
+    /// # Errors
+    /// As for [`Stage::process`].
+    fn into_payload(self) -> Result<Option<Self::Out>, StageError>;
+}
+
+impl<P: Payload> ClosureResult for P {
+    type Out = P;
+
+    fn into_payload(self) -> Result<Option<P>, StageError> {
+        Ok(Some(self))
+    }
+}
+
+impl<P: Payload> ClosureResult for Option<P> {
+    type Out = P;
+
+    fn into_payload(self) -> Result<Option<P>, StageError> {
+        Ok(self)
+    }
+}
+
+impl<R: ClosureResult> ClosureResult for Result<R, StageError> {
+    type Out = R::Out;
+
+    fn into_payload(self) -> Result<Option<R::Out>, StageError> {
+        self?.into_payload()
+    }
+}
+
+impl ClosureResult for () {
+    type Out = Nothing;
+
+    fn into_payload(self) -> Result<Option<Nothing>, StageError> {
+        Ok(None)
+    }
+}
+
+/// A stage without state that calls a shared closure.
+pub(crate) struct SharedFn<I, O, F> {
+    call: Arc<F>,
+    payloads: PhantomData<fn(I) -> O>,
+}
+
+impl<I, O, F> SharedFn<I, O, F> {
+    pub(crate) fn new(call: Arc<F>) -> Self {
+        Self {
+            call,
+            payloads: PhantomData,
+        }
+    }
+}
+
+impl<I: Payload, O: Payload, F> Stage for SharedFn<I, O, F>
+where
+    F: Fn(&Frame<I>, &mut Emitter<'_, O>) -> Result<(), StageError> + 'static,
+{
+    type Config = ();
+    type In = I;
+    type Out = O;
+    const KIND: &'static str = "closure";
+
+    fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
+        (self.call)(frame, out)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+/// A stage whose state is what its closure has captured.
+pub(crate) struct OwnFn<I, O, F> {
+    call: F,
+    payloads: PhantomData<fn(I) -> O>,
+}
+
+impl<I, O, F> OwnFn<I, O, F> {
+    pub(crate) fn new(call: F) -> Self {
+        Self {
+            call,
+            payloads: PhantomData,
+        }
+    }
+}
+
+impl<I: Payload, O: Payload, F> Stage for OwnFn<I, O, F>
+where
+    F: FnMut(&Frame<I>, &mut Emitter<'_, O>) -> Result<(), StageError> + 'static,
+{
+    type Config = ();
+    type In = I;
+    type Out = O;
+    const KIND: &'static str = "closure";
+
+    fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
+        (self.call)(frame, out)
+    }
+}
+
+/// A source that calls a closure for each item.
+pub(crate) struct SourceFn<P, F> {
+    next: F,
+    payload: PhantomData<fn() -> P>,
+}
+
+impl<P, F> SourceFn<P, F> {
+    pub(crate) fn new(next: F) -> Self {
+        Self {
+            next,
+            payload: PhantomData,
+        }
+    }
+}
+
+impl<P: Payload, F> Source for SourceFn<P, F>
+where
+    F: FnMut() -> Result<Next<P>, StageError> + 'static,
+{
+    type Config = ();
+    type Out = P;
+    const KIND: &'static str = "closure";
+
+    fn next(&mut self) -> Result<Next<P>, StageError> {
+        (self.next)()
+    }
+}
+
+/// A value that is taken out one time, on the thread where it is needed.
+pub(crate) struct Once<T>(Mutex<Option<T>>);
+
+impl<T> Once<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Mutex::new(Some(value)))
+    }
+
+    /// # Errors
+    /// [`StageError::Config`] the second time.
+    pub(crate) fn take(&self) -> Result<T, StageError> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| {
+            StageError::config(
+                "it is one closure with its state: it has one worker and is not rebuilt",
+            )
+        })
+    }
+}

@@ -1,0 +1,319 @@
+//! Ways into a graph and out of it, and stages of closures.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use actix_rt::ArbiterHandle;
+
+use super::GraphError;
+use super::builder::GraphBuilder;
+use super::wiring::Wiring;
+use crate::actor::{OutputActor, OutputSetup};
+use crate::channel::{ChannelSink, ChannelSource, OutputEnd, OutputLink};
+use crate::closure::{ClosureResult, Once, OwnFn, SharedFn, SourceFn};
+use crate::context::BuildContext;
+use crate::doorbell::Doorbell;
+use crate::emitter::Emitter;
+use crate::error::StageError;
+use crate::frame::Frame;
+use crate::options::{EdgeOptions, StageOptions};
+use crate::payload::{Nothing, Payload};
+use crate::registry::Prepared;
+use crate::stage::{Next, Source, Stage};
+use crate::stats::StageStats;
+
+impl GraphBuilder {
+    /// Adds a source of what a program sends, see [`channel`](crate::channel).
+    #[must_use]
+    pub fn input<P: Payload>(self, name: &str, channel: ChannelSource<P>) -> Self {
+        self.in_code(name, Prepared::input::<P>(channel.into_end()))
+    }
+
+    /// Adds a sink whose frames a program receives, see [`channel_out`](crate::channel_out).
+    #[must_use]
+    pub fn output<P: Payload>(self, name: &str, channel: ChannelSink<P>) -> Self {
+        self.in_code(name, Prepared::output::<P>(channel.into_end()))
+    }
+
+    /// Adds the source that `build` builds, on its arbiter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Clock, EdgeOptions, GraphBuilder, Next, Nothing, Source, StageError};
+    ///
+    /// /// Ends at once.
+    /// struct Empty(Clock);
+    ///
+    /// impl Source for Empty {
+    ///     type Config = ();
+    ///     type Out = Nothing;
+    ///
+    ///     fn next(&mut self) -> Result<Next<Nothing>, StageError> {
+    ///         assert!(self.0.now_ns() > 0);
+    ///         Ok(Next::End)
+    ///     }
+    /// }
+    ///
+    /// let graph = GraphBuilder::new("empty")
+    ///     .source_with("nothing", |cx| Ok(Empty(cx.clock().clone())))
+    ///     .sink_fn("sink", |_: &heqis_actors::Frame<Nothing>| ())
+    ///     .edge("nothing", "sink", EdgeOptions::default());
+    /// assert!(graph.run(Duration::from_secs(1))?.is_clean());
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn source_with<S: Source>(
+        self,
+        name: &str,
+        build: impl FnOnce(&BuildContext) -> Result<S, StageError> + Send + 'static,
+    ) -> Self {
+        let build = Once::new(build);
+        self.in_code(name, Prepared::source_with(move |cx| build.take()?(cx)))
+    }
+
+    /// Adds a source that asks `next` for each item. The closure must not block.
+    #[must_use]
+    pub fn source_fn<P: Payload>(
+        self,
+        name: &str,
+        next: impl FnMut() -> Result<Next<P>, StageError> + Send + 'static,
+    ) -> Self {
+        self.source_with(name, move |_| Ok(SourceFn::new(next)))
+    }
+
+    /// Adds a source of the items of an iterator, which must not block.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Frame, GraphBuilder, Payload, PayloadError, Tensor};
+    ///
+    /// struct Word(&'static str);
+    ///
+    /// impl Payload for Word {
+    ///     const NAME: &'static str = "word";
+    ///
+    ///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+    ///         heqis_actors::encode_meta(Self::NAME, &self.0.to_owned(), meta)
+    ///     }
+    ///
+    ///     fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+    ///         Ok(Self("a word"))
+    ///     }
+    /// }
+    ///
+    /// let graph = GraphBuilder::new("hello")
+    ///     .source_iter("words", ["hello", "", "graph"].map(Word))
+    ///     .filter("written", |word: &Frame<Word>| !word.0.is_empty())
+    ///     .sink_fn("print", |word: &Frame<Word>| println!("{}", word.0))
+    ///     .chain(&["words", "written", "print"]);
+    /// let report = graph.run(Duration::from_secs(1))?;
+    /// assert_eq!((report.edges[0].delivered, report.edges[1].delivered), (3, 2));
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn source_iter<I>(self, name: &str, items: I) -> Self
+    where
+        I: IntoIterator<Item: Payload, IntoIter: Send + 'static>,
+    {
+        let mut items = items.into_iter();
+        self.source_fn(name, move || Ok(items.next().map_or(Next::End, Next::Item)))
+    }
+
+    /// Adds the stage that `build` builds, on its arbiter: for each worker, and for each restart.
+    ///
+    /// ```
+    /// use heqis_actors::{Counter, Emitter, Frame, GraphBuilder, Nothing, Stage, StageError};
+    ///
+    /// struct Count(Counter);
+    ///
+    /// impl Stage for Count {
+    ///     type Config = ();
+    ///     type In = Nothing;
+    ///     type Out = Nothing;
+    ///
+    ///     fn process(&mut self, _: &Frame<Nothing>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    ///         self.0.inc();
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let graph = GraphBuilder::new("counts").stage_with("count", |cx| Ok(Count(cx.counter("taken"))));
+    /// ```
+    #[must_use]
+    pub fn stage_with<S: Stage>(
+        self,
+        name: &str,
+        build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
+    ) -> Self {
+        self.in_code(name, Prepared::stage_with(build, false))
+    }
+
+    /// Adds a stage that calls `process` for each frame. What the closure has captured is the state of the stage: it has
+    /// one worker and is not rebuilt after a failure, whatever its options say. [`GraphBuilder::stage_with`] adds a stage
+    /// that is.
+    ///
+    /// ```
+    /// use heqis_actors::{Emitter, Frame, GraphBuilder, Nothing};
+    ///
+    /// let mut taken = 0;
+    /// let graph = GraphBuilder::new("counts").stage_fn(
+    ///     "count",
+    ///     move |_: &Frame<Nothing>, _: &mut Emitter<'_, Nothing>| {
+    ///         taken += 1;
+    ///         Ok(())
+    ///     },
+    /// );
+    /// ```
+    #[must_use]
+    pub fn stage_fn<I: Payload, O: Payload>(
+        self,
+        name: &str,
+        process: impl FnMut(&Frame<I>, &mut Emitter<'_, O>) -> Result<(), StageError> + Send + 'static,
+    ) -> Self {
+        let process = Once::new(process);
+        let build = move |_: &BuildContext| Ok(OwnFn::new(process.take()?));
+        self.in_code(name, Prepared::stage_with(build, true))
+    }
+
+    /// Adds a sink that calls `take` for each frame; the closure returns `()` or `Result<(), StageError>`. As for
+    /// [`GraphBuilder::stage_fn`], what it has captured is the state of the stage.
+    #[must_use]
+    pub fn sink_fn<I: Payload, R: ClosureResult<Out = Nothing>>(
+        self,
+        name: &str,
+        mut take: impl FnMut(&Frame<I>) -> R + Send + 'static,
+    ) -> Self {
+        self.stage_fn(
+            name,
+            move |frame: &Frame<I>, _: &mut Emitter<'_, Nothing>| {
+                take(frame).into_payload().map(|_| ())
+            },
+        )
+    }
+
+    /// Adds a stage that emits what `map` returns for each frame: a payload, an `Option`, or either as a `Result`. Workers
+    /// and restarts share the closure.
+    #[must_use]
+    pub fn map<I: Payload, R: ClosureResult>(
+        self,
+        name: &str,
+        map: impl Fn(&Frame<I>) -> R + Send + Sync + 'static,
+    ) -> Self {
+        self.shared(
+            name,
+            move |frame: &Frame<I>, out: &mut Emitter<'_, R::Out>| {
+                if let Some(payload) = map(frame).into_payload()? {
+                    out.emit(frame.head(), payload);
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// Adds a stage that passes on the frames for which `keep` returns true. The payload is not copied.
+    #[must_use]
+    pub fn filter<P: Payload>(
+        self,
+        name: &str,
+        keep: impl Fn(&Frame<P>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.shared(name, move |frame: &Frame<P>, out: &mut Emitter<'_, P>| {
+            if keep(frame) {
+                out.forward(frame);
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds a stage that calls `inspect` for each frame and passes it on. The payload is not copied.
+    #[must_use]
+    pub fn inspect<P: Payload>(
+        self,
+        name: &str,
+        inspect: impl Fn(&Frame<P>) + Send + Sync + 'static,
+    ) -> Self {
+        self.filter(name, move |frame: &Frame<P>| {
+            inspect(frame);
+            true
+        })
+    }
+
+    /// Replaces the options of the stages called `name` that were added so far.
+    #[must_use]
+    pub fn options(mut self, name: &str, options: StageOptions) -> Self {
+        for entry in &mut self.stages {
+            if let (true, Some((_, of_stage))) = (entry.name == name, &mut entry.local) {
+                of_stage.clone_from(&options);
+            }
+        }
+        self
+    }
+
+    /// Connects the stages in this order, by edges with default options.
+    #[must_use]
+    pub fn chain(self, stages: &[&str]) -> Self {
+        stages.windows(2).fold(self, |graph, pair| {
+            graph.edge(pair[0], pair[1], EdgeOptions::default())
+        })
+    }
+
+    fn shared<I: Payload, O: Payload>(
+        self,
+        name: &str,
+        call: impl Fn(&Frame<I>, &mut Emitter<'_, O>) -> Result<(), StageError> + Send + Sync + 'static,
+    ) -> Self {
+        let call = Arc::new(call);
+        self.stage_with(name, move |_| Ok(SharedFn::new(call.clone())))
+    }
+
+    fn in_code(self, name: &str, prepared: Prepared) -> Self {
+        self.prepared(name, prepared, StageOptions::default())
+    }
+}
+
+impl Wiring {
+    /// Starts the actor of an output, and gives its edges to the receiver.
+    pub(super) fn start_output(
+        &mut self,
+        name: &str,
+        slot: &Arc<OutputEnd>,
+        bell: Arc<Doorbell>,
+        arbiter: &ArbiterHandle,
+        stats: &StageStats,
+    ) -> Result<(), GraphError> {
+        let own = Arc::<Doorbell>::default();
+        let edges = self.inlets.get(name).cloned().unwrap_or_default();
+        for edge in &edges {
+            edge.observe_end(own.clone());
+        }
+        let link = Arc::new(OutputLink {
+            edges,
+            clock: self.graph.clock.clone(),
+            stats: stats.clone(),
+            bell,
+            actor: own.clone(),
+        });
+        if !slot.attach(link.clone()) {
+            return Err(one_worker(name));
+        }
+        self.control.enlist(own.clone());
+        let setup = OutputSetup {
+            stage: name.to_owned(),
+            slot: slot.clone(),
+            link,
+            control: self.control.clone(),
+            bell: own,
+        };
+        let addr = OutputActor::start_in_arbiter(arbiter, |_| OutputActor::new(setup));
+        self.add_started(name.to_owned(), addr);
+        Ok(())
+    }
+}
+
+/// The fault of an end of a channel that is started twice.
+pub(super) fn one_worker(name: &str) -> GraphError {
+    let reason = StageError::config("the end of a channel has one worker");
+    GraphError::Build(vec![(name.to_owned(), reason)])
+}
