@@ -27,21 +27,10 @@ use crate::report::EdgeSide;
 /// ```
 /// use std::time::Duration;
 ///
-/// use heqis_actors::{Frame, GraphBuilder, Payload, PayloadError, Tensor, channel, channel_out};
+/// use heqis_actors::{Frame, GraphBuilder, Payload, channel, channel_out};
 ///
+/// #[derive(Payload)]
 /// struct Price(f64);
-///
-/// impl Payload for Price {
-///     const NAME: &'static str = "price";
-///
-///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-///         heqis_actors::encode_meta(Self::NAME, &self.0, meta)
-///     }
-///
-///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-///         heqis_actors::decode_meta(Self::NAME, meta).map(Self)
-///     }
-/// }
 ///
 /// let (prices, source) = channel::<Price>(16);
 /// let (sink, doubled) = channel_out::<Price>();

@@ -28,11 +28,22 @@ use crate::stats::StageStats;
 /// takes nothing stops the graph, with `latest` it finds the newest frame.
 ///
 /// ```
-/// use heqis_actors::{Nothing, channel_out};
+/// use std::time::Duration;
 ///
-/// let (sink, receiver) = channel_out::<Nothing>();
-/// drop(sink);
-/// assert!(receiver.into_iter().next().is_none(), "the graph was never started");
+/// use heqis_actors::{GraphBuilder, Payload, channel_out};
+///
+/// #[derive(Payload)]
+/// struct Count(u64);
+///
+/// let (sink, counts) = channel_out::<Count>();
+/// let graph = GraphBuilder::new("counts")
+///     .source_iter("count", (1..=3).map(Count))
+///     .output("counts", sink)
+///     .chain(&["count", "counts"]);
+/// let running = graph.spawn()?;
+/// assert_eq!(counts.into_iter().map(|count| count.0).sum::<u64>(), 6);
+/// assert!(running.wait_blocking().is_clean());
+/// # Ok::<(), heqis_actors::GraphError>(())
 /// ```
 #[must_use]
 pub fn channel_out<P: Payload>() -> (ChannelSink<P>, Receiver<P>) {

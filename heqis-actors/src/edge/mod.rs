@@ -8,7 +8,7 @@ mod books;
 mod lane;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use books::Books;
@@ -98,29 +98,23 @@ impl Edge {
     }
 
     pub(crate) fn set_waits(&self, why: Option<String>) {
-        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *locked(&self.waits) = why;
     }
 
     pub(crate) fn waits(&self) -> Option<String> {
-        self.waits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        locked(&self.waits).clone()
     }
 
     pub(crate) fn set_full(&self, why: Option<String>) {
-        *self.full.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *locked(&self.full) = why;
     }
 
     pub(crate) fn full(&self) -> Option<String> {
-        self.full
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        locked(&self.full).clone()
     }
 
     pub(crate) fn set_in_doubt(&self, frames: InDoubt) {
-        *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames);
+        *locked(&self.in_doubt) = Some(frames);
     }
 
     /// How the edge has ended, once it is empty.
@@ -370,7 +364,7 @@ impl Edge {
             queued as u64 + self.in_process.load(Ordering::Relaxed),
         );
         report.waits = self.waits().or_else(|| self.full());
-        report.in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        report.in_doubt = *locked(&self.in_doubt);
         report.lossless = self.lossless.load(Ordering::Relaxed);
         report
     }
@@ -380,6 +374,10 @@ impl Edge {
             producer.ring();
         }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -404,6 +402,11 @@ mod tests {
             position,
         };
         AnyFrame::new(Head::new(origin, key, 0), Blank)
+    }
+
+    fn edge_of(options: EdgeOptions, producers: usize) -> Arc<Edge> {
+        let metrics = Metrics::new("test");
+        Edge::new("a->b", EdgeSide::Local, options, 1, producers, &metrics)
     }
 
     fn name(frame: &AnyFrame) -> (u64, Key) {
@@ -471,7 +474,7 @@ mod tests {
             acts in prop::collection::vec(acts(), 0..80),
         ) {
             let options = EdgeOptions { policy, capacity, ..EdgeOptions::default() };
-            let edge = Edge::new("a->b", EdgeSide::Local, options, 1, 1, &Metrics::new("test"));
+            let edge = edge_of(options, 1);
             let capacity = if policy == Policy::Latest { 1 } else { capacity };
             let (mut queue, mut in_process) = (VecDeque::new(), Vec::new());
             let mut lost: BTreeMap<DropCause, u64> = BTreeMap::new();
@@ -529,14 +532,7 @@ mod tests {
             max_age: Some(Duration::from_nanos(100)),
             ..EdgeOptions::default()
         };
-        let edge = Edge::new(
-            "a->b",
-            EdgeSide::Local,
-            options,
-            1,
-            1,
-            &Metrics::new("test"),
-        );
+        let edge = edge_of(options, 1);
         for position in 1..=2 {
             assert!(edge.push(frame(position, 0)).is_ok());
         }
@@ -572,14 +568,7 @@ mod tests {
             ([Ending::Complete, Ending::Left], Ending::Left),
         ] {
             let options = EdgeOptions::default();
-            let edge = Edge::new(
-                "a->b",
-                EdgeSide::Local,
-                options,
-                1,
-                2,
-                &Metrics::new("test"),
-            );
+            let edge = edge_of(options, 2);
             for ending in endings {
                 edge.end_producer(ending);
             }
@@ -590,14 +579,7 @@ mod tests {
     #[test]
     fn consumers_find_the_end_after_the_last_frame_of_the_last_producer() {
         let options = EdgeOptions::default();
-        let edge = Edge::new(
-            "a->b",
-            EdgeSide::Local,
-            options,
-            1,
-            2,
-            &Metrics::new("test"),
-        );
+        let edge = edge_of(options, 2);
         edge.end_producer(Ending::Complete);
         assert!(matches!(edge.pop(0, 0), Pop::Empty));
         assert!(edge.push(frame(1, 0)).is_ok());

@@ -40,25 +40,28 @@ impl GraphBuilder {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use heqis_actors::{Clock, EdgeOptions, GraphBuilder, Next, Nothing, Source, StageError};
+    /// use heqis_actors::{Clock, Frame, GraphBuilder, Next, Payload, Source, StageError};
     ///
-    /// /// Ends at once.
-    /// struct Empty(Clock);
+    /// #[derive(Payload)]
+    /// struct Time(i64);
     ///
-    /// impl Source for Empty {
+    /// /// Tells the time twice.
+    /// struct Times(Clock, u32);
+    ///
+    /// impl Source for Times {
     ///     type Config = ();
-    ///     type Out = Nothing;
+    ///     type Out = Time;
     ///
-    ///     fn next(&mut self) -> Result<Next<Nothing>, StageError> {
-    ///         assert!(self.0.now_ns() > 0);
-    ///         Ok(Next::End)
+    ///     fn next(&mut self) -> Result<Next<Time>, StageError> {
+    ///         self.1 += 1;
+    ///         Ok(if self.1 > 2 { Next::End } else { Next::Item(Time(self.0.now_ns())) })
     ///     }
     /// }
     ///
-    /// let graph = GraphBuilder::new("empty")
-    ///     .source_with("nothing", |cx| Ok(Empty(cx.clock().clone())))
-    ///     .sink_fn("sink", |_: &heqis_actors::Frame<Nothing>| ())
-    ///     .edge("nothing", "sink", EdgeOptions::default());
+    /// let graph = GraphBuilder::new("times")
+    ///     .source_with("times", |cx| Ok(Times(cx.clock().clone(), 0)))
+    ///     .sink_fn("check", |time: &Frame<Time>| assert!(time.0 > 0))
+    ///     .chain(&["times", "check"]);
     /// assert!(graph.run(Duration::from_secs(1))?.is_clean());
     /// # Ok::<(), heqis_actors::GraphError>(())
     /// ```
@@ -87,24 +90,13 @@ impl GraphBuilder {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use heqis_actors::{Frame, GraphBuilder, Payload, PayloadError, Tensor};
+    /// use heqis_actors::{Frame, GraphBuilder, Payload};
     ///
-    /// struct Word(&'static str);
-    ///
-    /// impl Payload for Word {
-    ///     const NAME: &'static str = "word";
-    ///
-    ///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-    ///         heqis_actors::encode_meta(Self::NAME, &self.0.to_owned(), meta)
-    ///     }
-    ///
-    ///     fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
-    ///         Ok(Self("a word"))
-    ///     }
-    /// }
+    /// #[derive(Payload)]
+    /// struct Word(String);
     ///
     /// let graph = GraphBuilder::new("hello")
-    ///     .source_iter("words", ["hello", "", "graph"].map(Word))
+    ///     .source_iter("words", ["hello", "", "graph"].map(|word| Word(word.into())))
     ///     .filter("written", |word: &Frame<Word>| !word.0.is_empty())
     ///     .sink_fn("print", |word: &Frame<Word>| println!("{}", word.0))
     ///     .chain(&["words", "written", "print"]);
