@@ -40,10 +40,7 @@ fn assert_books_close(report: &NodeReport) {
 }
 
 fn room(capacity: usize) -> EdgeOptions {
-    EdgeOptions {
-        capacity,
-        ..EdgeOptions::default()
-    }
+    EdgeOptions::new().capacity(capacity)
 }
 
 /// Runs the graph on a thread of its own.
@@ -350,11 +347,7 @@ fn a_program_that_took_the_last_frame_need_not_ask_again_for_the_graph_to_end() 
 
 #[test]
 fn a_conflating_channel_never_waits_and_keeps_the_newest_of_each_key() {
-    let options = EdgeOptions {
-        policy: Policy::Conflate,
-        capacity: 5,
-        ..EdgeOptions::default()
-    };
+    let options = room(5).policy(Policy::Conflate);
     let (sender, source) = channel_with::<Number>(options);
     let (sink, receiver) = channel_out::<Number>();
     let graph = GraphBuilder::new("conflating")
@@ -446,14 +439,8 @@ impl Stage for Flaky {
     }
 }
 
-fn quick_restarts() -> StageOptions {
-    StageOptions {
-        restart: RestartOptions {
-            backoff_min: Duration::from_millis(1),
-            ..RestartOptions::default()
-        },
-        ..StageOptions::default()
-    }
+fn quick_restarts() -> RestartOptions {
+    RestartOptions::new().backoff_min(Duration::from_millis(1))
 }
 
 #[test]
@@ -463,7 +450,7 @@ fn a_stage_of_a_function_that_builds_it_is_built_again_after_a_failure() {
     let report = GraphBuilder::new("again")
         .source_iter("numbers", (1..=3).map(number))
         .stage_with("flaky", move |_| Ok(flaky()))
-        .options("flaky", quick_restarts())
+        .options("flaky", StageOptions::new().restart(quick_restarts()))
         .sink_fn("sink", |_: &Frame<Number>| ())
         .chain(&["numbers", "flaky", "sink"])
         .run(DRAIN)
@@ -478,8 +465,7 @@ fn a_closure_with_state_is_never_rebuilt_and_a_refused_frame_does_not_end_it() {
     for (then, fails_graph) in [(Exhausted::StopGraph, true), (Exhausted::StopStage, false)] {
         let mut sum = 0;
         let (result, results) = mpsc::channel();
-        let mut options = quick_restarts();
-        options.restart.then = then;
+        let options = StageOptions::new().restart(quick_restarts().then(then));
         let report = GraphBuilder::new("once")
             .source_iter("numbers", (1..=6).map(number))
             .sink_fn("sum", move |frame: &Frame<Number>| {
@@ -516,10 +502,7 @@ fn a_closure_with_state_is_never_rebuilt_and_a_refused_frame_does_not_end_it() {
 
 #[test]
 fn a_closure_with_state_has_one_worker_and_a_shared_one_any_number() {
-    let workers = |workers| StageOptions {
-        workers,
-        ..StageOptions::default()
-    };
+    let workers = |workers| StageOptions::new().workers(workers);
     let error = GraphBuilder::new("copies")
         .source_iter("numbers", (1..=6).map(number))
         .sink_fn("sum", |_: &Frame<Number>| ())
