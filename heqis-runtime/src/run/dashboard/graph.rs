@@ -380,6 +380,7 @@ fn edge(report: EdgeReport) -> EdgeState {
             EdgeSide::Sender => "sender",
             EdgeSide::Receiver => "receiver",
             EdgeSide::Ring => "ring",
+            EdgeSide::Channel => "channel",
         }
         .to_owned(),
         edge: report.edge,
