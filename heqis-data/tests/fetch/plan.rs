@@ -417,7 +417,7 @@ fn ambiguous_and_invalid_watch_lists_are_refused_with_suggestions() {
     let mut run = run_from("2016-08-16", "2016-08-17", twins);
     for (list, words) in faults {
         run = run.watching(&list);
-        let text = fetch_error(run.go(&later()).0).to_string();
+        let text = run.go(&later()).0.unwrap_err().to_string();
         assert!(text.contains(words), "{list}: {text}");
         assert_eq!(run.requests("daily"), 0);
     }
