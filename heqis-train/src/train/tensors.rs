@@ -1,5 +1,5 @@
 //! Named tensors in one file: safetensors, an open format that other frameworks read. All numbers are `f32`. The same tensors
-//! with at most one text give the same bytes.
+//! and texts give the same bytes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,8 +124,11 @@ impl Tensors {
             })
             .collect::<Result<Vec<_>, TrainError>>()?;
         let notes = (!self.notes.is_empty()).then(|| self.notes.clone().into_iter().collect());
-        safetensors::serialize(views, notes)
-            .map_err(|error| TrainError::training("tensors", error.to_string()))
+        let fault = |error: String| TrainError::training("tensors", error);
+        let mut bytes =
+            safetensors::serialize(views, notes).map_err(|error| fault(error.to_string()))?;
+        sort_header(&mut bytes).map_err(|error| fault(error.to_string()))?;
+        Ok(bytes)
     }
 
     /// Reads the bytes of a file; `path` is named by errors.
@@ -151,6 +154,19 @@ impl Tensors {
         }
         Ok(tensors)
     }
+}
+
+/// Sorts the keys of a file's header. The crate writes them in its own order; shipped bundles hold digests of files with sorted
+/// keys, and a training must give these again.
+fn sort_header(bytes: &mut [u8]) -> Result<(), serde_json::Error> {
+    if let Some((length, rest)) = bytes.split_first_chunk_mut() {
+        let header = &mut rest[..u64::from_le_bytes(*length) as usize];
+        let keys: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
+            serde_json::from_slice(header)?;
+        // The same keys and values take the same room; spaces fill the rest.
+        serde_json::to_writer(header, &keys)?;
+    }
+    Ok(())
 }
 
 /// Returns the shape and the numbers of a tensor.
@@ -204,6 +220,8 @@ mod tests {
             header,
             serde_json::json!({"test": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})
         );
+        let sorted = br#"{"test":{"data_offsets":[0,8],"dtype":"F32","shape":[2]}}"#;
+        assert!(bytes[8..].starts_with(sorted));
         assert_eq!(bytes[8 + length..], [0, 0, 128, 63, 0, 0, 0, 64]);
     }
 
