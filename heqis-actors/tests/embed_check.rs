@@ -238,14 +238,7 @@ fn every_value_that_a_topology_refuses_is_refused_in_code() {
 fn two_types_of_one_name_are_two_payloads() {
     let graph = GraphBuilder::new("impostor")
         .source::<Count>("count", counting(1), plain())
-        .ring_buffer(
-            "ring",
-            RingBufferConfig {
-                capacity: 8,
-                policy: Policy::Block,
-            },
-            plain(),
-        )
+        .ring_buffer("ring", RingBufferConfig::new(8), plain())
         .stage::<Deceived>("deceived", model(0), plain())
         .edge("count", "ring", edge())
         .edge("ring", "deceived", edge());
