@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::{Collect, CollectConfig, Count, CountConfig, Number};
 use heqis_actors::{
-    BuildContext, DropCause, EdgeOptions, GraphBuilder, GraphError, Next, NodeReport, Policy,
-    RecordingOptions, Source, StageError, StageOptions,
+    BuildContext, DropCause, EdgeOptions, GraphBuilder, GraphError, Next, NodeReport,
+    RecordingOptions, Source, StageError, StageOptions, StateOptions,
 };
 use links::{DRAIN, books_of, counting, endless, until};
 
@@ -250,6 +250,10 @@ fn child_that_counts() {
                     GraphBuilder::new("refused")
                         .source::<Count>("count", counting(1, 0), own("a"))
                         .source::<Unbuildable>("broken", (), own("b"))
+                        .stage::<Collect>("collect", CollectConfig::default(), own("c"))
+                        .edge("count", "collect", EdgeOptions::default())
+                        .edge("broken", "collect", EdgeOptions::default())
+                        .state(StateOptions::new("/dev/null/no-state"))
                 };
                 let unrecordable = RecordingOptions::new("/dev/null/no-directory")
                     .keep_bytes(0)
@@ -280,7 +284,7 @@ impl Source for Unbuildable {
     type Out = Number;
     const KIND: &'static str = "unbuildable";
     const ABOUT: &'static str = "Cannot be built.";
-    const REPLAYABLE: bool = true;
+    const REPLAYABLE: bool = false;
 
     fn build((): &(), _: &BuildContext) -> Result<Self, StageError> {
         Err(StageError::Failed("instructed to fail".into()))

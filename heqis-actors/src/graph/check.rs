@@ -27,7 +27,7 @@ impl GraphBuilder {
     /// ```
     /// use heqis_actors::{FaultKind, GraphBuilder, RingBufferConfig};
     ///
-    /// let ring = RingBufferConfig { capacity: 0, policy: Default::default() };
+    /// let ring = RingBufferConfig::new(0);
     /// let faults = GraphBuilder::new("rings").ring_buffer("ring", ring, Default::default()).check();
     /// let kinds: Vec<FaultKind> = faults.iter().map(|fault| fault.kind).collect();
     /// assert_eq!(kinds, [FaultKind::UnusableParameters, FaultKind::UnfedStage, FaultKind::UnconsumedStage]);

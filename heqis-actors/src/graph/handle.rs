@@ -20,7 +20,7 @@ use crate::report::NodeReport;
 /// **Dropping it** begins a drain as [`StopHandle::stop`] does and does not wait: the graph ends within its drain timeout,
 /// and its threads end with it. So no graph runs on without an owner.
 ///
-/// ```
+/// ```no_run
 /// use std::time::Duration;
 ///
 /// use heqis_actors::{GraphBuilder, GraphError};
