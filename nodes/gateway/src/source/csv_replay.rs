@@ -278,7 +278,7 @@ impl Source for CsvReplay {
     }
 
     fn build(config: &CsvReplayConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        // A graph built by hand has not asked.
+        // Refuses the same where nothing was checked before, as in a test.
         let faults = config.faults();
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));

@@ -134,7 +134,7 @@ impl Source for Serial {
         reason = "a blocking read has a thread, joined when the source is dropped"
     )]
     fn build(config: &SerialConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        // A graph built by hand has not asked.
+        // Refuses the same where nothing was checked before, as in a test.
         let faults = Self::check(config, &cx.path(""));
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));

@@ -188,7 +188,7 @@ impl Source for Simulated {
     }
 
     fn build(config: &SimulatedConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        // A graph built by hand has not asked.
+        // Refuses the same where nothing was checked before, as in a test.
         let faults = Self::check(config, Path::new(""));
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));

@@ -81,7 +81,7 @@ impl Source for TcpLines {
         reason = "a blocking accept has a thread, joined when the source is dropped"
     )]
     fn build(config: &TcpLinesConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        // A graph built by hand has not asked.
+        // Refuses the same where nothing was checked before, as in a test.
         let faults = Self::check(config, &cx.path(""));
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));
