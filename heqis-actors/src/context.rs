@@ -21,6 +21,7 @@ pub struct BuildContext {
     pub(crate) counters: StageCounters,
     pub(crate) waker: Waker,
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) saves_state: Arc<AtomicBool>,
     pub(crate) replaying: Arc<AtomicBool>,
     pub(crate) identity: Arc<RunIdentity>,
 }
@@ -51,6 +52,7 @@ impl BuildContext {
             counters: StageCounters::detached(stage),
             waker: Waker::default(),
             stopping: Arc::default(),
+            saves_state: Arc::default(),
             replaying: Arc::default(),
             identity: Arc::default(),
         }
@@ -115,6 +117,14 @@ impl BuildContext {
     #[must_use]
     pub fn stopping(&self) -> Arc<AtomicBool> {
         self.stopping.clone()
+    }
+
+    /// Whether the node saves the state of this stage, as [`Stage::snapshot`](crate::Stage::snapshot) gives it, and restores
+    /// it after a kill. A stage that collects frames then drops their heads and keeps their [`Origins`](crate::Origins) in
+    /// its state; on other nodes it holds the heads. Known from the first frame on.
+    #[must_use]
+    pub fn saves_state(&self) -> bool {
+        self.saves_state.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Whether the next item of a source need not be paced: this node's log, a next node or the restored state has its

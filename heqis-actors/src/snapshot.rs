@@ -1,8 +1,10 @@
 //! The state of a node's stages, saved together at one moment, so that a restarted node continues with the same bits.
 //!
 //! ```text
-//! magic "HQSS"   version u32   crc32 u32 of what follows   postcard layout of SavedState
+//! magic "HQSS"   version u32   crc32 u32 of what follows   postcard layout of SavedState [ of Bridged ]
 //! ```
+//!
+//! Version 2 is written where the node is fed by bridged edges; without them it is 1, which has no second part.
 //!
 //! A file is restored as a whole or not at all. It is replaced atomically, so that a killed process leaves the old one or
 //! the new one.
@@ -17,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::StageError;
 use crate::options::setters;
+use crate::origins::Origins;
 
 const MAGIC: [u8; 4] = *b"HQSS";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Largest file that is read.
 const MAX_BYTES: u64 = 4 << 30;
 
@@ -106,6 +109,35 @@ pub(crate) enum ActorState {
         fingerprint: u64,
         snapshot: Snapshot,
     },
+    /// The receiving half of a bridged edge: which frames the states include.
+    Received {
+        edge: String,
+        frames: SavedFrames,
+    },
+    /// The sending half of a bridged edge: frames that the next node is not done with, as on the wire.
+    Sent {
+        edge: String,
+        frames: Vec<Vec<u8>>,
+    },
+}
+
+impl ActorState {
+    /// The source, stage or edge that this is the state of.
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Busy => None,
+            Self::Position { source, .. } => Some(source),
+            Self::State { stage, .. } => Some(stage),
+            Self::Received { edge, .. } | Self::Sent { edge, .. } => Some(edge),
+        }
+    }
+}
+
+/// Positions of streams by part, each as first and last, and origins of frames that complete no item.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedFrames {
+    pub(crate) ranges: Vec<(u64, u32, u64, u64)>,
+    pub(crate) open: Vec<(u32, Origins)>,
 }
 
 /// The state of a node at one moment.
@@ -115,6 +147,16 @@ pub(crate) struct SavedState {
     node: String,
     sources: Vec<SavedSource>,
     stages: Vec<SavedStage>,
+    /// Absent in version 1 of the file.
+    #[serde(skip)]
+    bridged: Bridged,
+}
+
+/// What the halves of bridged edges held, by edge.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Bridged {
+    received: Vec<(String, SavedFrames)>,
+    sent: Vec<(String, Vec<Vec<u8>>)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -162,6 +204,10 @@ impl SavedState {
                     stream,
                     position,
                 }),
+                ActorState::Received { edge, frames } => {
+                    saved.bridged.received.push((edge, frames));
+                }
+                ActorState::Sent { edge, frames } => saved.bridged.sent.push((edge, frames)),
                 ActorState::State {
                     stage,
                     worker,
@@ -201,26 +247,37 @@ impl SavedState {
         let (Some(version), Some(crc), true) = (word(4), word(8), bytes.starts_with(&MAGIC)) else {
             return Err(refuse("is not a file of saved states".into()));
         };
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(refuse(format!("version {version} is not {VERSION}")));
         }
         let body = &bytes[12..];
         if crc32fast::hash(body) != crc {
             return Err(refuse("its checksum does not fit".into()));
         }
-        let saved = postcard::from_bytes(body).map_err(|error| refuse(error.to_string()))?;
+        let fault = |error: postcard::Error| refuse(error.to_string());
+        let (mut saved, rest): (Self, _) = postcard::take_from_bytes(body).map_err(fault)?;
+        match version {
+            1 if rest.is_empty() => {}
+            1 => return Err(refuse(format!("{} bytes are left over", rest.len()))),
+            _ => saved.bridged = postcard::from_bytes(rest).map_err(fault)?,
+        }
         Ok(Some(saved))
     }
 
     /// Writes the file at `path`, in place of an older one.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let body = postcard::to_stdvec(self).map_err(io::Error::other)?;
+        let mut body = postcard::to_stdvec(self).map_err(io::Error::other)?;
+        let mut version = 1u32;
+        if self.bridged != Bridged::default() {
+            version = VERSION;
+            body.extend(postcard::to_stdvec(&self.bridged).map_err(io::Error::other)?);
+        }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
         write_atomically_with(path, |file| {
             file.write_all(&MAGIC)?;
-            file.write_all(&VERSION.to_le_bytes())?;
+            file.write_all(&version.to_le_bytes())?;
             file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
             file.write_all(&body)
         })
@@ -276,6 +333,21 @@ impl SavedState {
                 "stage '{stage}' had another number of workers"
             ))),
         }
+    }
+
+    /// The frames that arrived over an edge and whose effect is in the states.
+    pub(crate) fn received(&self, edge: &str) -> Option<&SavedFrames> {
+        let mut received = self.bridged.received.iter();
+        received
+            .find(|(name, _)| name == edge)
+            .map(|(_, frames)| frames)
+    }
+
+    /// The frames of an edge that the next node was not done with.
+    pub(crate) fn sent(&self, edge: &str) -> &[Vec<u8>] {
+        let mut sent = self.bridged.sent.iter();
+        sent.find(|(name, _)| name == edge)
+            .map_or(&[], |(_, frames)| frames)
     }
 
     /// The last position of a source whose effect is in the states.

@@ -4,10 +4,11 @@
 //! dropped (written to a journal, aged out, acknowledged by the next node) the number is done. The sender therefore
 //! retains a frame exactly as long as its effect could still be lost.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::outcome::FrameOutcome;
+use crate::outcome::{DropCause, FrameOutcome};
 use crate::tracker::Tracker;
 
 /// Keeps one frame unacknowledged for as long as it lives; that of a merged frame keeps all its parents.
@@ -18,6 +19,17 @@ pub(crate) struct Ticket {
     stage: AtomicU16,
     outcome: AtomicU8,
     links: Mutex<Vec<Link>>,
+}
+
+thread_local! {
+    static ABANDONS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what a stage holds without having finished it: a frame that nothing else holds stays with its sender.
+pub(crate) fn abandon<T>(held: T) {
+    ABANDONS.set(true);
+    drop(held);
+    ABANDONS.set(false);
 }
 
 /// No stage has taken the frame.
@@ -112,6 +124,14 @@ impl Ticket {
         }
     }
 
+    /// Number of the frame in the session of `tracker`, if it belongs to that.
+    pub(crate) fn seq_in(&self, tracker: &Arc<Tracker>) -> Option<u64> {
+        match &self.hold {
+            Hold::One { tracker: own, seq } if Arc::ptr_eq(own, tracker) => Some(*seq),
+            _ => None,
+        }
+    }
+
     /// What [`Ticket::enter`] noted last.
     pub(crate) fn stage(&self) -> u16 {
         self.stage.load(Ordering::Relaxed)
@@ -175,6 +195,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if ABANDONS.get() && !matches!(self.hold, Hold::Spent) {
+            self.set(FrameOutcome::Dropped(DropCause::Shutdown));
+        }
         let links = self.links.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let (Hold::One { tracker, seq }, true) = (&self.hold, links.is_empty()) {
             let outcome = usize::from(self.outcome.load(Ordering::Relaxed));
@@ -264,10 +287,11 @@ impl Deliveries {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::outcome::DropCause;
+    use crate::tracker::SaveDemand;
 
     #[test]
     fn a_number_is_done_when_the_last_frame_derived_from_it_is_dropped() {
@@ -342,6 +366,37 @@ mod tests {
         assert_eq!(tracker.done(), 10, "the merged frame holds them");
         drop(merged);
         assert_eq!(tracker.done(), 20);
+    }
+
+    #[test]
+    fn what_an_abandoned_stage_held_alone_stays_with_the_sender() {
+        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let held = tickets(&tracker, 1..=3);
+        let shared = held[0].clone();
+        abandon(held);
+        assert!(tracker.done() == 0 && !tracker.is_settled(3));
+        drop(shared);
+        assert!(tracker.done() == 1 && tracker.is_settled(3));
+    }
+
+    #[test]
+    fn a_number_of_a_node_that_saves_its_state_is_done_once_it_is_saved() {
+        let saves = Arc::<SaveDemand>::default();
+        let tracker = Tracker::saving(0, 100, 8, saves.clone(), Arc::default());
+        let mut held = tickets(&tracker, 1..=6);
+        held.truncate(3);
+        assert_eq!((tracker.done(), tracker.unsaved()), (0, 3));
+        let is_wanted = || saves.wanted().now_or_never().is_some();
+        assert!(!is_wanted(), "3 of 8");
+        held.truncate(2);
+        assert!(is_wanted());
+        saves.met();
+        tracker.set_saved(4);
+        assert_eq!((tracker.done(), tracker.unsaved()), (0, 2));
+        drop(held);
+        assert_eq!((tracker.done(), tracker.unsaved()), (4, 2));
+        tracker.set_saved(6);
+        assert_eq!((tracker.done(), tracker.unsaved()), (6, 0));
     }
 
     #[test]

@@ -22,7 +22,37 @@ pub(crate) struct Tracker {
     /// The most numbers without an outcome, where `done` stops only between the frames that were done together; 0 where it
     /// stops anywhere.
     window: u64,
+    /// How the node is asked to save its state, and with how many numbers that only wait for it.
+    saves: Option<Arc<SaveDemand>>,
+    demand: u64,
     bell: Arc<Doorbell>,
+}
+
+/// Asks the node to save its state before the next regular time.
+#[derive(Debug, Default)]
+pub(crate) struct SaveDemand {
+    wanted: AtomicBool,
+    notify: tokio::sync::Notify,
+}
+
+impl SaveDemand {
+    pub(crate) fn demand(&self) {
+        if !self.wanted.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits until the state is wanted. It stays wanted until [`SaveDemand::met`].
+    pub(crate) async fn wanted(&self) {
+        while !self.wanted.load(Ordering::Acquire) {
+            self.notify.notified().await;
+        }
+    }
+
+    /// The state is about to be saved.
+    pub(crate) fn met(&self) {
+        self.wanted.store(false, Ordering::Release);
+    }
 }
 
 #[derive(Debug)]
@@ -33,6 +63,12 @@ struct State {
     /// booked it. Runs, because an at-most-once sender may skip any count of numbers at once.
     early: BTreeMap<u64, (u64, Option<FrameOutcome>)>,
     outcomes: [u64; FrameOutcome::COUNT],
+    /// Up to here the state that the node has saved includes the frames. Of later ones only the outcome is known: they are
+    /// done when they are saved.
+    saved: u64,
+    unsaved: BTreeMap<u64, Option<FrameOutcome>>,
+    /// Numbers without an outcome for good, because this node ends: they stay with the sender.
+    stayed: u64,
     /// First and last numbers above `done` that were done together, where they do not overlap.
     spans: BTreeMap<u64, u64>,
     /// Times that `done` had to stop within such a span.
@@ -40,6 +76,15 @@ struct State {
 }
 
 impl State {
+    /// Keeps the outcome of a number until `done` reaches it.
+    fn set(&mut self, seq: u64, outcome: Option<FrameOutcome>) {
+        if seq > self.saved {
+            self.unsaved.insert(seq, outcome);
+        } else {
+            self.early.insert(seq, (seq, outcome));
+        }
+    }
+
     /// Adds numbers that were done together, and unites them with those between which they lie.
     fn add_span(&mut self, mut first: u64, mut last: u64) {
         while let Some((&start, &end)) = self.spans.range(..=last).next_back()
@@ -115,6 +160,9 @@ impl Tracker {
             done,
             early: BTreeMap::new(),
             outcomes: [0; FrameOutcome::COUNT],
+            saved: u64::MAX,
+            unsaved: BTreeMap::new(),
+            stayed: 0,
             spans: BTreeMap::new(),
             split: 0,
         };
@@ -125,14 +173,43 @@ impl Tracker {
             eager: AtomicBool::new(false),
             keeps,
             window,
+            saves: None,
+            demand: u64::MAX,
             bell,
         })
     }
 
+    /// A tracker of a node that saves its state: a number is done when the saved state includes it as well. `window` is the
+    /// most numbers without an outcome; at half of it the node is asked to save its state.
+    pub(crate) fn saving(
+        done: u64,
+        every: u64,
+        window: u64,
+        saves: Arc<SaveDemand>,
+        bell: Arc<Doorbell>,
+    ) -> Arc<Self> {
+        let mut tracker = Self::new(done, every, true, 0, bell);
+        if let Some(tracker) = Arc::get_mut(&mut tracker) {
+            tracker.saves = Some(saves);
+            tracker.demand = (window / 2).max(1);
+            tracker
+                .state
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner)
+                .saved = done;
+        }
+        tracker
+    }
+
     /// Gives `seq` its outcome.
     pub(crate) fn complete(&self, seq: u64, outcome: Option<FrameOutcome>) {
-        if !self.stays(outcome) {
-            self.close(seq, seq, outcome);
+        let mut state = self.lock();
+        if seq > state.done {
+            match self.stays(outcome) {
+                true => state.stayed += 1,
+                false => state.set(seq, outcome),
+            }
+            self.advance(state);
         }
     }
 
@@ -144,8 +221,11 @@ impl Tracker {
         let mut state = self.lock();
         let (mut first, mut last) = (u64::MAX, 0);
         for (seq, outcome) in numbers {
-            if seq > state.done && !self.stays(outcome) {
-                state.early.insert(seq, (seq, outcome));
+            if seq > state.done {
+                match self.stays(outcome) {
+                    true => state.stayed += 1,
+                    false => state.set(seq, outcome),
+                }
                 (first, last) = (first.min(seq), last.max(seq));
             }
         }
@@ -157,8 +237,10 @@ impl Tracker {
 
     /// Skips the numbers from `first` to `last`, which their sender has booked as lost.
     pub(crate) fn skip(&self, first: u64, last: u64) {
-        if first <= last {
-            self.close(first, last, None);
+        let mut state = self.lock();
+        if first <= last && first > state.done {
+            state.early.insert(first, (last, None));
+            self.advance(state);
         }
     }
 
@@ -167,18 +249,15 @@ impl Tracker {
         self.keeps && outcome == Some(FrameOutcome::Dropped(DropCause::Shutdown))
     }
 
-    fn close(&self, first: u64, last: u64, outcome: Option<FrameOutcome>) {
-        let mut state = self.lock();
-        if first > state.done {
-            state.early.insert(first, (last, outcome));
-            self.advance(state);
-        }
-    }
-
     fn advance(&self, mut state: MutexGuard<'_, State>) {
         state.advance(self.window);
-        let done = state.done;
+        let (done, unsaved) = (state.done, state.unsaved.len() as u64);
         drop(state);
+        if unsaved >= self.demand
+            && let Some(saves) = &self.saves
+        {
+            saves.demand();
+        }
         let unreported = done.saturating_sub(self.reported.load(Ordering::Relaxed));
         if unreported >= self.every || (unreported > 0 && self.eager.load(Ordering::Relaxed)) {
             self.bell.ring();
@@ -189,6 +268,43 @@ impl Tracker {
     #[cfg(test)]
     pub(crate) fn split(&self) -> u64 {
         self.lock().split
+    }
+
+    /// The numbers up to `seq` are in the state that the node has saved.
+    pub(crate) fn set_saved(&self, seq: u64) {
+        let mut state = self.lock();
+        state.saved = state.saved.max(seq);
+        let later = match seq.checked_add(1) {
+            Some(next) => state.unsaved.split_off(&next),
+            None => BTreeMap::new(),
+        };
+        for (seq, outcome) in std::mem::replace(&mut state.unsaved, later) {
+            state.early.insert(seq, (seq, outcome));
+        }
+        self.advance(state);
+    }
+
+    /// Gives every number up to `last` that has no outcome that of a delivered one.
+    pub(crate) fn deliver_rest(&self, last: u64) {
+        let mut state = self.lock();
+        let next = state.done + 1;
+        for seq in next..=last {
+            let outcome = Some(FrameOutcome::Delivered);
+            state.early.entry(seq).or_insert((seq, outcome));
+        }
+        self.advance(state);
+    }
+
+    /// How many numbers only wait to be saved.
+    pub(crate) fn unsaved(&self) -> u64 {
+        self.lock().unsaved.len() as u64
+    }
+
+    /// Whether every number up to `last` is done, or can get no outcome from this process any more.
+    pub(crate) fn is_settled(&self, last: u64) -> bool {
+        let state = self.lock();
+        let known = state.early.len() as u64 + state.unsaved.len() as u64 + state.stayed;
+        state.done >= last || (self.keeps && state.done + known >= last)
     }
 
     /// Wakes the receiver for each further number.

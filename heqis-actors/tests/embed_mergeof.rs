@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use heqis_actors::wire::MessageKind;
 use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, Event, GraphBuilder, GraphHandle, Metrics, NodeReport,
-    PayloadType, StageOptions,
+    PayloadType, StageOptions, StateOptions,
 };
 use links::*;
 use merging::{Book, Log, LogConfig, Window, WindowConfig};
 
-use common::{Collect, CollectConfig, Number};
+use common::{Collect, CollectConfig, CountConfig, Number};
 
 /// A node whose window stage is fed from another node.
 fn windows(link: &Link, window: WindowConfig) -> GraphBuilder {
@@ -83,13 +83,20 @@ fn roomy() -> Link {
     }
 }
 
-/// Runs `graph` while `peer` plays, and then ends it at once.
-fn run(graph: GraphBuilder, play: impl FnOnce()) -> NodeReport {
-    actix::System::new().block_on(async {
-        let running = graph.start().await.unwrap();
-        play();
-        running.stop_handle().abandon();
-        running.wait().await
+/// Runs `graph` while `play` plays its peers on another thread, and then ends it at once.
+fn run(graph: GraphBuilder, play: impl FnOnce() + Send) -> NodeReport {
+    std::thread::scope(|threads| {
+        actix::System::new().block_on(async {
+            let mut running = graph.start().await.unwrap();
+            let played = threads.spawn(play);
+            while !played.is_finished() {
+                actix_rt::time::sleep(Duration::from_millis(1)).await;
+            }
+            running.stop_handle().abandon();
+            let report = running.wait().await;
+            played.join().unwrap();
+            report
+        })
     })
 }
 
@@ -258,10 +265,109 @@ fn windows_are_unshifted_after_a_kill_wherever_the_acknowledgements_end() {
 
 #[test]
 fn windows_that_overlap_are_unshifted_after_a_kill() {
-    let window = WindowConfig { size: 10, step: 5 };
+    let window = WindowConfig {
+        step: 5,
+        ..WindowConfig::tumbling(10)
+    };
     let expected = [1, 6, 11, 16, 21].map(|first| sum(first, first + 9));
     for acknowledged in [0, 5, 10] {
         let sums = killed(&window, 22, acknowledged, 30);
         assert_eq!(sums, expected, "after {acknowledged}");
     }
+}
+
+fn state(folder: &tempfile::TempDir, every: Duration) -> StateOptions {
+    StateOptions {
+        path: folder.path().join("compute.state"),
+        every,
+    }
+}
+
+/// Numbers up to `count` in one group.
+fn one_group(count: u64) -> CountConfig {
+    CountConfig {
+        groups: 1,
+        ..counting(count, 0)
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[test]
+fn a_frame_held_only_by_state_is_acknowledged_when_it_is_saved_and_restored_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = Book::default();
+    let node = |link: &Link, every| {
+        let log = LogConfig {
+            book: book.clone(),
+            ..LogConfig::default()
+        };
+        with_log(windows(link, WindowConfig::tumbling(10).saved()), log)
+            .state(state(&folder, every))
+    };
+    // Nothing is saved within an hour, and half of the window is not reached: nothing is acknowledged.
+    let link = roomy();
+    run(node(&link, HOUR), || {
+        let frames: Vec<_> = (1..=25).map(|seq| data(1, seq)).collect();
+        let mut peer = connected(&link);
+        peer.send(&frames);
+        until("the sums", || book.lock().unwrap().len() == 2);
+        for _ in 0..3 {
+            let ack = peer.expect(MessageKind::Ack);
+            assert_eq!(debincode::<Ack>(ack.meta()).done, 0);
+        }
+    });
+    // All of it is sent again, and the commit log has two of the windows. This time the state is saved.
+    let link = roomy();
+    run(node(&link, Duration::from_millis(10)), || {
+        send(&mut connected(&link), 1, 25, 25);
+    });
+    // The frames of the third window are in the state.
+    let link = roomy();
+    run(node(&link, HOUR), || {
+        let mut peer = connected(&link);
+        // Two of the last ones are sent again although they are in the state.
+        let again: Vec<_> = (24..=30)
+            .zip(1..)
+            .map(|(position, seq)| moved(position, seq))
+            .collect();
+        peer.send(&again);
+        until("the sum", || book.lock().unwrap().len() == 3);
+    });
+    let sums: Vec<_> = book
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(_, number)| number.value)
+        .collect();
+    assert_eq!(sums, [1, 11, 21].map(|first| sum(first, first + 9)));
+}
+
+#[test]
+fn a_window_above_the_credit_is_saved_whenever_half_of_it_is_unacknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut link = Link::new(free_address(), Delivery::AtLeastOnce);
+    link.edge.capacity = 16;
+    let sink = CollectConfig::default();
+    let (sender, receiver) = (
+        link.sender(one_group(900), &Metrics::new("gateway")),
+        with_sink(
+            windows(&link, WindowConfig::tumbling(300).saved()),
+            sink.clone(),
+        )
+        .state(state(&folder, HOUR)),
+    );
+    let (sent, received) = actix::System::new().block_on(async {
+        let (sender, receiver) = (
+            sender.start().await.unwrap(),
+            receiver.start().await.unwrap(),
+        );
+        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+    });
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    let sums = [1, 301, 601].map(|first| (first..first + 300).sum::<u64>());
+    assert_eq!(*sink.seen.lock().unwrap(), sums);
 }

@@ -26,6 +26,8 @@ pub(crate) trait AnyStage {
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError>;
     /// Whether the stage is not shown frames whose outcome the commit log holds.
     fn recovers(&self) -> bool;
+    /// Whether the stage is the commit log.
+    fn is_log(&self) -> bool;
     /// Whether the stage is shown warm-up items.
     fn takes_warm_up(&self) -> bool;
     /// Takes the frames of the batch out, oldest first.
@@ -109,6 +111,10 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
     fn recovers(&self) -> bool {
         S::RECOVERS
+    }
+
+    fn is_log(&self) -> bool {
+        S::COMMIT_LOG
     }
 
     fn takes_warm_up(&self) -> bool {

@@ -31,6 +31,14 @@ impl Message for TakeSnapshot {
     type Result = Vec<ActorState>;
 }
 
+/// The state that was taken last is on the disk.
+#[derive(Debug)]
+pub(crate) struct Saved;
+
+impl Message for Saved {
+    type Result = ();
+}
+
 /// Restores the state that was saved by an earlier process.
 #[derive(Debug)]
 pub(crate) struct Restore(pub(crate) Arc<SavedState>);

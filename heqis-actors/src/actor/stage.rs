@@ -24,6 +24,7 @@ use crate::snapshot::ActorState;
 use crate::snapshot::Snapshot;
 use crate::stats::StageStats;
 use crate::tap::Tap;
+use crate::ticket::abandon;
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;
@@ -202,8 +203,9 @@ impl StageActor {
                     .done(FrameOutcome::Delivered, 1);
                 continue;
             }
-            if self.stage.as_ref().is_some_and(|stage| stage.recovers())
-                && !frame.head.warm_up
+            if self.stage.as_ref().is_some_and(|stage| {
+                stage.recovers() || (stage.is_log() && self.setup.control.saves_received())
+            }) && !frame.head.warm_up
                 && self.setup.cx.committed.holds(&frame.head)
             {
                 self.setup.inlets[inlet]
@@ -343,7 +345,7 @@ impl StageActor {
 
     fn pause(&mut self, error: &StageError) -> Step {
         self.setup.control.stage_failed(&self.setup.cx.stage, error);
-        self.stage = None;
+        abandon(self.stage.take());
         let now_ns = self.setup.cx.clock.now_ns();
         let pause_ns = match error {
             // A restart does not repair a configuration that became invalid while running (a deleted bundle).
@@ -452,12 +454,14 @@ impl StageActor {
                 .fail(format!("stage '{}': {error}", self.setup.cx.stage));
         }
         self.setup.control.finished();
+        // What it still holds is part of no later frame.
+        self.stage = None;
         self.end();
     }
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
-        self.stage = None;
+        abandon(self.stage.take());
         self.setup.control.ended(&self.setup.cx.stage);
     }
 
@@ -560,7 +564,7 @@ impl Handler<TakeSnapshot> for StageActor {
     type Result = MessageResult<TakeSnapshot>;
 
     fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
-        let idle = self.phase == Phase::Running
+        let idle = matches!(self.phase, Phase::New | Phase::Running)
             && self.setup.emitter.staged.is_empty()
             && self.in_process.is_empty()
             && self.retry.is_empty();

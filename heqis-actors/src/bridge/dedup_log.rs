@@ -12,6 +12,7 @@ use super::messages::{MAX_RANGES_SENT, PositionRange};
 use crate::frame::Head;
 use crate::origins::{Merged, Origin, OriginRun};
 use crate::position_set::{Covered, PositionSet};
+use crate::snapshot::SavedFrames;
 use crate::ticket::Ticket;
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
@@ -94,6 +95,43 @@ struct Stream {
 }
 
 impl DedupLog {
+    /// A log of the frames that a restored state includes.
+    pub(super) fn restored(saved: &SavedFrames) -> Self {
+        let mut log = Self::default();
+        for &(stream, part, first, last) in &saved.ranges {
+            if first <= last {
+                log.insert(PositionRange {
+                    stream,
+                    part,
+                    first,
+                    last,
+                });
+            }
+        }
+        for (part, origins) in &saved.open {
+            log.open.push_back(FrameId {
+                origin: origins.newest(),
+                part: *part,
+                merged: origins.merged().cloned(),
+            });
+        }
+        log
+    }
+
+    /// The frames received, without those of `open`.
+    pub(super) fn saved(&self, open: &[FrameId]) -> SavedFrames {
+        let ranges = self.without(open.iter()).into_iter();
+        let known = self.open.iter().filter(|id| !open.contains(id));
+        SavedFrames {
+            ranges: ranges
+                .map(|range| (range.stream, range.part, range.first, range.last))
+                .collect(),
+            open: known
+                .filter_map(|id| Some((id.part, id.merged.clone()?.into())))
+                .collect(),
+        }
+    }
+
     /// Classifies a frame, and adds it when it is new.
     pub(super) fn classify(&mut self, id: &FrameId) -> Arrival {
         self.classified += 1;

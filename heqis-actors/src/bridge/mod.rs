@@ -21,6 +21,7 @@
 //! - `sender`, `receiver`: the two actors. `setup`: what both are built from. `messages`: what they exchange.
 //! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still. `dedup_log`: which source positions a receiver has
 //!   had, for senders that restart.
+//! - `saving`: what both halves add to the saved state of the node.
 //! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `admission`: connections that have not said
 //!   hello, and which of them are accepted. `clock_sync`: the two clocks, compared by heartbeats.
 
@@ -33,6 +34,7 @@ mod messages;
 mod pending;
 mod receive_state;
 mod receiver;
+mod saving;
 mod send_window;
 mod sender;
 mod setup;

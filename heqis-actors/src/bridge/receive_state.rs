@@ -11,6 +11,7 @@ use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welco
 use super::setup::BridgeSetup;
 use crate::options::Delivery;
 use crate::outcome::{DropCause, Ending, FrameOutcome};
+use crate::snapshot::SavedFrames;
 use crate::ticket::{NO_STAGE, Ticket};
 use crate::tracker::Tracker;
 use crate::wire::WireFrame;
@@ -41,6 +42,10 @@ pub(super) struct ReceiveState {
     /// This node accepts no further frames.
     closed: bool,
     edge_ended: bool,
+    /// What the saved state includes, where the node saves its state.
+    saved: Vec<PositionRange>,
+    /// What the state that is being saved includes: positions, and the number of the current session up to which it does.
+    saving: (Vec<PositionRange>, u64),
 }
 
 impl ReceiveState {
@@ -53,6 +58,84 @@ impl ReceiveState {
             last_seq: None,
             closed: false,
             edge_ended: false,
+            saved: Vec::new(),
+            saving: (Vec::new(), 0),
+        }
+    }
+
+    /// Whether frames are acknowledged only when the saved state includes them.
+    fn saves(&self) -> bool {
+        self.keeps() && self.setup.control.saves_received()
+    }
+
+    /// What the states of the stages include: everything received but what still waits on the edge.
+    pub(super) fn snapshot(&mut self) -> SavedFrames {
+        let (mut waiting, mut first) = (Vec::new(), u64::MAX);
+        let session = self.session.as_ref();
+        self.setup.edge.waiting(|frame| {
+            waiting.push(FrameId::of(&frame.head));
+            let ticket = frame.head.ticket.as_ref();
+            let seq = session.zip(ticket);
+            let seq = seq.and_then(|(session, ticket)| ticket.seq_in(&session.tracker));
+            // A frame of an earlier session may have copies in this one.
+            first = first.min(seq.unwrap_or(1));
+        });
+        let received = session.map_or(0, |session| session.received);
+        let saved = self.log.saved(&waiting);
+        let ranges = saved.ranges.iter();
+        let ranges = ranges.map(|&(stream, part, first, last)| PositionRange {
+            stream,
+            part,
+            first,
+            last,
+        });
+        self.saving = (ranges.collect(), received.min(first - 1));
+        saved
+    }
+
+    /// The state that [`ReceiveState::snapshot`] was part of is on the disk.
+    pub(super) fn saved(&mut self) {
+        let (ranges, seq) = std::mem::take(&mut self.saving);
+        self.saved = ranges;
+        if let Some(session) = &self.session {
+            session.tracker.set_saved(seq);
+            match self.last_seq {
+                Some(last) if seq >= last => self.end_edge(Ending::Complete),
+                Some(_) => self.setup.control.save_demand().demand(),
+                None => {}
+            }
+        }
+    }
+
+    /// The node restores a state that includes these frames.
+    pub(super) fn restore(&mut self, saved: Option<&SavedFrames>) {
+        self.log = saved.map(DedupLog::restored).unwrap_or_default();
+        self.saved = self.log.without(std::iter::empty());
+    }
+
+    /// The node does not save its state any more: acknowledges everything that has its outcome.
+    fn stop_saving(&mut self) {
+        if self.setup.control.saves_received() {
+            return;
+        }
+        if let Some(session) = &self.session {
+            session.tracker.set_saved(u64::MAX);
+        }
+        if self.last_seq.is_some() {
+            self.end_edge(Ending::Complete);
+        }
+    }
+
+    /// The frames of a complete stream that only stages hold, which emit nothing further, count as delivered.
+    pub(super) fn release_held(&mut self) {
+        self.stop_saving();
+        if self.last_seq.is_some()
+            && self.edge_ended
+            && !self.is_settled()
+            && self.setup.control.only_receivers_left()
+            && let Some(session) = &self.session
+        {
+            session.tracker.deliver_rest(session.received);
         }
     }
 
@@ -83,16 +166,7 @@ impl ReceiveState {
                 id: self.setup.instance.wrapping_add(self.sessions),
                 received: hello.first_seq - 1,
                 given_up: 0,
-                tracker: Tracker::new(
-                    hello.first_seq - 1,
-                    self.credit() / 4,
-                    self.keeps(),
-                    match self.setup.whole {
-                        true => self.setup.window as u64,
-                        false => 0,
-                    },
-                    self.setup.bell.clone(),
-                ),
+                tracker: self.tracker(hello.first_seq - 1),
             }
         });
         session.given_up = hello.first_seq - 1;
@@ -110,17 +184,33 @@ impl ReceiveState {
         }
     }
 
-    /// What need not be sent again: what was received and is done, and what the node's log holds.
+    fn tracker(&self, done: u64) -> Arc<Tracker> {
+        let (every, window) = (self.credit() / 4, self.setup.window as u64);
+        let (control, bell) = (&self.setup.control, self.setup.bell.clone());
+        if self.saves() {
+            return Tracker::saving(done, every, window, control.save_demand().clone(), bell);
+        }
+        let window = if self.setup.whole { window } else { 0 };
+        Tracker::new(done, every, self.keeps(), window, bell)
+    }
+
+    /// What need not be sent again: what was received and is done, and what the node's log holds. Where the node saves its
+    /// state, that has to include it.
     fn done_ranges(&self) -> Vec<PositionRange> {
-        let mut ranges = self.log.done();
-        // Frames in flight are not in the log yet.
-        let logged = self.setup.committed.runs().into_iter();
-        ranges.extend(logged.map(|(stream, first, last)| PositionRange {
-            stream,
-            part: 0,
-            first,
-            last,
-        }));
+        let mut ranges = match self.saves() {
+            true => self.saved.clone(),
+            false => self.log.done(),
+        };
+        if !self.saves() {
+            // Frames in flight are not in the log yet.
+            let logged = self.setup.committed.runs().into_iter();
+            ranges.extend(logged.map(|(stream, first, last)| PositionRange {
+                stream,
+                part: 0,
+                first,
+                last,
+            }));
+        }
         ranges.sort_by_key(|range| Reverse(range.last - range.first));
         ranges.truncate(MAX_RANGES_SENT);
         ranges
@@ -145,7 +235,7 @@ impl ReceiveState {
     /// Handles a data frame.
     pub(super) fn data(&mut self, wire: &WireFrame) -> Result<(), LinkError> {
         let seq = wire.header.seq;
-        let (credit, keeps) = (self.credit(), self.keeps());
+        let (credit, keeps, saves) = (self.credit(), self.keeps(), self.saves());
         let queued = self.setup.edge.queued() as u64;
         let Some(session) = &mut self.session else {
             return Ok(());
@@ -203,7 +293,8 @@ impl ReceiveState {
                     self.setup.report_overlap(&frame.head);
                     Arrival::New
                 }
-                Arrival::New if self.setup.committed.holds(&frame.head) => Arrival::Done,
+                // A state that was saved before the log's last records needs the frames of those.
+                Arrival::New if !saves && self.setup.committed.holds(&frame.head) => Arrival::Done,
                 known => known,
             };
             if !matches!(known, Arrival::New) {
@@ -250,7 +341,11 @@ impl ReceiveState {
             session.tracker.set_eager();
         }
         self.last_seq = Some(last_seq);
-        self.end_edge(Ending::Complete);
+        match self.saves() && !self.edge_ended {
+            // The last frames that the stages emit derive from their state, which has to include everything sent.
+            true => self.setup.control.save_demand().demand(),
+            false => self.end_edge(Ending::Complete),
+        }
         Ok(())
     }
 
@@ -316,6 +411,11 @@ impl ReceiveState {
         for stage in self.log.open_stages() {
             *stages.entry(stage).or_default() += 1;
         }
+        let unsaved = self.session.as_ref();
+        let unsaved = unsaved.map_or(0, |session| session.tracker.unsaved());
+        if unsaved > 0 {
+            return format!("{unsaved} of {window} wait until the state of the node is saved");
+        }
         let most = stages.into_iter().max_by_key(|(_, frames)| *frames);
         match most {
             Some((stage, frames)) if stage != NO_STAGE => {
@@ -344,7 +444,7 @@ impl ReceiveState {
         self.edge_ended
             && self.session.as_ref().is_none_or(|session| {
                 let last = self.last_seq.unwrap_or(session.received);
-                session.tracker.done() >= last.max(session.received)
+                session.tracker.is_settled(last.max(session.received))
             })
     }
 }

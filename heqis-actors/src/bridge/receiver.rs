@@ -29,8 +29,8 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(5);
 const REBIND_PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) struct BridgeReceiver {
-    setup: Rc<BridgeSetup>,
-    state: ReceiveState,
+    pub(super) setup: Rc<BridgeSetup>,
+    pub(super) state: ReceiveState,
     /// Whether this node's own frames leave first when it is stopped. A node with sources ends them when it stops, and
     /// frames derived from theirs may come back over this edge; on other nodes the edge closes at once.
     senders_first: bool,
@@ -83,6 +83,7 @@ impl BridgeReceiver {
         let waits = format!("{}: has not connected yet", setup.peer_name());
         setup.edge.set_waits(Some(waits));
         let setup = Rc::new(setup);
+        setup.control.enlist_receiver();
         Self {
             clock: link_clock(&setup.clock),
             state: ReceiveState::new(setup.clone()),
@@ -177,6 +178,7 @@ impl BridgeReceiver {
             MessageKind::Goodbye if self.state.is_complete() && self.state.is_settled() => {
                 if self.farewell == Farewell::Pending {
                     self.farewell = Farewell::Confirmed;
+                    self.setup.control.receiver_done();
                     self.setup.control.enter_farewell();
                 }
                 Ok(())
@@ -288,6 +290,7 @@ impl BridgeReceiver {
         {
             // A successor declares its own stream complete and confirms its own outcomes.
             self.farewell = Farewell::Pending;
+            self.setup.control.enlist_receiver();
             self.setup.control.leave_farewell();
         }
         let id = conn.id;
@@ -318,7 +321,7 @@ impl BridgeReceiver {
     }
 
     /// Sends what is due, and ends this half when it is finished.
-    fn turn(&mut self, always: bool, ctx: &mut Context<Self>) {
+    pub(super) fn turn(&mut self, always: bool, ctx: &mut Context<Self>) {
         self.setup.progress.step();
         if self.phase == Phase::Ended {
             return;
@@ -424,10 +427,14 @@ impl BridgeReceiver {
             link.conn.close(ctx);
         }
         self.pending.close(ctx);
+        self.deposit();
         self.setup.link_ended();
         match self.farewell {
             // The sender may come back with frames whose outcome it does not know.
-            Farewell::Pending => self.setup.control.set_incomplete(),
+            Farewell::Pending => {
+                self.setup.control.receiver_done();
+                self.setup.control.set_incomplete();
+            }
             Farewell::Confirmed | Farewell::Answered => self.setup.control.leave_farewell(),
         }
         self.setup.control.ended(&self.setup.edge.name);
@@ -439,6 +446,7 @@ impl BridgeReceiver {
         let holder = || self.state.holder();
         self.watch
             .check(&self.setup, self.state.open(), now_ns, holder);
+        self.state.release_held();
         for id in self.pending.overdue(now_ns) {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
         }

@@ -49,6 +49,10 @@ pub(super) struct SendWindow {
     part: u32,
     /// Whether the receiver takes merged frames.
     takes_merged: bool,
+    /// Frames of the restored state that the next node may not have; they are sent before any other.
+    restored: VecDeque<AnyFrame>,
+    /// Frames that this half has dropped because the node leaves, where its state is saved with them.
+    left: Option<Vec<AnyFrame>>,
 }
 
 /// What is sent next.
@@ -82,6 +86,8 @@ impl SendWindow {
             last_origin: None,
             part: 0,
             takes_merged: true,
+            restored: VecDeque::new(),
+            left: None,
         }
     }
 
@@ -249,6 +255,14 @@ impl SendWindow {
             };
         }
         while self.retained.len() < self.retain {
+            if let Some(frame) = self.restored.pop_front() {
+                self.edge.adopt();
+                if self.is_done_before(&frame) {
+                    self.edge.done(FrameOutcome::Duplicate, 1);
+                    continue;
+                }
+                return self.checked(frame);
+            }
             let mut frame = match self.edge.pop(0, now_ns) {
                 Pop::Frame(frame) => frame,
                 Pop::Empty => break,
@@ -260,15 +274,55 @@ impl SendWindow {
             }
             frame.head.part = self.part_of(&frame.head);
             if !self.is_done_before(&frame) {
-                if frame.head.merged.is_some() && !self.takes_merged {
-                    self.requeue(frame);
-                    return Err(merged_refused());
-                }
-                return Ok(Due::New(frame));
+                return self.checked(frame);
             }
             self.edge.done(FrameOutcome::Duplicate, 1);
         }
         Ok(Due::Nothing)
+    }
+
+    /// A new frame, if the receiver takes frames of its kind.
+    fn checked(&mut self, frame: AnyFrame) -> Result<Due<'_>, LinkError> {
+        if frame.head.merged.is_some() && !self.takes_merged {
+            self.requeue(frame);
+            return Err(merged_refused());
+        }
+        Ok(Due::New(frame))
+    }
+
+    /// The frames that the next node is not known to be done with, in their order.
+    pub(super) fn snapshot(&mut self) -> Vec<AnyFrame> {
+        let retained = self.retained.iter().map(|(_, frame)| frame);
+        let left = self.left.iter().flatten();
+        let mut frames: Vec<_> = left
+            .chain(retained)
+            .chain(&self.restored)
+            .cloned()
+            .collect();
+        let (last, part) = (self.last_origin.clone(), self.part);
+        let edge = self.edge.clone();
+        edge.waiting(|frame| {
+            if !frame.head.warm_up {
+                let mut frame = frame.clone();
+                frame.head.part = self.part_of(&frame.head);
+                frames.push(frame);
+            }
+        });
+        (self.last_origin, self.part) = (last, part);
+        frames
+    }
+
+    /// Keeps the frames that are dropped from now on for [`SendWindow::snapshot`].
+    pub(super) fn keep_left(&mut self) {
+        if self.left.is_none() {
+            let retained = self.retained.iter().map(|(_, frame)| frame.clone());
+            self.left = Some(retained.chain(std::mem::take(&mut self.restored)).collect());
+        }
+    }
+
+    /// Sends frames of a restored state first.
+    pub(super) fn restore(&mut self, frames: impl IntoIterator<Item = AnyFrame>) {
+        self.restored = frames.into_iter().collect();
     }
 
     /// Which of the frames of its origins a new frame is. The frames that a stage derives from one item are consecutive.
@@ -366,14 +420,21 @@ impl SendWindow {
 
     /// Drops what waits on the edge: nothing further is sent.
     pub(super) fn drop_queued(&mut self, now_ns: i64) {
-        while let Pop::Frame(frame) = self.edge.pop(0, now_ns) {
+        while let Pop::Frame(mut frame) = self.edge.pop(0, now_ns) {
+            if self.left.is_some() && !frame.head.warm_up {
+                frame.head.part = self.part_of(&frame.head);
+                self.left
+                    .iter_mut()
+                    .for_each(|left| left.push(frame.clone()));
+            }
             self.edge.drop_popped(frame, DropCause::Shutdown);
         }
     }
 
     /// How the edge has ended, once nothing waits on it and every frame has its outcome.
     pub(super) fn ending(&self) -> Option<Ending> {
-        self.edge.ending().filter(|_| self.is_done())
+        let is_done = self.is_done() && self.restored.is_empty();
+        self.edge.ending().filter(|_| is_done)
     }
 
     /// Gives `frames` of those in flight their outcome.

@@ -35,8 +35,8 @@ const STOPPING_FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct BridgeSender {
-    setup: BridgeSetup,
-    window: SendWindow,
+    pub(super) setup: BridgeSetup,
+    pub(super) window: SendWindow,
     clock: Clock,
     link: Link,
     /// Connections made so far; also the identity of the current one.
@@ -462,6 +462,9 @@ impl BridgeSender {
             self.phase = Phase::Leaving;
         }
         self.setup.control.set_incomplete();
+        if self.setup.control.saves_received() {
+            self.window.keep_left();
+        }
         self.window.leave(self.setup.clock.now_ns());
         self.drop_rest(ctx);
     }
@@ -482,6 +485,7 @@ impl BridgeSender {
             conn.close(ctx);
         }
         self.setup.link_ended();
+        self.deposit();
         match phase {
             Phase::Farewell { .. } => self.setup.control.leave_farewell(),
             _ => self.setup.control.sender_drained(),

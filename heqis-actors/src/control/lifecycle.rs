@@ -22,6 +22,8 @@ pub(super) struct Lifecycle {
     senders: AtomicUsize,
     /// Sending halves that have not ended: they may wait for the last answer of another node.
     senders_alive: AtomicUsize,
+    /// Receiving halves that are not in their farewell.
+    receivers: AtomicUsize,
     /// An actor ended before its stream was known to be complete.
     incomplete: AtomicBool,
     all_ended: watch::Sender<bool>,
@@ -94,6 +96,26 @@ impl Control {
     /// A half that called [`Control::enter_farewell`] is about to end.
     pub(crate) fn leave_farewell(&self) {
         self.0.lifecycle.farewells.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Registers the receiving half of a bridged edge, which calls [`Control::receiver_done`] when it knows every outcome, or
+    /// ends.
+    pub(crate) fn enlist_receiver(&self) {
+        self.0.lifecycle.receivers.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn receiver_done(&self) {
+        self.0.lifecycle.receivers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether every stage has emitted its last frame and everything emitted is done: a frame that still has no outcome is
+    /// only held by a stage.
+    pub(crate) fn only_receivers_left(&self) -> bool {
+        let lifecycle = &self.0.lifecycle;
+        let rest = lifecycle.finishing.load(Ordering::Acquire)
+            + lifecycle.farewells.load(Ordering::Acquire)
+            + lifecycle.receivers.load(Ordering::Acquire);
+        lifecycle.alive.load(Ordering::Acquire) == rest
     }
 
     /// Whether no frame can arrive again: only stages that are finishing and halves of bridged edges in their farewell are

@@ -19,6 +19,7 @@ use crate::events::{Event, EventBus, Events};
 use crate::log_limit::LogLimit;
 use crate::report::Waiting;
 use crate::snapshot::ActorState;
+use crate::tracker::SaveDemand;
 
 /// A longer drain has no limit in practice; a sum with the time of now must not overflow.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 86_400);
@@ -61,6 +62,10 @@ struct Inner {
     paused: Mutex<BTreeMap<String, (String, i64)>>,
     /// Sources make no items, so that everything in flight ends and the node's state can be saved.
     sources_paused: AtomicBool,
+    /// Frames from other nodes are acknowledged when the saved state includes them.
+    saves_received: AtomicBool,
+    /// Asks for the state to be saved.
+    save_demand: Arc<SaveDemand>,
     /// The states of actors that have ended.
     deposits: Mutex<Vec<ActorState>>,
     /// The position of each source up to which the node's state is on the disk.
@@ -84,6 +89,8 @@ impl Control {
             progress: Mutex::default(),
             paused: Mutex::default(),
             sources_paused: AtomicBool::new(false),
+            saves_received: AtomicBool::new(false),
+            save_demand: Arc::default(),
             deposits: Mutex::default(),
             saved: Mutex::default(),
             has_live: AtomicBool::new(false),
@@ -221,6 +228,19 @@ impl Control {
     /// The position of a source up to which the node's state is on the disk.
     pub(crate) fn saved_position(&self, source: &str) -> u64 {
         lock(&self.0.saved).get(source).copied().unwrap_or(0)
+    }
+
+    /// Sets whether frames from other nodes are acknowledged only when the saved state includes them.
+    pub(crate) fn set_saves_received(&self, saves: bool) {
+        self.0.saves_received.store(saves, Ordering::Release);
+    }
+
+    pub(crate) fn saves_received(&self) -> bool {
+        self.0.saves_received.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn save_demand(&self) -> &Arc<SaveDemand> {
+        &self.0.save_demand
     }
 
     /// Keeps the state of an actor that ends because the node leaves.

@@ -23,6 +23,8 @@ pub(super) struct LaneState {
     pub(super) producer_waits: bool,
     /// The consumer's thread waits on the condition variable.
     pub(super) consumer_waits: bool,
+    /// The consumer gets nothing, so that the state of the node can be saved.
+    pub(super) held: bool,
     /// Every producer has ended.
     pub(super) ended: Option<Ending>,
     /// The consumer takes what waits and nothing more.
@@ -45,6 +47,16 @@ impl Queue {
             Self::Fifo(frames) => frames.len(),
             Self::Slots { order, .. } => order.len(),
             Self::Closed => 0,
+        }
+    }
+
+    /// The waiting frames, next one first.
+    pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &AnyFrame> + '_> {
+        match self {
+            Self::Fifo(frames) => Box::new(frames.iter()),
+            Self::Slots { order, frames } => {
+                Box::new(order.iter().filter_map(|key| frames.get(key)))
+            }
         }
     }
 
@@ -79,6 +91,7 @@ impl Lane {
                 },
                 producer_waits: false,
                 consumer_waits: false,
+                held: false,
                 ended: None,
                 closed: false,
             }),

@@ -233,6 +233,9 @@ impl Edge {
         let lane = &self.lanes[lane];
         loop {
             let mut state = lane.lock();
+            if state.held {
+                return Pop::Empty;
+            }
             let Some(mut frame) = state.queue.pop() else {
                 return state.ended.map_or(Pop::Empty, Pop::Ended);
             };
@@ -260,6 +263,35 @@ impl Edge {
         }
     }
 
+    /// Gives the consumer nothing, not even the end of the edge, until it is called again.
+    pub(crate) fn hold(&self, held: bool) {
+        for lane in &self.lanes {
+            lane.lock().held = held;
+            if !held {
+                lane.more.notify_one();
+                lane.wake_consumer();
+            }
+        }
+    }
+
+    /// Passes every waiting frame to `take`.
+    pub(crate) fn waiting(&self, mut take: impl FnMut(&AnyFrame)) {
+        for lane in &self.lanes {
+            lane.lock().queue.iter().for_each(&mut take);
+        }
+    }
+
+    /// Frames that left a lane and have no outcome yet.
+    pub(crate) fn in_process(&self) -> u64 {
+        self.in_process.load(Ordering::Relaxed)
+    }
+
+    /// Books a frame that the consumer got from elsewhere, as if it had been on the edge.
+    pub(crate) fn adopt(&self) {
+        self.books.sent(1);
+        self.in_process.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Asks to be woken, as a producer that was not turned away, when a lane is at most half full.
     pub(crate) fn request_room(&self) {
         let mut room = false;
@@ -283,7 +315,7 @@ impl Edge {
     pub(crate) fn wait_for_more(&self, lane: usize, timeout: Duration) {
         let lane = &self.lanes[lane];
         let mut state = lane.lock();
-        if state.queue.len() == 0 && state.ended.is_none() {
+        if (state.queue.len() == 0 && state.ended.is_none()) || state.held {
             state.consumer_waits = true;
             let (mut state, _) = lane
                 .more

@@ -3,6 +3,11 @@
 //! A snapshot is taken while no frame is in flight: the sources pause, their frames are finished, the nodes after this one
 //! have acknowledged them, and then every stage is asked for its state. All states then belong to one position of each
 //! source, and no earlier item is needed again.
+//!
+//! On a node that other nodes feed, the state also includes which of their frames it follows from, and the frames that the
+//! next nodes are not done with. The stages get no further frame meanwhile; those that have arrived wait on their edges. A
+//! frame from another node is acknowledged only when the saved state includes it, so that it is either in the state that a
+//! killed node restores, or is sent again.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,21 +17,22 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use super::builder::{GraphBuilder, Span};
-use crate::actor::{Build, Restore, TakeSnapshot};
+use crate::actor::{Build, Restore, Saved, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
 use crate::outcome::DropCause;
 use crate::report::EdgeSide;
-use crate::snapshot::ActorState;
 use crate::snapshot::{SavedState, StateOptions};
 
 /// How long sources pause at most until no frame is in flight.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Time until a snapshot that was not possible is tried again, where frames of other nodes wait for it.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two checks for frames in flight.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The stages of a node whose state follows from its own sources alone.
-pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
+/// The stages of a node whose state follows from its own sources alone, and those that other nodes feed.
+pub(super) fn own_and_fed_stages(graph: &GraphBuilder) -> (BTreeSet<String>, BTreeSet<String>) {
     let reached = |mut from: BTreeSet<String>| {
         loop {
             let further: Vec<String> = graph
@@ -49,8 +55,8 @@ pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
         .iter()
         .filter(|edge| matches!(edge.span, Span::In(..)))
         .map(|edge| edge.to.clone());
-    let foreign = reached(fed_from_elsewhere.collect());
-    own.difference(&foreign).cloned().collect()
+    let fed = reached(fed_from_elsewhere.collect());
+    (own.difference(&fed).cloned().collect(), fed)
 }
 
 /// An actor whose state is saved.
@@ -59,9 +65,24 @@ pub(super) struct StatefulActor {
     pub(super) is_source: bool,
     /// A ring buffer has no state but frames, which are in its books.
     pub(super) is_ring: bool,
+    /// What tells a half of a bridged edge that the state is on the disk; also sent to none but receiving ones.
+    pub(super) bridge: Option<BridgeState>,
     pub(super) build: Recipient<Build>,
     pub(super) take_snapshot: Recipient<TakeSnapshot>,
     pub(super) restore: Recipient<Restore>,
+}
+
+/// Which half of a bridged edge an actor is.
+#[derive(Clone)]
+pub(super) enum BridgeState {
+    Sender,
+    Receiver(Recipient<Saved>),
+}
+
+impl StatefulActor {
+    fn is_stage(&self) -> bool {
+        !self.is_source && !self.is_ring && self.bridge.is_none()
+    }
 }
 
 /// Saves the state of a node.
@@ -71,19 +92,29 @@ pub(super) struct Saving {
     pub(super) node: String,
     pub(super) control: Control,
     pub(super) actors: Vec<StatefulActor>,
-    /// The edges of frames from this node's own sources.
+    /// The edges that must be empty for a snapshot.
     pub(super) edges: Vec<Arc<Edge>>,
+    /// The receiving halves of bridged edges whose frames are part of the state, and the sending halves.
+    pub(super) inputs: Vec<Arc<Edge>>,
+    pub(super) outputs: Vec<Arc<Edge>>,
 }
 
 impl Saving {
-    /// The edges that `own` stages feed.
-    pub(super) fn edges_of(own: &BTreeSet<String>, edges: &[Arc<Edge>]) -> Vec<Arc<Edge>> {
-        let is_own = |edge: &&Arc<Edge>| {
-            let from = edge.name.split("->").next().unwrap_or_default();
-            // What waits in a channel has no position yet: the program sends it while the sources pause, too.
-            !matches!(edge.side(), EdgeSide::Receiver | EdgeSide::Channel) && own.contains(from)
+    /// The edges of `side` that one of `stages` feeds, or takes frames from where it is a receiving half.
+    pub(super) fn edges_of(
+        stages: &BTreeSet<String>,
+        edges: &[Arc<Edge>],
+        sides: &[EdgeSide],
+    ) -> Vec<Arc<Edge>> {
+        let of_stages = |edge: &&Arc<Edge>| {
+            let mut ends = edge.name.split("->");
+            let stage = match edge.side() {
+                EdgeSide::Receiver => ends.nth(1),
+                _ => ends.next(),
+            };
+            sides.contains(&edge.side()) && stages.contains(stage.unwrap_or_default())
         };
-        edges.iter().filter(is_own).cloned().collect()
+        edges.iter().filter(of_stages).cloned().collect()
     }
 
     /// Restores the saved state if there is one of this graph: all of it or none.
@@ -100,7 +131,7 @@ impl Saving {
         let stages: Vec<String> = self
             .actors
             .iter()
-            .filter(|actor| !actor.is_source && !actor.is_ring)
+            .filter(|actor| actor.is_stage())
             .map(|actor| actor.name.clone())
             .collect();
         if let Some(reason) = saved.refusal((&self.topology, &self.node), sources, &stages) {
@@ -129,29 +160,48 @@ impl Saving {
         tracing::warn!(path = %path.display(), reason, "the saved state is not restored");
         let nothing = Arc::new(SavedState::default());
         for actor in &self.actors {
-            match actor.is_source {
+            match actor.is_source || actor.bridge.is_some() {
                 true => drop(actor.restore.send(Restore(nothing.clone())).await),
                 false => drop(actor.build.send(Build).await),
             }
         }
     }
 
-    /// Saves at intervals until the graph stops.
+    /// Saves at intervals, and when it is asked to, until the graph stops.
     pub(super) async fn keep(self: Arc<Self>) {
+        let demand = self.control.save_demand();
         loop {
-            actix_rt::time::sleep(self.options.every).await;
+            tokio::select! {
+                () = actix_rt::time::sleep(self.options.every) => {}
+                () = demand.wanted() => {}
+            }
             if self.control.stopping() {
                 return;
             }
             if self.can_drain() {
-                self.control.pause_sources(true);
+                demand.met();
+                self.pause(true);
                 let saved = self.snapshot().await;
-                self.control.pause_sources(false);
-                if let Some(saved) = saved {
-                    self.write(saved).await;
+                self.pause(false);
+                let is_saved = match saved {
+                    Some(saved) => self.write(saved).await,
+                    None => false,
+                };
+                if is_saved {
+                    continue;
                 }
             }
+            // Asked again soon, if frames of other nodes wait for it.
+            actix_rt::time::sleep(RETRY_INTERVAL.min(self.options.every)).await;
+            if !self.inputs.is_empty() {
+                demand.demand();
+            }
         }
+    }
+
+    fn pause(&self, paused: bool) {
+        self.control.pause_sources(paused);
+        self.inputs.iter().for_each(|edge| edge.hold(paused));
     }
 
     /// Whether the frames in flight can be finished: no half of an edge holds frames for a node that is not connected.
@@ -163,7 +213,12 @@ impl Saving {
     }
 
     fn frames_moved(&self) -> Option<u64> {
-        self.edges.iter().try_fold(0, |moved, edge| {
+        let taken = self.inputs.iter().try_fold(0, |moved, edge| {
+            let report = edge.report();
+            (edge.in_process() == 0).then_some(moved + report.delivered + report.dropped_total())
+        })?;
+        let sent: u64 = self.outputs.iter().map(|edge| edge.report().sent).sum();
+        self.edges.iter().try_fold(taken + sent, |moved, edge| {
             let report = edge.report();
             (report.in_flight == 0).then_some(moved + report.sent)
         })
@@ -186,6 +241,11 @@ impl Saving {
                         Ok(saved) => return Some(saved),
                         Err(None) => {}
                         Err(Some(stage)) => {
+                            if self.control.saves_received() {
+                                // Its frames would never be acknowledged.
+                                self.control.set_saves_received(false);
+                                self.control.ring_all();
+                            }
                             if self.control.admit("unsaved", &stage).is_some() {
                                 tracing::warn!(
                                     stage,
@@ -202,7 +262,7 @@ impl Saving {
         None
     }
 
-    async fn write(&self, saved: SavedState) {
+    async fn write(&self, saved: SavedState) -> bool {
         let path = self.options.path.clone();
         let names: Vec<String> = self
             .actors
@@ -215,11 +275,19 @@ impl Saving {
             .filter_map(|name| Some((name.clone(), saved.position(&name)?)))
             .collect();
         let written = actix_rt::task::spawn_blocking(move || saved.write(&path)).await;
-        if self.wrote(written.unwrap_or_else(|error| Err(std::io::Error::other(error)))) {
+        let is_saved =
+            self.wrote(written.unwrap_or_else(|error| Err(std::io::Error::other(error))));
+        if is_saved {
             for (source, position) in positions {
                 self.control.saved(&source, position);
             }
+            for actor in &self.actors {
+                if let Some(BridgeState::Receiver(saved)) = &actor.bridge {
+                    saved.do_send(Saved);
+                }
+            }
         }
+        is_saved
     }
 
     fn wrote(&self, result: std::io::Result<()>) -> bool {
@@ -236,14 +304,16 @@ impl Saving {
     pub(super) fn save_on_leave(&self) {
         let states = self.control.take_deposits();
         let is_deposited = |actor: &&StatefulActor| {
-            states.iter().any(|state| match state {
-                ActorState::Busy => false,
-                ActorState::Position { source, .. } => *source == actor.name,
-                ActorState::State { stage, .. } => *stage == actor.name,
-            })
+            states
+                .iter()
+                .any(|state| state.name() == Some(actor.name.as_str()))
         };
-        let mut actors = self.actors.iter().filter(|actor| !actor.is_ring);
-        let delivered = self.edges.iter().all(|edge| {
+        // A sending half that has ended without a deposit has nothing that the next node may not have.
+        let must_deposit = |actor: &&StatefulActor| {
+            !actor.is_ring && !matches!(actor.bridge, Some(BridgeState::Sender))
+        };
+        let mut actors = self.actors.iter().filter(must_deposit);
+        let delivered = self.edges.iter().chain(&self.inputs).all(|edge| {
             let report = edge.report();
             report.in_flight == 0
                 && report.in_doubt.is_none()
@@ -252,13 +322,11 @@ impl Saving {
         if !delivered || !actors.all(|actor| is_deposited(&actor)) {
             return;
         }
-        let own = states.into_iter().filter(|state| match state {
-            ActorState::Busy => false,
-            ActorState::Position { source: name, .. } | ActorState::State { stage: name, .. } => {
-                self.actors.iter().any(|actor| actor.name == *name)
-            }
+        let own = states.iter().filter(|state| {
+            let is_named = |actor: &&StatefulActor| Some(actor.name.as_str()) == state.name();
+            self.actors.iter().any(|actor| is_named(&actor))
         });
-        if let Ok(saved) = SavedState::of(&self.topology, &self.node, own)
+        if let Ok(saved) = SavedState::of(&self.topology, &self.node, own.cloned())
             && self.wrote(saved.write(&self.options.path))
         {
             tracing::info!(path = %self.options.path.display(), "the node's state is saved");

@@ -110,6 +110,7 @@ impl Wiring {
             counters: self.metrics.stage_counters(name),
             waker: Waker(bell.clone()),
             stopping: self.control.stop_flag(),
+            saves_state: self.saves_state(name),
             replaying: Arc::default(),
             identity: Arc::new(self.graph.identity.clone()),
         };

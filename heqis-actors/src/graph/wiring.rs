@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use actix_rt::{Arbiter, ArbiterHandle};
@@ -12,7 +13,7 @@ use super::GraphError;
 use super::builder::{GraphBuilder, Span, StageEntry};
 use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
-use super::saving::{Saving, StatefulActor, own_stages};
+use super::saving::{BridgeState, Saving, StatefulActor, own_and_fed_stages};
 use super::thread::ThreadConfig;
 use crate::actor::{Begin, Build, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, Delivery, EdgeOptions, PIPELINE, Policy, Scheduling};
 use crate::registry::fnv1a;
 use crate::report::EdgeSide;
+use crate::snapshot::{ActorState, Snapshot};
 use crate::stats::StageStats;
 
 /// A started actor, for what starting and saving need of it.
@@ -36,9 +38,11 @@ pub(super) struct Started {
     pub(super) build: Recipient<Build>,
     pub(super) begin: Recipient<Begin>,
     pub(super) is_source: bool,
-    /// How its state is taken and restored; a half of a bridged edge has no state but frames.
+    /// How its state is taken and restored.
     pub(super) state: Option<(Recipient<TakeSnapshot>, Recipient<Restore>)>,
     pub(super) is_ring: bool,
+    /// Which half of a bridged edge it is.
+    bridge: Option<BridgeState>,
 }
 
 /// A graph while it is wired.
@@ -63,11 +67,16 @@ pub(super) struct Wiring {
     pub(super) relays: HashMap<String, String>,
     /// Stages whose state follows from this node's sources alone.
     pub(super) own: BTreeSet<String>,
+    /// Stages that other nodes feed.
+    fed: BTreeSet<String>,
     /// Sources of this node: name, stream, and whether it is the same in each run.
     pub(super) sources: Vec<(String, u64, bool)>,
     pub(super) has_sources: bool,
     /// Whether a stage of this node is a commit log.
     has_log: bool,
+    /// Whether the node saves the state of the stages that its own sources feed, and of those that other nodes feed.
+    saves_own: Arc<AtomicBool>,
+    saves_fed: Arc<AtomicBool>,
 }
 
 impl Wiring {
@@ -87,6 +96,7 @@ impl Wiring {
                 Some((entry.name.clone(), bells))
             })
             .collect();
+        let (own, fed) = own_and_fed_stages(&graph);
         Self {
             names: graph
                 .stages
@@ -106,8 +116,11 @@ impl Wiring {
             stats: Vec::new(),
             started: Vec::new(),
             relays: relays(&graph),
-            own: own_stages(&graph),
+            own,
+            fed,
             sources: Vec::new(),
+            saves_own: Arc::default(),
+            saves_fed: Arc::default(),
             has_log: graph.stages.iter().any(StageEntry::is_log),
             has_sources: graph.stages.iter().any(StageEntry::is_source),
             graph,
@@ -120,7 +133,7 @@ impl Wiring {
             stop_arbiters(self.arbiters);
             return Err(error);
         }
-        let saving = self.saving();
+        let saving = self.saving().await;
         if let Some(saving) = &saving {
             saving.restore(&self.sources).await;
         }
@@ -162,14 +175,24 @@ impl Wiring {
     }
 
     /// How this node's state is saved, if it is.
-    fn saving(&self) -> Option<Arc<Saving>> {
+    async fn saving(&self) -> Option<Arc<Saving>> {
         let options = self.graph.state.clone()?;
+        let saves_fed = self.fed_state_is_saved().await;
+        let mut stages = self.own.clone();
+        if saves_fed {
+            stages.extend(self.fed.iter().cloned());
+        }
         let actors = self.started.iter().filter_map(|started| {
             let (take_snapshot, restore) = started.state.clone()?;
-            self.own.contains(&started.name).then(|| StatefulActor {
+            let is_saved = match started.bridge {
+                Some(_) => saves_fed,
+                None => stages.contains(&started.name),
+            };
+            is_saved.then(|| StatefulActor {
                 name: started.name.clone(),
                 is_source: started.is_source,
                 is_ring: started.is_ring,
+                bridge: started.bridge.clone(),
                 build: started.build.clone(),
                 take_snapshot,
                 restore,
@@ -177,17 +200,73 @@ impl Wiring {
         });
         let actors: Vec<_> = actors.collect();
         if actors.is_empty() {
-            tracing::warn!(node = %self.graph.node, "no state is saved: the node has no source of its own");
+            tracing::warn!(node = %self.graph.node, "no state is saved: the node has no source of its own, and no stage with a state that it can save");
             return None;
         }
+        self.control.set_saves_received(saves_fed);
+        self.saves_own.store(true, Ordering::Release);
+        self.saves_fed.store(saves_fed, Ordering::Release);
+        let edges = |sides: &[EdgeSide]| Saving::edges_of(&stages, &self.edges, sides);
+        let (inner, outer) = (
+            [EdgeSide::Local, EdgeSide::Ring, EdgeSide::Sender],
+            [EdgeSide::Sender],
+        );
         Some(Arc::new(Saving {
             options,
             topology: self.graph.name.clone(),
             node: self.graph.node.clone(),
             control: self.control.clone(),
             actors,
-            edges: Saving::edges_of(&self.own, &self.edges),
+            // Frames on the way to the next nodes are part of the state where other nodes feed this one.
+            edges: edges(&inner[..if saves_fed { 2 } else { 3 }]),
+            inputs: match saves_fed {
+                true => edges(&[EdgeSide::Receiver]),
+                false => Vec::new(),
+            },
+            outputs: match saves_fed {
+                true => edges(&outer),
+                false => Vec::new(),
+            },
         }))
+    }
+
+    /// Whether the state of `stage` is saved; known once everything is built.
+    pub(super) fn saves_state(&self, stage: &str) -> Arc<AtomicBool> {
+        match self.fed.contains(stage) {
+            true => self.saves_fed.clone(),
+            false => self.saves_own.clone(),
+        }
+    }
+
+    /// Whether the state of the stages that other nodes feed is saved: each of them supports it, and one has a state.
+    async fn fed_state_is_saved(&self) -> bool {
+        let mut has_state = false;
+        for started in &self.started {
+            if let Some((take_snapshot, _)) = &started.state
+                && self.fed.contains(&started.name)
+                && started.bridge.is_none()
+                && !started.is_ring
+            {
+                let states = take_snapshot.send(TakeSnapshot).await.unwrap_or_default();
+                for state in states {
+                    match state {
+                        ActorState::State {
+                            snapshot: Snapshot::Stateless,
+                            ..
+                        } => {}
+                        ActorState::State {
+                            snapshot: Snapshot::State(_),
+                            ..
+                        } => has_state = true,
+                        _ => {
+                            tracing::info!(stage = %started.name, "the state of the stages that other nodes feed is not saved: the stage supports no snapshots");
+                            return false;
+                        }
+                    }
+                }
+            }
+        }
+        has_state
     }
 
     fn wire_edges(&mut self) -> io::Result<()> {
@@ -236,7 +315,7 @@ impl Wiring {
                         BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
                             BridgeSender::new(setup)
                         });
-                    self.add_started(name, addr);
+                    self.add_stateful(&name, addr).bridge = Some(BridgeState::Sender);
                     edge
                 }
                 Span::In(route, payload, options) => {
@@ -258,7 +337,8 @@ impl Wiring {
                         BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
                             BridgeReceiver::new(setup, senders_first)
                         });
-                    self.add_started(name, addr);
+                    let saved = addr.clone().recipient();
+                    self.add_stateful(&name, addr).bridge = Some(BridgeState::Receiver(saved));
                     edge
                 }
             };
@@ -370,6 +450,7 @@ impl Wiring {
             is_source: false,
             state: None,
             is_ring: false,
+            bridge: None,
         });
     }
 

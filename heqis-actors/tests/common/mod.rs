@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Emitter, Frame, Next, Nothing, Payload, Source, Stage, StageError,
+    AnyFrame, BuildContext, Emitter, Frame, Next, Nothing, Payload, Snapshot, Source, Stage,
+    StageError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -106,6 +107,10 @@ impl Stage for Collect {
     type Out = Nothing;
     const KIND: &'static str = "collect";
     const ABOUT: &'static str = "Remembers what it sees.";
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
 
     fn build(config: &CollectConfig, cx: &BuildContext) -> Result<Self, StageError> {
         Ok(Self {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Emitter, Frame, Merge, Nothing, Origins, Stage, StageError};
+use heqis_actors::{
+    BuildContext, Emitter, Frame, Head, Merge, Nothing, Origins, Snapshot, Stage, StageError,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,18 +20,39 @@ pub struct WindowConfig {
     pub size: usize,
     /// Frames by which a window moves on; at most `size`.
     pub step: usize,
+    /// Whether the windows are a state that can be saved.
+    pub saves: bool,
 }
 
 impl WindowConfig {
     pub fn tumbling(size: usize) -> Self {
-        Self { size, step: size }
+        Self {
+            size,
+            step: size,
+            saves: false,
+        }
+    }
+
+    pub fn saved(self) -> Self {
+        Self {
+            saves: true,
+            ..self
+        }
     }
 }
 
-/// Holds the frames of each window until it emits their sum.
+/// A number in a window, with its head where the state of the stage is not saved.
+struct Held {
+    value: u64,
+    origins: Origins,
+    head: Option<Head>,
+}
+
+/// Holds the frames of each window until it emits their sum: their heads, or their origins where its state is saved.
 pub struct Window {
     config: WindowConfig,
-    held: BTreeMap<u64, Vec<Frame<Number>>>,
+    cx: BuildContext,
+    held: BTreeMap<u64, Vec<Held>>,
 }
 
 impl Stage for Window {
@@ -39,11 +62,35 @@ impl Stage for Window {
     const KIND: &'static str = "window";
     const ABOUT: &'static str = "Sums windows.";
 
-    fn build(config: &WindowConfig, _: &BuildContext) -> Result<Self, StageError> {
+    fn build(config: &WindowConfig, cx: &BuildContext) -> Result<Self, StageError> {
         Ok(Self {
             config: config.clone(),
+            cx: cx.clone(),
             held: BTreeMap::new(),
         })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let group = |(group, held): (&u64, &Vec<Held>)| {
+            let held = held.iter().map(|one| (one.value, one.origins.clone()));
+            (*group, held.collect::<Vec<_>>())
+        };
+        match self.config.saves {
+            true => Snapshot::of(&self.held.iter().map(group).collect::<Vec<_>>()),
+            false => Snapshot::Unsupported,
+        }
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
+        let held = |(value, origins)| Held {
+            value,
+            origins,
+            head: None,
+        };
+        for (group, all) in Snapshot::read::<Vec<(u64, Vec<(u64, Origins)>)>>(state)? {
+            self.held.insert(group, all.into_iter().map(held).collect());
+        }
+        Ok(())
     }
 
     fn process(
@@ -52,19 +99,24 @@ impl Stage for Window {
         out: &mut Emitter<'_, Number>,
     ) -> Result<(), StageError> {
         let held = self.held.entry(frame.group).or_default();
-        held.push(frame.clone());
+        held.push(Held {
+            value: frame.value,
+            origins: frame.head().origins(),
+            head: (!self.cx.saves_state()).then(|| frame.head().clone()),
+        });
         if held.len() == self.config.size {
             let (done, kept) = held.split_at(self.config.step);
-            let merge =
-                Merge::of(done.iter().map(Frame::head)).keeping(kept.iter().map(Frame::head));
-            let value = held.iter().map(|frame| frame.value).sum();
-            out.emit_merged(
-                merge,
-                Number {
-                    value,
-                    group: frame.group,
-                },
-            );
+            let mut merge = Merge::of(done.iter().filter_map(|one| one.head.as_ref()))
+                .keeping(kept.iter().filter_map(|one| one.head.as_ref()));
+            for one in done.iter().filter(|one| one.head.is_none()) {
+                merge = merge.with(&one.origins);
+            }
+            for one in kept.iter().filter(|one| one.head.is_none()) {
+                merge = merge.keeping_with(&one.origins);
+            }
+            let value = held.iter().map(|one| one.value).sum();
+            let group = frame.group;
+            out.emit_merged(merge, Number { value, group });
             held.drain(..self.config.step);
         }
         Ok(())
@@ -96,6 +148,10 @@ impl Stage for Log {
     const KIND: &'static str = "log";
     const ABOUT: &'static str = "Records sums.";
     const COMMIT_LOG: bool = true;
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
 
     fn build(config: &LogConfig, cx: &BuildContext) -> Result<Self, StageError> {
         for (origins, number) in config.book.lock().unwrap().iter() {
