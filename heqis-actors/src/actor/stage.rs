@@ -192,25 +192,8 @@ impl StageActor {
                 self.drop_popped(inlet, frame, DropCause::StageFailed);
                 continue;
             }
-            if frame.head.warm_up
-                && self
-                    .stage
-                    .as_ref()
-                    .is_some_and(|stage| !stage.takes_warm_up())
-            {
-                self.setup.inlets[inlet]
-                    .edge
-                    .done(FrameOutcome::Delivered, 1);
-                continue;
-            }
-            if self.stage.as_ref().is_some_and(|stage| {
-                stage.recovers() || (stage.is_log() && self.setup.control.saves_received())
-            }) && !frame.head.warm_up
-                && self.setup.cx.committed.holds(&frame.head)
-            {
-                self.setup.inlets[inlet]
-                    .edge
-                    .done(FrameOutcome::Duplicate, 1);
+            if let Some(outcome) = self.skipped(&frame) {
+                self.setup.inlets[inlet].edge.done(outcome, 1);
                 continue;
             }
             self.in_process.push(InProcess::new(inlet, &frame));
@@ -241,6 +224,16 @@ impl StageActor {
             }
             Err(error) => self.failed(&error),
         }
+    }
+
+    /// The outcome of a frame that the stage does not get: a warm-up item that it does not take, or one whose outcome it knows.
+    fn skipped(&self, frame: &AnyFrame) -> Option<FrameOutcome> {
+        let stage = self.stage.as_ref()?;
+        if frame.head.warm_up {
+            return (!stage.takes_warm_up()).then_some(FrameOutcome::Delivered);
+        }
+        let knows = stage.recovers() || (stage.is_log() && self.setup.control.saves_received());
+        (knows && self.setup.cx.committed.holds(&frame.head)).then_some(FrameOutcome::Duplicate)
     }
 
     /// Drops the frame that the stage refused, with everything emitted for it; the stage continues.

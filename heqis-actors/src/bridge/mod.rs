@@ -18,7 +18,7 @@
 //! receiving half waits for it, or for its successor. A receiver that leaves says `Goodbye`; the sender retains frames
 //! without an outcome and dials until a successor answers.
 //!
-//! - `sender`, `receiver`: the two actors. `setup`: what both are built from. `messages`: what they exchange.
+//! - `sender`, `receiver`: the two actors. `phase`: what a receiver does. `setup`: what both are built from. `messages`: what they exchange.
 //! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still. `dedup_log`: which source positions a receiver has
 //!   had, for senders that restart.
 //! - `saving`: what both halves add to the saved state of the node.
@@ -32,6 +32,7 @@ mod dedup_log;
 mod link;
 mod messages;
 mod pending;
+mod phase;
 mod receive_state;
 mod receiver;
 mod saving;

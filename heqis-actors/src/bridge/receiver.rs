@@ -10,6 +10,7 @@ use super::admission::Sender;
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush};
 use super::messages::{End, Hello, Parting, Refuse, link_clock};
 use super::pending::{PendingHandshakes, bind, is_address_missing};
+use super::phase::{Farewell, Phase};
 use super::receive_state::ReceiveState;
 use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
@@ -51,31 +52,6 @@ pub(crate) struct BridgeReceiver {
 struct Link {
     conn: Conn,
     epoch: u32,
-}
-
-/// What this half does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Built or being built; accepts no connections.
-    New,
-    /// Accepts connections and frames.
-    Open,
-    /// This node leaves: no further frames are accepted. `answered`: the sender has answered the goodbye, and nothing that
-    /// it sent is left to read.
-    Closing { answered: bool },
-    /// Ended for good.
-    Ended,
-}
-
-/// How far the end of a complete stream is agreed with its sender.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Farewell {
-    /// The stream is not complete, or the sender does not know every outcome.
-    Pending,
-    /// The sender knows that everything has its outcome.
-    Confirmed,
-    /// The stages of this node have finished, and the sender was notified.
-    Answered,
 }
 
 impl BridgeReceiver {

@@ -65,7 +65,7 @@ pub(super) struct StatefulActor {
     pub(super) is_source: bool,
     /// A ring buffer has no state but frames, which are in its books.
     pub(super) is_ring: bool,
-    /// What tells a half of a bridged edge that the state is on the disk; also sent to none but receiving ones.
+    /// Which half of a bridged edge it is.
     pub(super) bridge: Option<BridgeState>,
     pub(super) build: Recipient<Build>,
     pub(super) take_snapshot: Recipient<TakeSnapshot>,

@@ -1,0 +1,579 @@
+//! Two processes under `kill -9` and SIGTERM at random moments: windows, joins and merged sources lose nothing, count
+//! nothing twice and shift no window. `cargo test -p heqis-actors --test kill -- --ignored two_hundred` kills 200 times.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod links;
+mod merging;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Number;
+use heqis_actors::{
+    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame, GraphBuilder,
+    Next, Nothing, Origins, PayloadType, Snapshot, Source, Stage, StageError, StageOptions,
+    StateOptions,
+};
+use links::{Dice, MAX_FRAME, PATIENCE};
+use merging::{Window, WindowConfig};
+use rustix::process::{Pid, Signal, kill_process};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What makes this program a node: its role, the scene, the folder of the run, and the number of items of each source.
+const NODE: &str = "HEQIS_KILL_NODE";
+/// How long a node drains after SIGTERM.
+const DRAIN: Duration = Duration::from_millis(200);
+/// Time between two items, nanoseconds.
+const EVERY_NS: i64 = 400_000;
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+struct ItemsConfig {
+    count: u64,
+    /// Groups in turn, or one group of this number where there is one.
+    groups: u64,
+    group: Option<u64>,
+}
+
+/// Counts, at once where the items were processed before.
+struct Items {
+    config: ItemsConfig,
+    next: u64,
+    due_ns: i64,
+    cx: BuildContext,
+}
+
+impl Source for Items {
+    type Config = ItemsConfig;
+    type Out = Number;
+    const KIND: &'static str = "items";
+    const ABOUT: &'static str = "Counts.";
+    const REPLAYABLE: bool = true;
+
+    fn identity(config: &ItemsConfig, _: &Path) -> Result<Option<u64>, StageError> {
+        Ok(Some(
+            config.count ^ config.group.map_or(0, |group| (group + 1) << 32),
+        ))
+    }
+
+    fn build(config: &ItemsConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self {
+            config: config.clone(),
+            next: 1,
+            due_ns: 0,
+            cx: cx.clone(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Next<Number>, StageError> {
+        if self.next > self.config.count {
+            return Ok(Next::End);
+        }
+        let now_ns = self.cx.clock().now_ns();
+        if !self.cx.is_replaying() {
+            if now_ns < self.due_ns {
+                return Ok(Next::At(self.due_ns));
+            }
+            self.due_ns = now_ns + EVERY_NS;
+        }
+        let value = self.next;
+        self.next += 1;
+        let group = self.config.group;
+        Ok(Next::Item(Number {
+            value,
+            group: group.unwrap_or(value % self.config.groups),
+        }))
+    }
+}
+
+/// Neither of these stages has parameters.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+struct Nil {}
+
+/// Joins numbers of the groups 0 and 1 that have the same value.
+#[derive(Default)]
+struct Join(BTreeMap<u64, Frame<Number>>);
+
+impl Stage for Join {
+    type Config = Nil;
+    type In = Number;
+    type Out = Number;
+    const KIND: &'static str = "join";
+    const ABOUT: &'static str = "Joins numbers.";
+
+    fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self::default())
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        match self.0.remove(&frame.value) {
+            Some(other) if other.group != frame.group => {
+                let joined = Number {
+                    value: frame.value * 2,
+                    group: 0,
+                };
+                out.emit_from([other.head(), frame.head()], joined);
+            }
+            _ => drop(self.0.insert(frame.value, frame.clone())),
+        }
+        Ok(())
+    }
+}
+
+/// Puts all numbers into one group.
+struct Ungroup;
+
+impl Stage for Ungroup {
+    type Config = Nil;
+    type In = Number;
+    type Out = Number;
+    const KIND: &'static str = "ungroup";
+    const ABOUT: &'static str = "Puts all numbers into one group.";
+
+    fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        let value = frame.value;
+        out.emit(frame.head(), Number { value, group: 0 });
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+struct FileLogConfig {
+    path: PathBuf,
+}
+
+/// A commit log in a file, one record a line.
+struct FileLog {
+    file: File,
+    cx: BuildContext,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    origins: Origins,
+    value: u64,
+    group: u64,
+}
+
+fn records(path: &Path) -> (Vec<Record>, u64) {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or(0, |at| at + 1);
+    let lines = text[..whole].lines();
+    let records = lines.map(|line| serde_json::from_str(line).unwrap());
+    (records.collect(), whole as u64)
+}
+
+impl Stage for FileLog {
+    type Config = FileLogConfig;
+    type In = Number;
+    type Out = Nothing;
+    const KIND: &'static str = "file-log";
+    const ABOUT: &'static str = "Records numbers.";
+    const COMMIT_LOG: bool = true;
+
+    fn build(config: &FileLogConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        let (records, whole) = records(&config.path);
+        for record in records {
+            cx.committed().insert_origins(&record.origins);
+        }
+        let mut open = OpenOptions::new();
+        let file = open.create(true).append(true).open(&config.path).unwrap();
+        file.set_len(whole).unwrap();
+        Ok(Self {
+            file,
+            cx: cx.clone(),
+        })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
+        if !self.cx.committed().holds(frame.head()) {
+            let record = Record {
+                origins: frame.head().origins(),
+                value: frame.value,
+                group: frame.group,
+            };
+            let line = serde_json::to_string(&record).unwrap() + "\n";
+            self.file.write_all(line.as_bytes()).unwrap();
+            self.cx.committed().insert_head(frame.head());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Scene {
+    /// Windows of ten of one group on the consuming node.
+    Windows,
+    /// Windows of ten that move by five.
+    Overlapping,
+    /// Windows of 100, held by a state that is saved; the edge carries 64 frames.
+    Saved,
+    /// Windows of ten of four groups, on two workers.
+    Workers,
+    /// Windows of ten of the items of two sources, in the order of their arrival.
+    FanIn,
+    /// Pairs of items of two sources.
+    Join,
+    /// Windows of ten on the sending node.
+    Sent,
+    /// Windows of ten on the sending node, and windows of three of them on the consuming one.
+    Twice,
+    /// As `Twice`, with both nodes saving their state.
+    TwiceSaved,
+}
+
+const SCENES: [Scene; 9] = [
+    Scene::Windows,
+    Scene::Overlapping,
+    Scene::Saved,
+    Scene::Workers,
+    Scene::FanIn,
+    Scene::Join,
+    Scene::Sent,
+    Scene::Twice,
+    Scene::TwiceSaved,
+];
+
+impl Scene {
+    fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::FanIn | Self::Join => &["left", "right"],
+            _ => &["left"],
+        }
+    }
+
+    fn window(self) -> WindowConfig {
+        match self {
+            Self::Overlapping => WindowConfig {
+                step: 5,
+                ..WindowConfig::tumbling(10)
+            },
+            Self::Saved => WindowConfig::tumbling(100).saved(),
+            Self::Twice => WindowConfig::tumbling(3),
+            Self::TwiceSaved => WindowConfig::tumbling(3).saved(),
+            _ => WindowConfig::tumbling(10),
+        }
+    }
+
+    /// The windows on the sending node.
+    fn sent(self) -> Option<WindowConfig> {
+        match self {
+            Self::Sent | Self::Twice => Some(WindowConfig::tumbling(10)),
+            Self::TwiceSaved => Some(WindowConfig::tumbling(10).saved()),
+            _ => None,
+        }
+    }
+}
+
+/// A node of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Node {
+    feeds: bool,
+    scene: Scene,
+    folder: PathBuf,
+    count: u64,
+}
+
+impl Node {
+    fn log(&self) -> PathBuf {
+        self.folder.join("sums.jsonl")
+    }
+
+    fn items(&self, source: &str) -> ItemsConfig {
+        ItemsConfig {
+            count: self.count,
+            groups: if self.scene == Scene::Workers { 4 } else { 1 },
+            group: match self.scene {
+                Scene::FanIn => Some(0),
+                Scene::Join => Some(u64::from(source == "right")),
+                _ => None,
+            },
+        }
+    }
+
+    fn graph(&self) -> GraphBuilder {
+        let edge = EdgeOptions {
+            capacity: 64,
+            ..EdgeOptions::default()
+        };
+        let bridge = |from: &str| BridgeOptions {
+            endpoint: format!("ipc://{}", self.folder.join(from).display())
+                .parse()
+                .unwrap(),
+            credit: 16,
+            delivery: Delivery::AtLeastOnce,
+            max_frame: MAX_FRAME,
+            encoding: Encoding::F32,
+        };
+        let payload = PayloadType::of::<Number>;
+        let scene = self.scene;
+        let options = StageOptions::default;
+        let saved = matches!(scene, Scene::Saved | Scene::TwiceSaved);
+        let name = if self.feeds { "feed" } else { "merge" };
+        let mut graph = GraphBuilder::new("kill").node(name);
+        if saved {
+            graph = graph.state(StateOptions {
+                path: self.folder.join(name).with_extension("state"),
+                every: Duration::from_millis(40),
+            });
+        }
+        for source in scene.sources() {
+            graph = match self.feeds {
+                true => graph.source::<Items>(source, self.items(source), options()),
+                false => graph.remote(source),
+            };
+        }
+        let mut from = scene.sources().to_vec();
+        if let Some(window) = scene.sent() {
+            from = vec!["first"];
+            graph = match self.feeds {
+                true => graph
+                    .stage::<Window>("first", window, options())
+                    .edge("left", "first", edge),
+                false => graph.remote("first"),
+            };
+        }
+        if self.feeds {
+            graph = graph.remote("sum").remote("log");
+        } else {
+            let merging = match scene {
+                Scene::Join => graph.stage::<Join>("sum", Nil {}, options()),
+                Scene::Sent => graph.stage::<Ungroup>("sum", Nil {}, options()),
+                Scene::Workers => {
+                    let workers = StageOptions {
+                        workers: 2,
+                        ..options()
+                    };
+                    graph.stage::<Window>("sum", scene.window(), workers)
+                }
+                _ => graph.stage::<Window>("sum", scene.window(), options()),
+            };
+            let log = StageOptions {
+                arbiter: Some("log".into()),
+                ..options()
+            };
+            graph = merging
+                .stage::<FileLog>("log", FileLogConfig { path: self.log() }, log)
+                .edge("sum", "log", edge);
+        }
+        for (route, from) in (0..).zip(from) {
+            let ends = (from, "sum");
+            graph = match self.feeds {
+                true => graph.edge_out(route, ends, payload(), edge, bridge(from)),
+                false => graph.edge_in(route, ends, payload(), edge, bridge(from)),
+            };
+        }
+        graph
+    }
+
+    fn start(&self) -> Child {
+        let errors = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("errors.txt"))
+            .unwrap();
+        Command::new(std::env::current_exe().unwrap())
+            .args(["node", "--exact", "--ignored", "--nocapture"])
+            .env(NODE, serde_json::to_string(self).unwrap())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .unwrap()
+    }
+}
+
+#[test]
+#[ignore = "the other tests of this file run it as a process of its own"]
+fn node() {
+    let node: Node = serde_json::from_str(&std::env::var(NODE).unwrap()).unwrap();
+    let report = node.graph().run(DRAIN).unwrap();
+    assert!(report.books_close(), "{report:?}");
+    // A node that has left is started again.
+    std::process::exit(i32::from(report.left));
+}
+
+/// Runs a scene while its nodes are killed `kills` times, and checks what it has recorded.
+fn run(scene: Scene, kills: u64, seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = [true, false].map(|feeds| Node {
+        feeds,
+        scene,
+        folder: folder.path().to_owned(),
+        count: 600 + 300 * kills,
+    });
+    let mut dice = Dice(seed);
+    let mut running: Vec<Child> = nodes.iter().map(Node::start).collect();
+    let mut killed = 0;
+    let begun = Instant::now();
+    while killed < kills {
+        std::thread::sleep(Duration::from_millis(dice.within(30..250)));
+        if running.iter_mut().any(|child| ended(child)) {
+            break;
+        }
+        let (which, by_signal) = (dice.draw(2) as usize, dice.per_mille(300));
+        let signal = if by_signal {
+            Signal::TERM
+        } else {
+            Signal::KILL
+        };
+        kill_process(Pid::from_child(&running[which]), signal).unwrap();
+        let status = running[which].wait().unwrap();
+        let expected = status.signal().is_some() || status.code().is_some_and(|code| code < 2);
+        assert!(expected, "{}", failure(&nodes[0], &status.to_string()));
+        running[which] = nodes[which].start();
+        killed += 1;
+    }
+    // A node that was killed in its last moments needs the other one once more.
+    let mut alone = Instant::now();
+    loop {
+        let over: Vec<bool> = running.iter_mut().map(ended).collect();
+        match over[..] {
+            [true, true] => break,
+            [false, false] => alone = Instant::now(),
+            _ if alone.elapsed() > Duration::from_secs(3) => {
+                let which = usize::from(over[1]);
+                running[which] = nodes[which].start();
+                alone = Instant::now();
+            }
+            _ => {}
+        }
+        if begun.elapsed() > PATIENCE * 3 {
+            running.iter_mut().for_each(|child| drop(child.kill()));
+            panic!("{}", failure(&nodes[0], "does not end"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    println!("{scene:?}: {killed} kills in {:?}", begun.elapsed());
+    check(&nodes[1]);
+}
+
+fn ended(child: &mut Child) -> bool {
+    child
+        .try_wait()
+        .unwrap()
+        .is_some_and(|status| status.success())
+}
+
+fn failure(node: &Node, what: &str) -> String {
+    let errors = std::fs::read_to_string(node.folder.join("errors.txt")).unwrap_or_default();
+    let sums = records(&node.log()).0.len();
+    format!("{:?}: {what}; {sums} records\n{errors}", node.scene)
+}
+
+/// Checks the records: each item is completed once, and the sums are those of an undisturbed run.
+fn check(node: &Node) {
+    let (records, _) = records(&node.log());
+    let mut done: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    for (at, record) in records.iter().enumerate() {
+        for run in record.origins.done() {
+            for position in run.first..=run.last {
+                let other = done.insert((run.stream, position), at);
+                assert_eq!(
+                    other, None,
+                    "{:?}: item {position} counts twice",
+                    node.scene
+                );
+            }
+        }
+    }
+    let count = node.count;
+    let chunks = |size: usize, step: usize| -> Vec<(u64, u64)> {
+        let all: Vec<u64> = (1..=count).collect();
+        let windows = all.windows(size).step_by(step);
+        windows.map(|window| (0, window.iter().sum())).collect()
+    };
+    let mut expected = match node.scene {
+        Scene::Windows | Scene::Sent => chunks(10, 10),
+        Scene::Overlapping => chunks(10, 5),
+        Scene::Saved => chunks(100, 100),
+        Scene::Twice | Scene::TwiceSaved => chunks(30, 30),
+        Scene::Workers => {
+            let groups = (0..4).flat_map(|group| {
+                let own: Vec<u64> = (1..=count).filter(|value| value % 4 == group).collect();
+                let windows = own.chunks_exact(10).map(|window| window.iter().sum());
+                windows.map(|sum| (group, sum)).collect::<Vec<_>>()
+            });
+            groups.collect()
+        }
+        Scene::Join => (1..=count).map(|value| (0, value * 2)).collect(),
+        // The windows depend on the order of arrival; their number and their sum do not.
+        Scene::FanIn => {
+            assert_eq!(
+                (records.len() as u64, done.len() as u64),
+                (count / 5, 2 * count)
+            );
+            let sum: u64 = records.iter().map(|record| record.value).sum();
+            return assert_eq!(sum, count * (count + 1));
+        }
+    };
+    let mut found: Vec<_> = records.iter().map(|one| (one.group, one.value)).collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert!(
+        found == expected,
+        "{:?}: {} sums, {} expected: {:?}",
+        node.scene,
+        found.len(),
+        expected.len(),
+        {
+            let wrong = found.iter().filter(|one| !expected.contains(one));
+            wrong.take(5).collect::<Vec<_>>()
+        }
+    );
+}
+
+/// A few kills of each scene, several scenes at a time.
+fn run_all(kills: u64, seed: u64) {
+    let next = std::sync::Mutex::new(SCENES.iter().enumerate());
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| {
+                while let Some((at, &scene)) = { next.lock().unwrap().next() } {
+                    run(scene, kills, seed + at as u64);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn nothing_is_lost_or_counted_twice_when_either_node_is_killed_a_few_times() {
+    run_all(2, 17);
+}
+
+#[test]
+#[ignore = "takes minutes: 225 kills"]
+fn two_hundred_kills() {
+    let seed = std::env::var("HEQIS_KILL_SEED").map_or(0, |seed| seed.parse().unwrap());
+    run_all(25, seed);
+}
