@@ -358,11 +358,11 @@ fn a_window_above_the_credit_is_saved_whenever_half_of_it_is_unacknowledged() {
         .state(state(&folder, HOUR)),
     );
     let (sent, received) = actix::System::new().block_on(async {
-        let (sender, receiver) = (
+        let (mut sender, mut receiver) = (
             sender.start().await.unwrap(),
             receiver.start().await.unwrap(),
         );
-        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+        futures_util::future::join(sender.wait(), receiver.wait()).await
     });
     assert!(
         sent.is_clean() && received.is_clean(),

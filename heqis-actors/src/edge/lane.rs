@@ -53,6 +53,7 @@ impl Queue {
     /// The waiting frames, next one first.
     pub(super) fn iter(&self) -> Box<dyn Iterator<Item = &AnyFrame> + '_> {
         match self {
+            Self::Closed => Box::new(std::iter::empty()),
             Self::Fifo(frames) => Box::new(frames.iter()),
             Self::Slots { order, frames } => {
                 Box::new(order.iter().filter_map(|key| frames.get(key)))
