@@ -87,7 +87,7 @@ fn roomy() -> Link {
 fn run(graph: GraphBuilder, play: impl FnOnce() + Send) -> NodeReport {
     std::thread::scope(|threads| {
         actix::System::new().block_on(async {
-            let mut running = graph.start().await.unwrap();
+            let running = graph.start().await.unwrap();
             let played = threads.spawn(play);
             while !played.is_finished() {
                 actix_rt::time::sleep(Duration::from_millis(1)).await;
@@ -277,10 +277,7 @@ fn windows_that_overlap_are_unshifted_after_a_kill() {
 }
 
 fn state(folder: &tempfile::TempDir, every: Duration) -> StateOptions {
-    StateOptions {
-        path: folder.path().join("compute.state"),
-        every,
-    }
+    StateOptions::new(folder.path().join("compute.state")).every(every)
 }
 
 /// Numbers up to `count` in one group.
@@ -358,7 +355,7 @@ fn a_window_above_the_credit_is_saved_whenever_half_of_it_is_unacknowledged() {
         .state(state(&folder, HOUR)),
     );
     let (sent, received) = actix::System::new().block_on(async {
-        let (mut sender, mut receiver) = (
+        let (sender, receiver) = (
             sender.start().await.unwrap(),
             receiver.start().await.unwrap(),
         );

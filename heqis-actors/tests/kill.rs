@@ -17,9 +17,8 @@ use std::time::{Duration, Instant};
 
 use common::Number;
 use heqis_actors::{
-    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame, GraphBuilder,
-    Next, Nothing, Origins, PayloadType, Snapshot, Source, Stage, StageError, StageOptions,
-    StateOptions,
+    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Next,
+    Nothing, Origins, PayloadType, Snapshot, Source, Stage, StageError, StageOptions, StateOptions,
 };
 use links::{Dice, MAX_FRAME, PATIENCE};
 use merging::{Window, WindowConfig};
@@ -323,18 +322,13 @@ impl Node {
     }
 
     fn graph(&self) -> GraphBuilder {
-        let edge = EdgeOptions {
-            capacity: 64,
-            ..EdgeOptions::default()
-        };
-        let bridge = |from: &str| BridgeOptions {
-            endpoint: format!("ipc://{}", self.folder.join(from).display())
-                .parse()
-                .unwrap(),
-            credit: 16,
-            delivery: Delivery::AtLeastOnce,
-            max_frame: MAX_FRAME,
-            encoding: Encoding::F32,
+        let edge = EdgeOptions::new().capacity(64usize);
+        let bridge = |from: &str| {
+            let endpoint = format!("ipc://{}", self.folder.join(from).display());
+            BridgeOptions::new(endpoint.parse().unwrap())
+                .credit(16usize)
+                .delivery(Delivery::AtLeastOnce)
+                .max_frame(MAX_FRAME)
         };
         let payload = PayloadType::of::<Number>;
         let scene = self.scene;
@@ -343,10 +337,10 @@ impl Node {
         let name = if self.feeds { "feed" } else { "merge" };
         let mut graph = GraphBuilder::new("kill").node(name);
         if saved {
-            graph = graph.state(StateOptions {
-                path: self.folder.join(name).with_extension("state"),
-                every: Duration::from_millis(40),
-            });
+            graph = graph.state(
+                StateOptions::new(self.folder.join(name).with_extension("state"))
+                    .every(Duration::from_millis(40)),
+            );
         }
         for source in scene.sources() {
             graph = match self.feeds {
@@ -371,18 +365,12 @@ impl Node {
                 Scene::Join => graph.stage::<Join>("sum", Nil {}, options()),
                 Scene::Sent => graph.stage::<Ungroup>("sum", Nil {}, options()),
                 Scene::Workers => {
-                    let workers = StageOptions {
-                        workers: 2,
-                        ..options()
-                    };
+                    let workers = options().workers(2usize);
                     graph.stage::<Window>("sum", scene.window(), workers)
                 }
                 _ => graph.stage::<Window>("sum", scene.window(), options()),
             };
-            let log = StageOptions {
-                arbiter: Some("log".into()),
-                ..options()
-            };
+            let log = options().arbiter("log");
             graph = merging
                 .stage::<FileLog>("log", FileLogConfig { path: self.log() }, log)
                 .edge("sum", "log", edge);
@@ -423,6 +411,18 @@ fn node() {
     std::process::exit(i32::from(report.left));
 }
 
+/// Processes that end with the test.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// Runs a scene while its nodes are killed `kills` times, and checks what it has recorded.
 fn run(scene: Scene, kills: u64, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
@@ -433,7 +433,7 @@ fn run(scene: Scene, kills: u64, seed: u64) {
         count: 600 + 300 * kills,
     });
     let mut dice = Dice(seed);
-    let mut running: Vec<Child> = nodes.iter().map(Node::start).collect();
+    let Running(running) = &mut Running(nodes.iter().map(Node::start).collect());
     let mut killed = Vec::new();
     let begun = Instant::now();
     while (killed.len() as u64) < kills {
@@ -470,7 +470,6 @@ fn run(scene: Scene, kills: u64, seed: u64) {
             _ => {}
         }
         if begun.elapsed() > PATIENCE * 3 {
-            running.iter_mut().for_each(|child| drop(child.kill()));
             panic!("{}", failure(&nodes[0], "does not end"));
         }
         std::thread::sleep(Duration::from_millis(5));
