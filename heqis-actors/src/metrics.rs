@@ -431,13 +431,13 @@ impl LinkMetrics {
 
     /// Counts a peer that was disconnected for `cause`, a word from a fixed set.
     pub fn reject(&self, cause: &str) {
-        self.rejects.with_label_values(&[&self.edge, cause]).inc();
+        self.rejects.with_label_values(&[self.edge.as_str(), cause]).inc();
     }
 
     /// Peers disconnected for `cause` so far.
     #[must_use]
     pub fn rejected(&self, cause: &str) -> u64 {
-        self.rejects.with_label_values(&[&self.edge, cause]).get()
+        self.rejects.with_label_values(&[self.edge.as_str(), cause]).get()
     }
 }
 
@@ -459,7 +459,7 @@ impl StageCounters {
     /// The counter of `event`.
     #[must_use]
     pub fn counter(&self, event: &str) -> Counter {
-        Counter(self.family.with_label_values(&[&self.stage, event]))
+        Counter(self.family.with_label_values(&[self.stage.as_str(), event]))
     }
 
     /// The note of the stage called `name`; absent until it is set.
