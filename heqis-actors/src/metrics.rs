@@ -431,13 +431,17 @@ impl LinkMetrics {
 
     /// Counts a peer that was disconnected for `cause`, a word from a fixed set.
     pub fn reject(&self, cause: &str) {
-        self.rejects.with_label_values(&[self.edge.as_str(), cause]).inc();
+        self.rejects
+            .with_label_values(&[self.edge.as_str(), cause])
+            .inc();
     }
 
     /// Peers disconnected for `cause` so far.
     #[must_use]
     pub fn rejected(&self, cause: &str) -> u64 {
-        self.rejects.with_label_values(&[self.edge.as_str(), cause]).get()
+        self.rejects
+            .with_label_values(&[self.edge.as_str(), cause])
+            .get()
     }
 }
 
