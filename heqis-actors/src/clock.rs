@@ -65,6 +65,33 @@ impl Ord for Sleeper {
     }
 }
 
+impl VirtualTime {
+    /// Moves the time forward to `ns`, and wakes every sleeper that is due.
+    fn advance_to(&mut self, ns: i64) {
+        self.now_ns = self.now_ns.max(ns);
+        while self
+            .sleepers
+            .peek()
+            .is_some_and(|Reverse(sleeper)| sleeper.wake_ns <= self.now_ns)
+        {
+            if let Some(Reverse(sleeper)) = self.sleepers.pop() {
+                // The sleeper may have been dropped in the meantime.
+                let _ = sleeper.wake.send(());
+            }
+        }
+    }
+
+    /// Adds a sleeper, which is woken at once where the time is reached.
+    fn sleep_until(&mut self, wake_ns: i64) -> oneshot::Receiver<()> {
+        let (wake, woken) = oneshot::channel();
+        let id = self.next_id;
+        self.next_id += 1;
+        self.sleepers.push(Reverse(Sleeper { wake_ns, id, wake }));
+        self.advance_to(self.now_ns);
+        woken
+    }
+}
+
 impl Clock {
     /// The machine's clock.
     #[must_use]
@@ -131,44 +158,55 @@ impl Clock {
         let Inner::Virtual(time) = &self.0 else {
             return;
         };
-        let mut time = time.lock().unwrap_or_else(PoisonError::into_inner);
-        time.now_ns = time.now_ns.max(ns);
-        while time
-            .sleepers
-            .peek()
-            .is_some_and(|Reverse(sleeper)| sleeper.wake_ns <= time.now_ns)
-        {
-            if let Some(Reverse(sleeper)) = time.sleepers.pop() {
-                // The sleeper may have been dropped in the meantime.
-                let _ = sleeper.wake.send(());
-            }
-        }
+        time.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .advance_to(ns);
     }
 
     /// Completes once the clock has reached `wake_ns`.
     pub async fn sleep_until(&self, wake_ns: i64) {
         match &self.0 {
             Inner::Real { .. } => {
-                let left_ns = u64::try_from(wake_ns.saturating_sub(self.now_ns())).unwrap_or(0);
-                tokio::time::sleep(Duration::from_nanos(left_ns)).await;
+                // The runtime's clock may be a little ahead of this one.
+                while let Some(left_ns) = u64::try_from(wake_ns.saturating_sub(self.now_ns()))
+                    .ok()
+                    .filter(|left_ns| *left_ns > 0)
+                {
+                    tokio::time::sleep(Duration::from_nanos(left_ns)).await;
+                }
             }
             Inner::Virtual(time) => {
                 let woken = {
                     let mut time = time.lock().unwrap_or_else(PoisonError::into_inner);
                     if time.jumps {
-                        time.now_ns = time.now_ns.max(wake_ns);
+                        time.advance_to(wake_ns);
                     }
-                    if wake_ns <= time.now_ns {
-                        return;
-                    }
-                    let (wake, woken) = oneshot::channel();
-                    let id = time.next_id;
-                    time.next_id += 1;
-                    time.sleepers.push(Reverse(Sleeper { wake_ns, id, wake }));
-                    woken
+                    time.sleep_until(wake_ns)
                 };
                 let _ = woken.await;
             }
+        }
+    }
+
+    /// Completes once the clock has reached `wake_ns`. Unlike [`Clock::sleep_until`] it does not move a replay clock there.
+    pub(crate) async fn reached(&self, wake_ns: i64) {
+        match &self.0 {
+            Inner::Real { .. } => self.sleep_until(wake_ns).await,
+            Inner::Virtual(time) => {
+                let woken = time
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .sleep_until(wake_ns);
+                let _ = woken.await;
+            }
+        }
+    }
+
+    /// Whether this is a replay clock.
+    pub(crate) fn jumps(&self) -> bool {
+        match &self.0 {
+            Inner::Real { .. } => false,
+            Inner::Virtual(time) => time.lock().unwrap_or_else(PoisonError::into_inner).jumps,
         }
     }
 

@@ -64,6 +64,15 @@ impl<'a, P: Payload> Emitter<'a, P> {
             .emit_merged(&parents, key, |head| AnyFrame::new(head, payload));
     }
 
+    /// Asks for a call of [`Stage::on_timer`](crate::Stage::on_timer) when the graph's clock has reached `at_ns`,
+    /// nanoseconds. A stage has one timer: of several times the earliest counts, and a call uses it up. On the machine's
+    /// clock the call is some milliseconds late, and later while frames that arrived before that time are still waiting; a
+    /// replay clock is not moved by a timer.
+    pub fn wake_at(&mut self, at_ns: i64) {
+        let wake_ns = &mut self.raw.wake_ns;
+        *wake_ns = Some(wake_ns.map_or(at_ns, |earlier| earlier.min(at_ns)));
+    }
+
     /// Emits the payload of `frame` again, without a copy.
     pub fn forward(&mut self, frame: &Frame<P>) {
         let AnyFrame { head, body } = frame.any();
@@ -129,6 +138,11 @@ impl Collector {
         Emitter::new(&mut self.raw)
     }
 
+    /// Takes the time of [`Emitter::wake_at`], nanoseconds, if the stage has asked for a call.
+    pub fn take_timer(&mut self) -> Option<i64> {
+        self.raw.wake_ns.take()
+    }
+
     /// Takes the frames emitted so far, oldest first.
     pub fn take<P: Payload>(&mut self) -> Vec<Frame<P>> {
         self.raw
@@ -146,6 +160,8 @@ pub(crate) struct RawEmitter {
     clock: Clock,
     /// Emitted and not yet on every edge, oldest first.
     pub(crate) staged: VecDeque<AnyFrame>,
+    /// When the stage wants its timer to be called.
+    pub(crate) wake_ns: Option<i64>,
 }
 
 impl RawEmitter {
@@ -154,6 +170,7 @@ impl RawEmitter {
             stage,
             clock,
             staged: VecDeque::new(),
+            wake_ns: None,
         }
     }
 

@@ -163,8 +163,9 @@ setters!(EdgeOptions::new: policy: Policy, capacity: usize, max_age: impl Into<O
 pub struct BatchOptions {
     /// Most frames of one batch, at least 1.
     pub max: usize,
-    /// How long the first frame of a batch waits for more; zero takes the frames that are there. A delay applies only on an
-    /// arbiter without other stages, which it would block.
+    /// How long the first frame of a batch waits for more; zero takes the frames that are there, as any delay does on a
+    /// replay clock. A stage with one input and an arbiter of its own waits on its thread, to the microsecond; any other
+    /// waits on a timer, to a few milliseconds, while the other stages of the arbiter continue.
     pub max_delay: Duration,
 }
 

@@ -166,6 +166,62 @@ pub trait Stage: Sized + 'static {
         Ok(())
     }
 
+    /// Called once the graph's clock has reached the time that the stage asked for with [`Emitter::wake_at`], after the frames
+    /// that were waiting at that time. What it emits derives from frames that the stage holds. A timer does not outlive a
+    /// rebuild of the stage, nor the last frame of its inputs.
+    ///
+    /// ```
+    /// use heqis_actors::{Clock, Collector, Emitter, Frame, Origin, Payload, Stage, StageError};
+    ///
+    /// #[derive(Clone, Payload)]
+    /// struct Price(f64);
+    ///
+    /// /// Emits the last price of each second.
+    /// #[derive(Default)]
+    /// struct LastOfSecond(Option<Frame<Price>>);
+    ///
+    /// impl Stage for LastOfSecond {
+    ///     type Config = ();
+    ///     type In = Price;
+    ///     type Out = Price;
+    ///
+    ///     fn process(&mut self, frame: &Frame<Price>, out: &mut Emitter<'_, Price>) -> Result<(), StageError> {
+    ///         if self.0.replace(frame.clone()).is_none() {
+    ///             out.wake_at(frame.head().enter_ns() + 1_000_000_000);
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, _: i64, out: &mut Emitter<'_, Price>) -> Result<(), StageError> {
+    ///         if let Some(last) = self.0.take() {
+    ///             out.forward(&last);
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let mut stage = LastOfSecond::default();
+    /// let mut collector = Collector::new(Clock::virtual_at(0));
+    /// for position in 1..=3 {
+    ///     let frame = Frame::detached(Origin { stream: 1, position }, 0, Price(position as f64));
+    ///     stage.process(&frame, &mut collector.emitter())?;
+    /// }
+    /// assert_eq!(collector.take_timer(), Some(1_000_000_000));
+    /// stage.on_timer(1_000_000_000, &mut collector.emitter())?;
+    /// assert_eq!(collector.take::<Price>()[0].0, 3.0);
+    /// # Ok::<(), StageError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Stage::process`]; a refusal counts as a failure, because there is no frame to drop.
+    fn on_timer(
+        &mut self,
+        _now_ns: i64,
+        _out: &mut Emitter<'_, Self::Out>,
+    ) -> Result<(), StageError> {
+        Ok(())
+    }
+
     /// Called once when every input has ended, after the last flush. With [`Ending::Left`] the node leaves in mid-stream, and
     /// the state of the stage is restored at the next start; only [`Ending::Complete`] is the end of the data.
     ///

@@ -18,6 +18,7 @@ pub(crate) trait AnyStage {
     /// Adds the frame to the batch and processes it.
     fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError>;
     fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn on_timer(&mut self, now_ns: i64, out: &mut RawEmitter) -> Result<(), StageError>;
     fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError>;
     fn finish(&mut self) -> Result<(), StageError>;
     fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError>;
@@ -80,6 +81,10 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
     fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
         contained(|| self.stage.flush(&mut Emitter::new(out)))
+    }
+
+    fn on_timer(&mut self, now_ns: i64, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.on_timer(now_ns, &mut Emitter::new(out)))
     }
 
     fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError> {

@@ -5,8 +5,10 @@
 //! stay bounded although actix's `do_send` is not.
 //!
 //! - `stage`, `source`, `ring`: the three actors. `inlet`, `outlet`: their edges. `messages`: what the framework asks of them.
-//! - `erased`: stages and sources of any type behind one trait. `channels`: the ends of channels.
+//! - `erased`: stages and sources of any type behind one trait. `channels`: the ends of channels. `alarm`: wakes
+//!   an actor at a time.
 
+mod alarm;
 mod channels;
 mod erased;
 mod inlet;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 
+use super::alarm::Alarm;
 use super::erased::{AnySource, ErasedItem, build};
 use super::messages::{Begin, Build, Restore, TakeSnapshot};
 use super::outlet::Outlet;
@@ -58,8 +59,7 @@ pub(crate) struct SourceActor {
     begun: bool,
     /// The source knows that it is not asked again.
     stopped: bool,
-    /// A timer for this time is already running.
-    alarm_ns: Option<i64>,
+    alarm: Alarm,
 }
 
 impl SourceActor {
@@ -74,7 +74,7 @@ impl SourceActor {
             staged: VecDeque::new(),
             begun: false,
             stopped: false,
-            alarm_ns: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -196,14 +196,8 @@ impl SourceActor {
     }
 
     fn sleep(&mut self, wake_ns: i64) {
-        if self.alarm_ns != Some(wake_ns) {
-            self.alarm_ns = Some(wake_ns);
-            let (clock, bell) = (self.setup.cx.clock.clone(), self.bell().clone());
-            actix_rt::spawn(async move {
-                clock.sleep_until(wake_ns).await;
-                bell.ring();
-            });
-        }
+        let cx = &self.setup.cx;
+        self.alarm.set(wake_ns, &cx.clock, &cx.waker.0);
     }
 
     fn stop(&mut self) {

@@ -1,9 +1,12 @@
 //! Runs a stage: takes batches from its edges, processes them, passes on what it emits, and restarts it when it fails.
 
+mod timing;
+
 use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::alarm::Alarm;
 use super::erased::{AnyStage, build};
 use super::inlet::Inlet;
 use super::messages::{Begin, Build, Restore, TakeSnapshot};
@@ -64,6 +67,10 @@ pub(crate) struct StageActor {
     retry: Vec<(usize, AnyFrame)>,
     budget: RestartBudget,
     phase: Phase,
+    /// For the timer of the stage and the delay of its batches.
+    alarm: Alarm,
+    /// The timer is due, and this many frames go before it.
+    before_timer: Option<usize>,
 }
 
 /// A frame that the stage processes.
@@ -109,6 +116,8 @@ impl StageActor {
             retry: Vec::new(),
             budget: RestartBudget::new(setup.options.restart),
             phase: Phase::New,
+            alarm: Alarm::default(),
+            before_timer: None,
             setup,
         }
     }
@@ -160,33 +169,28 @@ impl StageActor {
         if let Some((inlet, frame)) = self.retry.pop() {
             return self.retry_one(inlet, frame);
         }
-        let mut first = true;
+        if let Some(step) = self.timer() {
+            return step;
+        }
         while self.in_process.len() < self.setup.options.batch.max {
             let (inlet, frame) = match self.take() {
                 Taken::Frame(inlet, frame) => (inlet, frame),
                 Taken::Ended(ending) if self.in_process.is_empty() => {
                     return Step::InputsEnded(ending);
                 }
-                Taken::Empty if self.in_process.is_empty() => return Step::Idle,
-                Taken::Ended(_) => break,
-                Taken::Empty => {
-                    // Only a stage with one inlet and a thread of its own can wait without blocking others.
-                    if !std::mem::replace(&mut first, false)
-                        || !self.setup.may_wait
-                        || self.setup.options.batch.max_delay.is_zero()
-                    {
-                        break;
-                    }
-                    let waited_ns = self.setup.cx.clock.now_ns() - self.in_process[0].enter_ns;
-                    let left = self.setup.options.batch.max_delay.saturating_sub(
-                        std::time::Duration::from_nanos(u64::try_from(waited_ns).unwrap_or(0)),
-                    );
-                    self.setup.inlets[0]
-                        .edge
-                        .wait_for_more(self.setup.inlets[0].lane, left);
-                    first = !left.is_zero();
-                    continue;
+                Taken::Empty if self.in_process.is_empty() => {
+                    return if self.timer_is_next() {
+                        Step::Worked
+                    } else {
+                        Step::Idle
+                    };
                 }
+                Taken::Ended(_) => break,
+                Taken::Empty => match self.wait_for_batch() {
+                    Some(Step::Worked) => continue,
+                    Some(step) => return step,
+                    None => break,
+                },
             };
             if self.phase == Phase::GivenUp {
                 self.drop_popped(inlet, frame, DropCause::StageFailed);
@@ -309,6 +313,9 @@ impl StageActor {
 
     fn close_batch(&mut self) {
         let now_ns = self.setup.cx.clock.now_ns();
+        if let Some(before) = &mut self.before_timer {
+            *before = before.saturating_sub(self.in_process.len());
+        }
         for taken in self.in_process.drain(..) {
             self.setup.inlets[taken.inlet]
                 .edge
@@ -339,6 +346,7 @@ impl StageActor {
     fn pause(&mut self, error: &StageError) -> Step {
         self.setup.control.stage_failed(&self.setup.cx.stage, error);
         abandon(self.stage.take());
+        (self.setup.emitter.wake_ns, self.before_timer) = (None, None);
         let now_ns = self.setup.cx.clock.now_ns();
         let pause_ns = match error {
             // A restart does not repair a configuration that became invalid while running (a deleted bundle).
@@ -355,11 +363,8 @@ impl StageActor {
             .stage_paused(&self.setup.cx.stage, error.to_string(), now_ns);
         let until_ns = now_ns.saturating_add(pause_ns);
         self.phase = Phase::Pausing(until_ns);
-        let (clock, bell) = (self.setup.cx.clock.clone(), self.setup.cx.waker.0.clone());
-        actix_rt::spawn(async move {
-            clock.sleep_until(until_ns).await;
-            bell.ring();
-        });
+        let cx = &self.setup.cx;
+        self.alarm.set(until_ns, &cx.clock, &cx.waker.0);
         Step::Idle
     }
 

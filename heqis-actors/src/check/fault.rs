@@ -65,7 +65,6 @@ kinds! {
     UnknownCore "E0503" "unknown-core" "A stage runs on cores that its node has.",
     SharedCore "E0504" "shared-core" "A core is pinned to one thread.",
     ConflictingAffinity "E0505" "conflicting-affinity" "Stages that share an arbiter share its cores.",
-    DelayOnSharedArbiter "E0506" "delay-on-shared-arbiter" "`batch.max_delay` waits on the thread, so the stage must have its arbiter for itself.",
     NotForASource "E0507" "not-for-a-source" "`workers`, `batch` and `restart` do not apply to a source.",
     NotForABuffer "E0508" "not-for-a-buffer" "`workers`, `batch` and `restart` do not apply to a ring buffer, which only moves frames.",
     BrokenBudgetPath "E0601" "broken-budget-path" "Each stage of a budget's path must be reached from the one before.",

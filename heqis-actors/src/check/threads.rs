@@ -21,7 +21,6 @@ fn arbiter<'a>(graph: &'a GraphDescription<'_>, stage: usize) -> Option<&'a str>
 
 pub(super) fn check(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     cores(graph, faults);
-    delays(graph, faults);
 }
 
 fn cores(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
@@ -97,34 +96,4 @@ fn cores_of(graph: &GraphDescription<'_>, stage: usize) -> Vec<usize> {
     let mut cores = options.map_or_else(Vec::new, |options| options.cores.clone());
     cores.sort_unstable();
     cores
-}
-
-fn delays(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
-    for (index, stage) in graph.stages.iter().enumerate() {
-        let waits =
-            (stage.options.as_ref()).is_some_and(|options| !options.batch.max_delay.is_zero());
-        let Some(own) = arbiter(graph, index).filter(|_| waits) else {
-            continue;
-        };
-        let neighbour = (0..graph.stages.len()).find(|&other| {
-            other != index
-                && graph.stages[other].node == stage.node
-                && arbiter(graph, other) == Some(own)
-        });
-        let message = match neighbour {
-            Some(neighbour) => format!(
-                "stage `{}` would wait on the arbiter `{own}`, which it shares with `{}`",
-                stage.name, graph.stages[neighbour].name
-            ),
-            None if own == PIPELINE => format!(
-                "stage `{}` would wait on the node's arbiter `{own}`",
-                stage.name
-            ),
-            None => continue,
-        };
-        let help = "give the stage an `arbiter` of its own, or leave `max_delay` out: it then takes what is waiting";
-        let place = graph.at_stage(index, "batch.max_delay");
-        let fault = GraphFault::new(FaultKind::DelayOnSharedArbiter, place, message);
-        faults.push(fault.help(help));
-    }
 }

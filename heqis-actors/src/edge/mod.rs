@@ -377,6 +377,11 @@ impl Edge {
         self.wake_producers();
     }
 
+    /// Frames waiting on one lane.
+    pub(crate) fn queued_on(&self, lane: usize) -> usize {
+        self.lanes[lane].lock().queue.len()
+    }
+
     /// Frames waiting on all lanes.
     pub(crate) fn queued(&self) -> usize {
         self.lanes.iter().map(|lane| lane.lock().queue.len()).sum()

@@ -45,7 +45,7 @@ impl GraphBuilder {
     /// #[derive(Payload)]
     /// struct Time(i64);
     ///
-    /// /// Tells the time twice.
+    /// /// Makes the time of the clock two times.
     /// struct Times(Clock, u32);
     ///
     /// impl Source for Times {

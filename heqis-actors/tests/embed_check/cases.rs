@@ -62,11 +62,6 @@ pub fn cases() -> Vec<Case> {
             "`stages.other.batch.max` must lie between 1 and 4096, not 0",
         ),
         (
-            |g| sink(g, with(|o| o.batch.max_delay = Duration::from_millis(1))),
-            K::DelayOnSharedArbiter,
-            "stage `other` would wait on the arbiter `pipeline`, which it shares with `count`",
-        ),
-        (
             |g| sink(g, with(|o| o.workers = 0)),
             K::OutOfRange,
             "`stages.other.workers` must lie between 1 and 64, not 0",

@@ -101,7 +101,7 @@ export default {
   throughput: "Frames per second, last two minutes", events: "Events", noEvents: "No events.",
   books: "Books of every edge", edge: "Edge", half: "Half", sent: "Sent", delivered: "Delivered", duplicate: "Duplicate",
   dropped: "Dropped", inFlight: "In flight", creditsLeft: "Credits", peerClock: "Peer's clock", closes: "Closes", counts: "Stage counters", stage: "Stage", frames: "Frames", event: "Event", subject: "Subject", cause: "Cause", total: "Count",
-  queue: "queue", source: "source", credits: (frames) => `${frames} credits`, cut: "link down", halves: { local: "local", sender: "sender", receiver: "receiver", ring: "ring" },
+  queue: "queue", source: "source", credits: (frames) => `${frames} credits`, cut: "link down", halves: { local: "local", sender: "sender", receiver: "receiver", ring: "ring", channel: "channel" },
   building: "building", running: "running", draining: "draining", ended: "ended", unreachable: "unreachable",
   nodesUp: "Nodes up", inRate: "Rate in", outRate: "Rate out", after: (stage) => `after ${stage}`, clocks: (apart) => `clocks differ by ${apart}`, clocksApart: (apart) => `Each node uses its own clock; the clocks differ by ${apart}.`, openBooks: (books) => `${books} books open`, booksClose: "all books close", nothingLost: "nothing dropped",
   stageTime: "In the stage, p50 / p99", stageAge: "Age after it, p50 / p99", longest: "Longest", parameters: "Parameters", stages: {},

@@ -101,7 +101,7 @@ export default {
   throughput: "每秒帧数，最近两分钟", events: "事件", noEvents: "没有事件。",
   books: "各边账目", edge: "边", half: "侧", sent: "发出", delivered: "送达", duplicate: "重复",
   dropped: "丢弃", inFlight: "在途", creditsLeft: "信用", peerClock: "对端时钟", closes: "平账", counts: "各级计数", stage: "级", frames: "帧", event: "事件", subject: "对象", cause: "原因", total: "次数",
-  queue: "队列", source: "数据源", credits: (frames) => `信用 ${frames}`, cut: "链路中断", halves: { local: "本地", sender: "发送", receiver: "接收", ring: "环" },
+  queue: "队列", source: "数据源", credits: (frames) => `信用 ${frames}`, cut: "链路中断", halves: { local: "本地", sender: "发送", receiver: "接收", ring: "环", channel: "通道" },
   building: "构建中", running: "运行", draining: "排空中", ended: "已结束", unreachable: "无应答",
   nodesUp: "在线节点", inRate: "输入速率", outRate: "输出速率", after: (stage) => `截至${stage}`, clocks: (apart) => `时钟相差 ${apart}`, clocksApart: (apart) => `各节点按自己的时钟计时，相差 ${apart}。`, openBooks: (books) => `${books} 条边不平`, booksClose: "账目全平", nothingLost: "无丢失",
   stageTime: "级内用时 p50 / p99", stageAge: "其后时延 p50 / p99", longest: "最长", parameters: "参数",

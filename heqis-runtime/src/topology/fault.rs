@@ -112,7 +112,6 @@ codes! {
     UnknownCore,
     SharedCore,
     ConflictingAffinity,
-    DelayOnSharedArbiter,
     NotForASource,
     NotForABuffer,
     BrokenBudgetPath,
