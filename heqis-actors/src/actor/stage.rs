@@ -1,5 +1,6 @@
 //! Runs a stage: takes batches from its edges, processes them, passes on what it emits, and restarts it when it fails.
 
+mod saving;
 mod timing;
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use actix::prelude::*;
 use super::alarm::Alarm;
 use super::erased::{AnyStage, build};
 use super::inlet::Inlet;
-use super::messages::{Begin, Build, Restore, TakeSnapshot};
+use super::messages::{Begin, Build};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::{Control, Progress};
@@ -23,8 +24,6 @@ use crate::origins::Origin;
 use crate::outcome::Ending;
 use crate::outcome::{DropCause, FrameOutcome};
 use crate::restart::RestartBudget;
-use crate::snapshot::ActorState;
-use crate::snapshot::Snapshot;
 use crate::stats::StageStats;
 use crate::tap::Tap;
 use crate::ticket::abandon;
@@ -463,15 +462,6 @@ impl StageActor {
         self.setup.control.ended(&self.setup.cx.stage);
     }
 
-    fn state(&self, snapshot: Snapshot) -> ActorState {
-        ActorState::State {
-            stage: self.setup.cx.stage.to_string(),
-            worker: self.setup.worker,
-            fingerprint: self.setup.fingerprint,
-            snapshot,
-        }
-    }
-
     fn drop_popped(&self, inlet: usize, frame: AnyFrame, cause: DropCause) {
         self.setup.inlets[inlet].edge.drop_popped(frame, cause);
     }
@@ -555,40 +545,6 @@ impl Handler<Begin> for StageActor {
             self.pause(&error);
         }
         self.turn();
-    }
-}
-
-impl Handler<TakeSnapshot> for StageActor {
-    type Result = MessageResult<TakeSnapshot>;
-
-    fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
-        let idle = matches!(self.phase, Phase::New | Phase::Running)
-            && self.setup.emitter.staged.is_empty()
-            && self.in_process.is_empty()
-            && self.retry.is_empty();
-        MessageResult(vec![match &self.stage {
-            Some(stage) if idle => self.state(stage.snapshot()),
-            _ => ActorState::Busy,
-        }])
-    }
-}
-
-impl Handler<Restore> for StageActor {
-    type Result = Result<(), StageError>;
-
-    fn handle(&mut self, Restore(saved): Restore, _: &mut Self::Context) -> Self::Result {
-        let Some(state) = saved.of_stage(
-            &self.setup.cx.stage,
-            self.setup.worker,
-            self.setup.fingerprint,
-        )?
-        else {
-            return Ok(());
-        };
-        match &mut self.stage {
-            Some(stage) => stage.restore(state),
-            None => Err(StageError::failed("the stage is not built")),
-        }
     }
 }
 
