@@ -6,8 +6,6 @@
 //!
 //! `Waves` runs on the node "gateway", `Energy` on the node "compute"; neither depends on what carries its frames.
 
-use std::time::Duration;
-
 use heqis::actors::sp::Inproc;
 use heqis::actors::{
     BridgeOptions, BuildContext, Emitter, Frame, GraphBuilder, Next, Note, Nothing, Payload,
@@ -88,11 +86,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .remote("waves")
         .stage::<Energy>("energy", (), Default::default())
         .edge_in(0, ends, wave, Default::default(), bridge);
-    // On two machines each node runs in a process of its own; here a thread stands for the other machine.
-    let drain = Duration::from_secs(10);
-    let other = std::thread::spawn(move || compute.run(drain));
-    let sent = gateway.run(drain)?;
-    let received = other.join().map_err(|_| "the compute node panicked")??;
+    // On two machines each node runs in a process of its own; here both run in one, on threads of their own.
+    let (compute, gateway) = (compute.spawn()?, gateway.spawn()?);
+    let (sent, received) = (gateway.wait_blocking(), compute.wait_blocking());
     assert!(sent.is_clean() && received.is_clean(), "the books close");
     let sum = received.stages[0].notes.get("sum");
     println!("{} waves, sum {sum:?}", sent.edges[0].delivered);

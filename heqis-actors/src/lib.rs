@@ -16,7 +16,8 @@
 //! - `contract`: what two stages must agree on beyond the payload type. [`renamed`]: parameters with a former name.
 //!
 //! For programs that build graphs:
-//! - `graph`: [`GraphBuilder`], running graphs and their reports. `options`: settings of stages, edges and bridges.
+//! - `graph`: [`GraphBuilder`], running graphs, their handles and reports. `events`: what happens to a graph. `signals`: SIGTERM
+//!   and ctrl-c, on request. `options`: settings of stages, edges and bridges.
 //!   `check`: the rules of a graph, also for topologies. `registry`: stage kinds by name. `report`: what a node reports.
 //!   [`Tap`]: observes the frames that enter a stage.
 //! - [`testing`]: one stage without a graph.
@@ -25,7 +26,7 @@
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
 //!   `control`: the shared state of a running graph. `recording`: sources on disk.
 //! - `wire`: the frame's bytes. `encoding`: element types of tensors. [`sp`]: the crate of NNG's wire protocol.
-//! - `ticket`, `tracker`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `events`, `stats`, `position_set`, …
+//! - `ticket`, `tracker`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `blocking`, `stats`, `position_set`, …
 //!
 //! Not here: prices, the meaning of a tensor, boards, and topology files.
 
@@ -113,7 +114,8 @@ pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;
 pub use merge::Merge;
 pub use metrics::{
-    Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, Note, StageCounters, Timer,
+    Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, MetricsError, Note, StageCounters,
+    Timer,
 };
 pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, PIPELINE, Policy,

@@ -10,6 +10,7 @@ use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+use thiserror::Error;
 
 use crate::clock::ClockOffset;
 
@@ -82,32 +83,42 @@ impl Timer {
     }
 }
 
-/// A family of values, one for each set of label values.
-#[derive(Clone, Debug)]
-pub struct Gauges(GaugeVec);
+/// Why a family of metrics was not registered.
+#[derive(Clone, Debug, Error)]
+#[error("metric '{name}': {reason}")]
+pub struct MetricsError {
+    /// The family.
+    pub name: String,
+    /// Why: the name is taken or malformed.
+    pub reason: String,
+}
 
-impl Gauges {
+/// A family of values, one for each set of values of its `LABELS` labels.
+#[derive(Clone, Debug)]
+pub struct Gauges<const LABELS: usize>(GaugeVec);
+
+impl<const LABELS: usize> Gauges<LABELS> {
     /// Sets the value of `labels`, given in the order in which the family names them.
-    pub fn set(&self, labels: &[&str], value: f64) {
-        self.0.with_label_values(labels).set(value);
+    pub fn set(&self, labels: [&str; LABELS], value: f64) {
+        self.0.with_label_values(&labels).set(value);
     }
 
     /// Removes the sample of `labels`, so that a value that cannot be measured now does not keep its last sample.
-    pub fn remove(&self, labels: &[&str]) {
+    pub fn remove(&self, labels: [&str; LABELS]) {
         // A sample that does not exist is already removed.
-        let _ = self.0.remove_label_values(labels);
+        let _ = self.0.remove_label_values(&labels);
     }
 }
 
-/// A family of counters, one for each set of label values.
+/// A family of counters, one for each set of values of its `LABELS` labels.
 #[derive(Clone, Debug)]
-pub struct Counters(IntCounterVec);
+pub struct Counters<const LABELS: usize>(IntCounterVec);
 
-impl Counters {
+impl<const LABELS: usize> Counters<LABELS> {
     /// The counter of `labels`, given in the order in which the family names them.
     #[must_use]
-    pub fn of(&self, labels: &[&str]) -> Counter {
-        Counter(self.0.with_label_values(labels))
+    pub fn of(&self, labels: [&str; LABELS]) -> Counter {
+        Counter(self.0.with_label_values(&labels))
     }
 }
 
@@ -133,8 +144,8 @@ pub struct Metrics {
     link_bytes: IntCounterVec,
     link_rejects: IntCounterVec,
     link_outage: HistogramVec,
-    link_clock_offset: Gauges,
-    link_clock_uncertainty: Gauges,
+    link_clock_offset: Gauges<1>,
+    link_clock_uncertainty: Gauges<1>,
     path_latency: HistogramVec,
     budget_overruns: IntCounterVec,
     info: IntGaugeVec,
@@ -274,24 +285,55 @@ impl Metrics {
         }
     }
 
-    /// A further family of values, for other crates.
+    /// A further family of values, exported with those of the graph.
     ///
-    /// # Panics
-    /// When the name is taken or malformed: it is a constant of the caller.
-    #[must_use]
-    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Gauges {
+    /// ```
+    /// use heqis_actors::{Metrics, MetricsError};
+    ///
+    /// let metrics = Metrics::new("gateway");
+    /// let rooms = metrics.gauges("room_celsius", "Temperature of a room.", ["room"])?;
+    /// rooms.set(["hall"], 21.5);
+    /// assert!(metrics.render().contains("room_celsius{node=\"gateway\",room=\"hall\"} 21.5"));
+    /// assert!(metrics.gauges("room_celsius", "Again.", ["room"]).is_err());
+    /// # Ok::<(), MetricsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the name is taken or malformed.
+    pub fn gauges<const LABELS: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; LABELS],
+    ) -> Result<Gauges<LABELS>, MetricsError> {
         let opts = Opts::new(name, help).const_label("node", &self.node);
-        Gauges(registered(&self.registry, GaugeVec::new(opts, labels)))
+        self.further(name, GaugeVec::new(opts, &labels)).map(Gauges)
     }
 
     /// A further family of counters.
     ///
-    /// # Panics
+    /// # Errors
     /// As [`Metrics::gauges`].
-    #[must_use]
-    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Counters {
+    pub fn counters<const LABELS: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: [&str; LABELS],
+    ) -> Result<Counters<LABELS>, MetricsError> {
         let opts = Opts::new(name, help).const_label("node", &self.node);
-        Counters(registered(&self.registry, IntCounterVec::new(opts, labels)))
+        let family = IntCounterVec::new(opts, &labels);
+        self.further(name, family).map(Counters)
+    }
+
+    fn further<C: Collector + Clone + 'static>(
+        &self,
+        name: &str,
+        family: prometheus::Result<C>,
+    ) -> Result<C, MetricsError> {
+        register(&self.registry, family).map_err(|error| MetricsError {
+            name: name.to_owned(),
+            reason: error.to_string(),
+        })
     }
 
     /// The exposition text of all samples, in Prometheus text format 0.0.4.
@@ -399,8 +441,8 @@ pub struct LinkMetrics {
     /// Lengths of ended outages.
     pub outage: Timer,
     rejects: IntCounterVec,
-    clock_offset: Gauges,
-    clock_uncertainty: Gauges,
+    clock_offset: Gauges<1>,
+    clock_uncertainty: Gauges<1>,
     clocks: Clocks,
     edge: String,
 }
@@ -409,7 +451,7 @@ impl LinkMetrics {
     /// Sets how far the peer's clock is ahead; `None` while that is unknown.
     pub fn set_clock(&self, offset: Option<ClockOffset>) {
         let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let labels = &[self.edge.as_str()];
+        let labels = [self.edge.as_str()];
         if let Some(offset) = offset {
             clocks.insert(self.edge.clone(), offset);
             let seconds = |ns: i64| ns as f64 * 1e-9;
@@ -515,12 +557,21 @@ impl StageCounters {
     }
 }
 
-/// Registers a family whose name and labels are constants of the code.
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: prometheus::Result<C>,
+) -> prometheus::Result<C> {
+    let family = family?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+/// Registers a family of this file, whose names and labels are constants.
 fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     family: prometheus::Result<C>,
 ) -> C {
-    match family.and_then(|family| registry.register(Box::new(family.clone())).map(|()| family)) {
+    match register(registry, family) {
         Ok(family) => family,
         Err(error) => unreachable!("a metric family is malformed or registered twice: {error}"),
     }

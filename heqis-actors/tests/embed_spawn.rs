@@ -247,18 +247,16 @@ fn child_that_counts() {
             2 => graph.stop_handle().abandon(),
             3 => {
                 let refused = || {
-                    GraphBuilder::new("refused")
-                        .source::<Count>("count", counting(1, 0), own("a"))
+                    hundred()
                         .source::<Unbuildable>("broken", (), own("b"))
-                        .stage::<Collect>("collect", CollectConfig::default(), own("c"))
-                        .edge("count", "collect", EdgeOptions::default())
                         .edge("broken", "collect", EdgeOptions::default())
-                        .state(StateOptions::new("/dev/null/no-state"))
                 };
                 let unrecordable = RecordingOptions::new("/dev/null/no-directory")
                     .keep_bytes(0)
                     .sync(false);
-                for refused in [refused(), refused().record("broken", unrecordable)] {
+                let state = StateOptions::new("/dev/null/no-directory/state");
+                let unrecordable = refused().state(state).record("broken", unrecordable);
+                for refused in [refused(), unrecordable] {
                     let refused = refused.spawn();
                     assert!(matches!(refused, Err(GraphError::Build(_))), "{refused:?}");
                 }

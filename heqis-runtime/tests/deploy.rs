@@ -52,14 +52,18 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
         ahead_ns: 2,
         uncertainty_ns: 1,
     }));
-    WatchCounters::new(&metrics).touch("peer");
-    heqis_runtime::run::waiting_gauge(&metrics).set(&["edge"], 1.0);
+    WatchCounters::new(&metrics).unwrap().touch("peer");
+    heqis_runtime::run::waiting_gauge(&metrics)
+        .unwrap()
+        .set(["edge"], 1.0);
     let identity = Identity {
         board: Board::Host,
         model: None,
         compatible: Vec::new(),
     };
-    MachineGauges::new(&metrics, &identity, Sensors::default()).touch();
+    MachineGauges::new(&metrics, &identity, Sensors::default())
+        .unwrap()
+        .touch();
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     found.insert("up".into(), BTreeSet::new());
     for line in metrics

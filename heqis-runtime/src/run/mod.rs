@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use heqis_actors::{GraphError, TerminationSignals};
+use heqis_actors::{GraphError, MetricsError, TerminationSignals};
 use thiserror::Error;
 
 use crate::topology::Plan;
@@ -58,6 +58,9 @@ pub enum RunError {
     /// The node's graph could not be started.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// A family of the node's metrics is registered twice.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// An address, a child process or the output failed.
     #[error("{what}: {source}")]
     Io {

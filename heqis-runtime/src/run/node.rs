@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heqis_actors::{
-    Clock, Gauges, LivenessProbe, Metrics, NodeReport, Reporter, StopHandle, TerminationSignals,
+    Clock, Gauges, LivenessProbe, Metrics, MetricsError, NodeReport, Reporter, StopHandle,
+    TerminationSignals,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -60,9 +61,9 @@ pub(super) fn run(
         &metrics,
         &identify(&spec.name, spec.board, &options.machine),
         Sensors::find(&options.machine),
-    );
-    let watching = WatchCounters::new(&metrics);
-    let waiting = waiting_gauge(&metrics);
+    )?;
+    let watching = WatchCounters::new(&metrics)?;
+    let waiting = waiting_gauge(&metrics)?;
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
@@ -247,19 +248,18 @@ impl Stop {
 
 /// Registers the metric of what waits on a node.
 ///
-/// # Panics
+/// # Errors
 /// When `metrics` has it already.
-#[must_use]
-pub fn waiting_gauge(metrics: &Metrics) -> Gauges {
+pub fn waiting_gauge(metrics: &Metrics) -> Result<Gauges<1>, MetricsError> {
     metrics.gauges(
         "heqis_waiting_seconds",
         "How long an edge or a stage of this node has waited for another node, a stage or a resource; absent when it does not.",
-        &["subject"],
+        ["subject"],
     )
 }
 
 /// Reads once a second what on this node waits, for the metric and, once a minute, for the log.
-async fn watch_waits(reporter: Reporter, gauge: Gauges) {
+async fn watch_waits(reporter: Reporter, gauge: Gauges<1>) {
     const PERIOD: Duration = Duration::from_secs(1);
     const REMIND_NS: i64 = 60_000_000_000;
     let clock = Clock::real();
@@ -272,13 +272,13 @@ async fn watch_waits(reporter: Reporter, gauge: Gauges) {
         known.retain(|subject, _| {
             let waits = waiting.iter().any(|waiting| waiting.subject == *subject);
             if !waits {
-                gauge.remove(&[subject]);
+                gauge.remove([subject]);
             }
             waits
         });
         for waits in waiting {
             let seconds = now_ns.saturating_sub(waits.since_ns) as f64 * 1e-9;
-            gauge.set(&[&waits.subject], seconds);
+            gauge.set([&waits.subject], seconds);
             let logged_ns = known.entry(waits.subject.clone()).or_insert(waits.since_ns);
             if now_ns - *logged_ns >= REMIND_NS {
                 *logged_ns = now_ns;

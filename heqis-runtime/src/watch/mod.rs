@@ -13,7 +13,7 @@ mod stall;
 
 use std::time::Duration;
 
-use heqis_actors::{Clock, Counters, EdgeSide, Event, Metrics, Reporter};
+use heqis_actors::{Clock, Counters, EdgeSide, Event, Metrics, MetricsError, Reporter};
 
 pub use recovery::{Outcome, RecoveryCommand, RecoverySpec};
 pub use stall::{Alarm, PeerObservation, StallDetector, StallSpec};
@@ -39,29 +39,28 @@ pub struct Watch {
 /// Counters of all watches of a node.
 #[derive(Clone, Debug)]
 pub struct WatchCounters {
-    alarms: Counters,
-    commands: Counters,
+    alarms: Counters<2>,
+    commands: Counters<2>,
 }
 
 impl WatchCounters {
     /// Registers the families with `metrics`.
     ///
-    /// # Panics
+    /// # Errors
     /// When `metrics` has the families already.
-    #[must_use]
-    pub fn new(metrics: &Metrics) -> Self {
-        Self {
+    pub fn new(metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self {
             alarms: metrics.counters(
                 "heqis_watchdog_alarms_total",
                 "Alarms about a watched node, by cause: link_down, no_progress, no_answer.",
-                &["peer", "cause"],
-            ),
+                ["peer", "cause"],
+            )?,
             commands: metrics.counters(
                 "heqis_watchdog_commands_total",
                 "Commands run after an alarm, by outcome: succeeded, failed, timed_out, not_started, withheld.",
-                &["peer", "outcome"],
-            ),
-        }
+                ["peer", "outcome"],
+            )?,
+        })
     }
 }
 
@@ -69,10 +68,10 @@ impl WatchCounters {
     /// Creates a sample of every cause and outcome for `peer`, so that each is exported as zero before it is first counted.
     pub fn touch(&self, peer: &str) {
         for cause in Alarm::CAUSES {
-            self.alarms.of(&[peer, cause]).add(0);
+            self.alarms.of([peer, cause]).add(0);
         }
         for outcome in Outcome::NAMES {
-            self.commands.of(&[peer, outcome]).add(0);
+            self.commands.of([peer, outcome]).add(0);
         }
     }
 }
@@ -128,14 +127,14 @@ impl Watch {
             let Some(alarm) = detector.observe(clock.now_ns(), &observation) else {
                 continue;
             };
-            counters.alarms.of(&[&self.peer, alarm.cause()]).inc();
+            counters.alarms.of([&self.peer, alarm.cause()]).inc();
             reporter.publish(Event::PeerStalled {
                 peer: self.peer.clone(),
                 reason: alarm.to_string(),
             });
             if let Some(command) = &mut recovery {
                 let outcome = command.run(&self.peer, &alarm, &clock).await;
-                counters.commands.of(&[&self.peer, outcome.name()]).inc();
+                counters.commands.of([&self.peer, outcome.name()]).inc();
                 tracing::warn!(peer = %self.peer, %outcome, "watchdog command");
                 detector.rearm(clock.now_ns());
             }
