@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heqis_actors::{Source, Stage, StageKind};
+use heqis_actors::{Config, Source, Stage, StageKind};
 use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_gateway::source::{CsvReplay, Serial, Simulated, TcpLines};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
@@ -28,7 +28,7 @@ pub(crate) struct StageCase {
 }
 
 impl StageCase {
-    fn of<S: Stage>(after: &'static str, params: fn(&Path) -> Value) -> Self {
+    fn of<S: Stage<Config: Config>>(after: &'static str, params: fn(&Path) -> Value) -> Self {
         Self {
             kind: S::KIND,
             after,
@@ -108,7 +108,7 @@ pub(crate) struct SourceCase {
 }
 
 impl SourceCase {
-    fn of<S: Source>(params: fn() -> Value, feed: Feed) -> Self {
+    fn of<S: Source<Config: Config>>(params: fn() -> Value, feed: Feed) -> Self {
         Self {
             kind: S::KIND,
             params,
