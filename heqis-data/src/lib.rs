@@ -24,8 +24,6 @@
 //! | `svg` | charts as SVG |
 //! | `watch_list` | the watch list: sectors with their instruments |
 //!
-//! The Cargo feature `fetch` adds the module `fetch`: Tushare Pro → CSV tables, through a cache of raw replies.
-//!
 //! A file is surveyed as a whole before its first bar is returned: see [`bars`]. CSV may be compressed with gzip; Parquet is
 //! read with the Cargo feature `parquet`.
 //!
@@ -51,8 +49,6 @@ pub mod bars;
 #[cfg(feature = "sets")]
 pub mod digest;
 mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
 pub mod import;
 #[cfg(feature = "sets")]
 pub mod import_args;

@@ -1,7 +1,7 @@
 //! All commands in one table. Each is a module with its arguments and a function `run(&Args) -> Result<CommandOutput, LabError>`.
 
 use clap::Subcommand;
-use heqis_data::fetch::FetchArgs;
+use heqis_fetch::FetchArgs;
 use heqis_train::export::run::ExportArgs;
 
 use crate::audit::{self, AuditArgs};

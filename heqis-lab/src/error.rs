@@ -6,6 +6,7 @@ use std::path::Path;
 use heqis_backtest::BacktestError;
 use heqis_bundle::BundleError;
 use heqis_data::{DataError, Rule};
+use heqis_fetch::FetchError;
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
 use heqis_train::TrainError;
@@ -17,6 +18,9 @@ pub enum LabError {
     /// A file, a table or a data set could not be read or written.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Market data could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// Market data breaks a rule; the message names file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] QuantError),

@@ -1,6 +1,6 @@
 //! `heqis-lab fetch`: market data from the vendor into tables.
 
-use heqis_data::fetch::{self, FetchArgs};
+use heqis_fetch::FetchArgs;
 
 use crate::error::LabError;
 use crate::output::CommandOutput;
@@ -9,7 +9,7 @@ use crate::output::CommandOutput;
 ///
 /// # Errors
 ///
-/// As [`fetch::run`].
+/// As [`heqis_fetch::run`].
 pub fn run(args: &FetchArgs) -> Result<CommandOutput, LabError> {
-    Ok(fetch::run(args)?.into())
+    Ok(heqis_fetch::run(args)?.into())
 }

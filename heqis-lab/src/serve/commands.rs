@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, Args as _, Command};
 use heqis_dashboard::jobs::{Field, FieldKind, JobKind, JobOrder, Rejected};
-use heqis_data::fetch::FetchArgs;
+use heqis_fetch::FetchArgs;
 use serde_json::Value;
 
 use crate::backtest::BacktestArgs;

@@ -3,7 +3,7 @@
 
 mod command;
 mod messy;
-#[path = "../../../heqis-data/tests/fetch/vendor.rs"]
+#[path = "../../../heqis-fetch/tests/fetch/vendor.rs"]
 mod vendor;
-#[path = "../../../heqis-data/tests/fetch/world.rs"]
+#[path = "../../../heqis-fetch/tests/fetch/world.rs"]
 mod world;

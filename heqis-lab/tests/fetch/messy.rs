@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use heqis_data::fetch::http::Transport;
-use heqis_data::fetch::{FetchArgs, plan};
 use heqis_data::prepare;
 use heqis_data::store::DataSet;
+use heqis_fetch::http::Transport;
+use heqis_fetch::{FetchArgs, plan};
 use heqis_lab::backtest::BacktestArgs;
 use heqis_lab::backtest::{Line, backtest, run as run_command};
 use heqis_lab::data::check::{self, CheckArgs};

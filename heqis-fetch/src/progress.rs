@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::pace::{SECOND_NS, WallClock};
+use crate::pace::{SECOND_NS, WallClock};
 
 /// Reports the progress of a run on a terminal or in a log.
 pub struct Progress<'a> {

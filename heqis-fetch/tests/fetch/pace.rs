@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 
-use heqis_data::fetch::api;
-use heqis_data::fetch::call::{Call, Selection};
-use heqis_data::fetch::http::Transport;
-use heqis_data::fetch::pace::{Backoff, Pace, SECOND_NS, WallClock, calls_per_minute};
-use heqis_data::fetch::progress::Progress;
+use heqis_fetch::api;
+use heqis_fetch::call::{Call, Selection};
+use heqis_fetch::http::Transport;
+use heqis_fetch::pace::{Backoff, Pace, SECOND_NS, WallClock, calls_per_minute};
+use heqis_fetch::progress::Progress;
 use heqis_quant::Date;
 
 use crate::vendor::{InProcess, market};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use heqis_data::fetch::FetchError;
-use heqis_data::fetch::api;
-use heqis_data::fetch::call::{Call, Selection};
-use heqis_data::fetch::http::Http;
+use heqis_fetch::FetchError;
+use heqis_fetch::api;
+use heqis_fetch::call::{Call, Selection};
+use heqis_fetch::http::Http;
 use heqis_quant::Date;
 
 use crate::vendor::{Fault, Server, market};

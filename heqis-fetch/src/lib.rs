@@ -15,15 +15,15 @@ use clap::Args;
 use heqis_quant::Date;
 use serde::Serialize;
 
-use self::client::{Client, Counts};
-use self::progress::Progress;
-use self::token::Token;
-use crate::error::DataError;
+use crate::client::{Client, Counts};
+use crate::progress::Progress;
+use crate::token::Token;
 
 pub mod api;
 pub mod cache;
 pub mod call;
 pub mod client;
+mod error;
 pub mod http;
 pub mod listing;
 pub mod pace;
@@ -33,7 +33,7 @@ pub mod reply;
 mod table;
 pub mod token;
 
-pub use crate::error::FetchError;
+pub use error::FetchError;
 
 /// Fetch market data from Tushare Pro into CSV tables.
 #[derive(Args, Clone, Debug)]
@@ -91,12 +91,12 @@ pub struct FetchArgs {
 ///
 /// # Errors
 ///
-/// [`DataError`] for wrong settings, failed calls and files that cannot be written.
+/// [`FetchError`] for wrong settings, failed calls and files that cannot be written.
 #[expect(
     clippy::disallowed_methods,
     reason = "the vendor's address and token are settings of the user's environment"
 )]
-pub fn run(args: &FetchArgs) -> Result<Vec<String>, DataError> {
+pub fn run(args: &FetchArgs) -> Result<Vec<String>, FetchError> {
     let url = args
         .base_url
         .clone()
@@ -180,10 +180,9 @@ impl std::fmt::Display for Summary {
     }
 }
 
-fn setting(place: &str, rule: String) -> DataError {
+fn setting(place: &str, rule: String) -> FetchError {
     FetchError::Setting {
         place: place.to_owned(),
         rule,
     }
-    .into()
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use heqis_data::DataError;
-use heqis_data::fetch::FetchError;
-use heqis_data::fetch::api;
-use heqis_data::fetch::call::{Call, Selection};
-use heqis_data::fetch::client::Counts;
-use heqis_data::fetch::pace::{SECOND_NS, WallClock};
-use heqis_data::fetch::token::Token;
+use heqis_fetch::FetchError;
+use heqis_fetch::api;
+use heqis_fetch::call::{Call, Selection};
+use heqis_fetch::client::Counts;
+use heqis_fetch::pace::{SECOND_NS, WallClock};
+use heqis_fetch::token::Token;
 use heqis_quant::{Date, Span, Symbol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -39,7 +38,7 @@ fn fetch(
     script: &Script,
     clock: &Still,
     folder: &Path,
-) -> (Result<usize, DataError>, Counts, String) {
+) -> (Result<usize, FetchError>, Counts, String) {
     let ((rows, counts), notes) = with_client(script, clock, folder, |client| {
         let rows = client.fetch(&one_day()).map(|rows| rows.len());
         (rows, client.counts)

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::json;
 
-use super::api::Api;
-use super::cache::{Cache, Entry};
-use super::call::Call;
-use super::http::Transport;
-use super::pace::{Backoff, Pace, SECOND_NS, WallClock};
-use super::progress::Progress;
-use super::reply::{Cell, Reply, rows};
-use super::token::Token;
-use crate::error::{DataError, FetchError};
+use crate::api::Api;
+use crate::cache::{Cache, Entry};
+use crate::call::Call;
+use crate::error::FetchError;
+use crate::http::Transport;
+use crate::pace::{Backoff, Pace, SECOND_NS, WallClock};
+use crate::progress::Progress;
+use crate::reply::{Cell, Reply, rows};
+use crate::token::Token;
 
 /// Counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -83,8 +83,8 @@ impl Client<'_> {
     ///
     /// # Errors
     ///
-    /// [`DataError::Fetch`] when a request fails or a reply breaks a rule, [`DataError::File`] when the cache fails.
-    pub fn fetch(&mut self, call: &Call) -> Result<Vec<Vec<Cell>>, DataError> {
+    /// [`FetchError`] when a request fails or a reply breaks a rule, [`FetchError::Data`] when the cache fails.
+    pub fn fetch(&mut self, call: &Call) -> Result<Vec<Vec<Cell>>, FetchError> {
         let mut rows = Rows::default();
         let mut open = vec![call.clone()];
         while let Some(call) = open.pop() {
@@ -110,7 +110,7 @@ impl Client<'_> {
                 }
                 if rows.all.len() == before {
                     let rule = "a further page must have new rows";
-                    return Err(whole(call.api, "has_more", rule, "true").into());
+                    return Err(whole(call.api, "has_more", rule, "true"));
                 }
                 offset += count;
                 // With an older page after a newer one, a row that moved between them could be missing.
@@ -122,7 +122,7 @@ impl Client<'_> {
     }
 
     /// Returns one page that arrived no earlier than `not_before_s`, from the cache or the vendor.
-    fn page(&mut self, call: &Call, offset: usize, not_before_s: u64) -> Result<Page, DataError> {
+    fn page(&mut self, call: &Call, offset: usize, not_before_s: u64) -> Result<Page, FetchError> {
         let api = call.api;
         let fields: Vec<&str> = api.fields.iter().map(|(name, _)| *name).collect();
         let fields = fields.join(",");
@@ -159,13 +159,17 @@ impl Client<'_> {
                 rule: format!(
                     "HEQIS_TUSHARE_TOKEN or --token-file must be given, since the cache lacks {call}"
                 ),
-            }
-            .into());
+            });
         };
         request["token"] = json!(token.reveal());
         let (body, reply) = self.request(api, &request.to_string(), &token)?;
         if body.contains(token.reveal()) {
-            return Err(whole(api, "data", "a reply must not contain the token", "<token>").into());
+            return Err(whole(
+                api,
+                "data",
+                "a reply must not contain the token",
+                "<token>",
+            ));
         }
         let now_s = self.clock.now_ns() / SECOND_NS;
         let page = page(call, reply, now_s)?;

@@ -3,9 +3,9 @@
 use heqis_quant::{Date, Span, Symbol};
 use serde_json::{Map, Value, json};
 
-use super::api::Api;
-use super::reply::{Cell, compact};
+use crate::api::Api;
 use crate::error::FetchError;
+use crate::reply::{Cell, compact};
 
 /// The selection of rows by a call; a field that is `None` does not restrict it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Parser;
 use heqis_data::DataError;
-use heqis_data::fetch::{FetchArgs, Summary, plan};
+use heqis_fetch::{FetchArgs, FetchError, Summary, plan};
 
 use crate::vendor::{InProcess, Market, Stock, market};
 use crate::world::{Still, fetch_error, files_in, later, with_client};
@@ -47,7 +47,7 @@ impl Run {
         self.folder.path().join(name)
     }
 
-    fn go(&self, clock: &Still) -> (Result<Summary, DataError>, String) {
+    fn go(&self, clock: &Still) -> (Result<Summary, FetchError>, String) {
         let mut words = vec![
             "fetch".to_owned(),
             format!("--from={}", self.from),
@@ -424,7 +424,7 @@ fn ambiguous_and_invalid_watch_lists_are_refused_with_suggestions() {
     std::fs::remove_file(run.path("watch.toml")).unwrap();
     let (result, _) = run.go(&later());
     assert!(
-        matches!(&result, Err(DataError::File { path, .. }) if Path::new(path).ends_with("watch.toml")),
+        matches!(&result, Err(FetchError::Data(DataError::File { path, .. })) if Path::new(path).ends_with("watch.toml")),
         "{result:?}"
     );
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::error::{DataError, FetchError};
+use crate::error::FetchError;
+use heqis_data::DataError;
 
 /// A token that is hidden by its formatters.
 #[derive(Clone)]
@@ -41,8 +42,8 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when the file cannot be read, and as [`Token::parse`].
-    pub fn read(path: &Path) -> Result<(Self, Option<String>), DataError> {
+    /// [`FetchError::Data`] when the file cannot be read, and as [`Token::parse`].
+    pub fn read(path: &Path) -> Result<(Self, Option<String>), FetchError> {
         let text = std::fs::read_to_string(path).map_err(|error| DataError::file(path, error))?;
         let place = path.display().to_string();
         let token = Self::parse(&text, &place)?;

@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use heqis_data::fetch::http::Transport;
+use heqis_fetch::http::Transport;
 use heqis_quant::Date;
 use serde_json::{Value, json};
 

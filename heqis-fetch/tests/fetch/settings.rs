@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use heqis_data::DataError;
-use heqis_data::fetch::token::Token;
+use heqis_fetch::FetchError;
+use heqis_fetch::token::Token;
 
 use crate::world::{TOKEN, fetch_error};
 
@@ -45,7 +46,10 @@ fn files_without_a_valid_token_are_refused_without_quoting_them() {
     }
     let (folder, _) = file("");
     let result = Token::read(&folder.path().join("nowhere"));
-    assert!(matches!(result, Err(DataError::File { .. })));
+    assert!(matches!(
+        result,
+        Err(FetchError::Data(DataError::File { .. }))
+    ));
 }
 
 #[cfg(unix)]

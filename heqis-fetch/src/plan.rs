@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use heqis_quant::{Date, Span, Symbol};
 
-use super::api::{self, Api};
-use super::call::{Call, Selection};
-use super::client::Client;
-use super::listing;
-use super::reply::Cell;
-use super::table::CsvTable;
-use super::{FetchArgs, Summary, setting};
-use crate::error::{DataError, FetchError};
-use crate::watch_list::WatchList;
+use crate::api::{self, Api};
+use crate::call::{Call, Selection};
+use crate::client::Client;
+use crate::error::FetchError;
+use crate::listing;
+use crate::reply::Cell;
+use crate::table::CsvTable;
+use crate::{FetchArgs, Summary, setting};
+use heqis_data::watch_list::WatchList;
 
 /// The interfaces of stocks with rows by day. Suspensions come first, since a suspended day needs no bar.
 static BY_DAY: [&Api; 5] = [
@@ -38,8 +38,8 @@ const FIRST_DAY: (i16, i8, i8) = (1990, 12, 19);
 ///
 /// # Errors
 ///
-/// [`DataError`] for wrong settings, failed calls and files that cannot be written.
-pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, DataError> {
+/// [`FetchError`] for wrong settings, failed calls and files that cannot be written.
+pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, FetchError> {
     if args.to < args.from {
         let rule = format!("must not lie before {}, got {}", args.from, args.to);
         return Err(setting("--to", rule));
@@ -115,7 +115,7 @@ fn calendar(
     client: &mut Client<'_>,
     args: &FetchArgs,
     today: Date,
-) -> Result<BTreeSet<Date>, DataError> {
+) -> Result<BTreeSet<Date>, FetchError> {
     let mut table = CsvTable::create(&args.out, &api::TRADE_CAL)?;
     let (mut known, mut open) = (BTreeSet::new(), BTreeSet::new());
     for year in args.from.year()..=args.to.year() {
@@ -154,13 +154,12 @@ fn calendar(
             field: "cal_date".into(),
             rule: "must have every requested day",
             value: format!("nothing on {day}"),
-        }
-        .into()),
+        }),
     }
 }
 
 /// Fetches the list of stocks: listed, delisted and paused ones.
-fn stocks(client: &mut Client<'_>, args: &FetchArgs) -> Result<Vec<Vec<Cell>>, DataError> {
+fn stocks(client: &mut Client<'_>, args: &FetchArgs) -> Result<Vec<Vec<Cell>>, FetchError> {
     let mut stocks = Vec::new();
     for status in ["L", "D", "P"] {
         let selection = Selection {
@@ -208,7 +207,7 @@ fn watched(
     list: &WatchList,
     stocks: &[Vec<Cell>],
     last_open: Option<Date>,
-) -> Result<Vec<Call>, DataError> {
+) -> Result<Vec<Call>, FetchError> {
     let span = Span::new(args.from, args.to)?;
     let by_code = |api: &'static Api, code: Symbol| {
         let selection = Selection {

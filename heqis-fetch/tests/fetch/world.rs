@@ -7,14 +7,13 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use heqis_data::DataError;
-use heqis_data::fetch::FetchError;
-use heqis_data::fetch::cache::Cache;
-use heqis_data::fetch::client::{Client, Counts};
-use heqis_data::fetch::http::Transport;
-use heqis_data::fetch::pace::{Backoff, Pace, SECOND_NS, WallClock};
-use heqis_data::fetch::progress::Progress;
-use heqis_data::fetch::token::Token;
+use heqis_fetch::FetchError;
+use heqis_fetch::cache::Cache;
+use heqis_fetch::client::{Client, Counts};
+use heqis_fetch::http::Transport;
+use heqis_fetch::pace::{Backoff, Pace, SECOND_NS, WallClock};
+use heqis_fetch::progress::Progress;
+use heqis_fetch::token::Token;
 use serde_json::{Value, json};
 
 pub(crate) const TOKEN: &str = "s3cr3t-0123456789abcdef";
@@ -132,9 +131,9 @@ pub(crate) fn with_client<R>(
     (outcome, log.text())
 }
 
-pub(crate) fn fetch_error<T: std::fmt::Debug>(result: Result<T, DataError>) -> FetchError {
+pub(crate) fn fetch_error<T: std::fmt::Debug>(result: Result<T, FetchError>) -> FetchError {
     match result {
-        Err(DataError::Fetch(error)) => error,
+        Err(error) => error,
         other => panic!("expected a fetch error, got {other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use heqis_quant::{Date, Symbol};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::api::{Api, Kind};
+use crate::api::{Api, Kind};
 use crate::error::FetchError;
 
 /// A reply in JSON.

@@ -1,6 +1,6 @@
 //! The cache of raw replies: no file is changed, and damaged files are detected.
 
-use heqis_data::fetch::cache::{Cache, Entry};
+use heqis_fetch::cache::{Cache, Entry};
 
 use crate::world::{fetch_error, files_in};
 

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use heqis_quant::{Date, Span, Symbol};
 
-use super::reply::Cell;
 use crate::error::FetchError;
-use crate::watch_list::WatchList;
+use crate::reply::Cell;
+use heqis_data::watch_list::WatchList;
 
 /// A stock with its first and last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

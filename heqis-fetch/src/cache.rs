@@ -11,8 +11,9 @@ use heqis_base::files::write_atomically_with;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::digest::hex;
-use crate::error::{DataError, FetchError};
+use crate::error::FetchError;
+use heqis_data::DataError;
+use heqis_data::digest::hex;
 
 /// The first line of a file, before the bytes of the reply.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ impl Cache {
     }
 
     /// Returns the path of the last reply to a request, if any, and the path of the next one.
-    fn paths(&self, api: &str, request: &str) -> Result<(Option<PathBuf>, PathBuf), DataError> {
+    fn paths(&self, api: &str, request: &str) -> Result<(Option<PathBuf>, PathBuf), FetchError> {
         let name = sha256(request.as_bytes());
         let dir = self.dir.join(api);
         let (mut last, mut next) = (None, dir.join(format!("{name}.reply")));
@@ -69,7 +70,7 @@ impl Cache {
             match next.try_exists() {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => return Err(DataError::file(&next, error)),
+                Err(error) => return Err(DataError::file(&next, error).into()),
             }
             let further = dir.join(format!("{name}.{number}.reply"));
             last = Some(std::mem::replace(&mut next, further));
@@ -81,8 +82,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when the file system fails.
-    pub fn get(&self, api: &str, request: &str) -> Result<Entry, DataError> {
+    /// [`FetchError::Data`] when the file system fails.
+    pub fn get(&self, api: &str, request: &str) -> Result<Entry, FetchError> {
         let (Some(path), _) = self.paths(api, request)? else {
             return Ok(Entry::Absent);
         };
@@ -94,14 +95,14 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when the file system fails, [`FetchError::Setting`] when another process adds replies.
+    /// [`FetchError::Data`] when the file system fails, [`FetchError::Setting`] when another process adds replies.
     pub fn put(
         &mut self,
         api: &str,
         request: &str,
         body: &str,
         now_s: u64,
-    ) -> Result<(), DataError> {
+    ) -> Result<(), FetchError> {
         self.lock()?;
         let (_, path) = self.paths(api, request)?;
         let head = Head {
@@ -117,10 +118,10 @@ impl Cache {
                     file.write_all(body.as_bytes())
                 })
             })
-            .map_err(|error| DataError::file(&path, error))
+            .map_err(|error| DataError::file(&path, error).into())
     }
 
-    fn lock(&mut self) -> Result<(), DataError> {
+    fn lock(&mut self) -> Result<(), FetchError> {
         if self.lock.is_some() {
             return Ok(());
         }
@@ -134,10 +135,9 @@ impl Cache {
                 return Err(FetchError::Setting {
                     place: path.display().to_string(),
                     rule: "another process is adding replies to this cache".to_owned(),
-                }
-                .into());
+                });
             }
-            Err(TryLockError::Error(error)) => return Err(DataError::file(&path, error)),
+            Err(TryLockError::Error(error)) => return Err(DataError::file(&path, error).into()),
         }
         Ok(())
     }
