@@ -15,6 +15,10 @@ use crate::nets::discriminator::Discriminator;
 use crate::nets::encoder::Encoder;
 use crate::nets::generator::Generator;
 
+/// Parts of a discriminator in a checkpoint, after the name of its generator: the names of the first version's files.
+const DISCRIMINATOR_NET: &str = "judge.net";
+const DISCRIMINATOR_ADAM: &str = "judge.adam";
+
 /// The epoch that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextEpoch {
@@ -192,10 +196,10 @@ impl State {
             out.put_network(&name("best"), &generator.best_net)?;
             out.put_network(&name("alone"), &generator.pretrained_net)?;
             generator.optimiser.save(&name("adam"), &mut out)?;
-            out.put_network(&name("discriminator.net"), &discriminator.net)?;
+            out.put_network(&name(DISCRIMINATOR_NET), &discriminator.net)?;
             discriminator
                 .optimiser
-                .save(&name("discriminator.adam"), &mut out)?;
+                .save(&name(DISCRIMINATOR_ADAM), &mut out)?;
         }
         let notes = Notes {
             next: self.next,
@@ -256,13 +260,44 @@ impl State {
                 from.fill_network(&name("alone"), generator.pretrained_net.clone())?;
             generator.optimiser.load(&name("adam"), from, device)?;
             discriminator.net =
-                from.fill_network(&name("discriminator.net"), discriminator.net.clone())?;
+                from.fill_network(&name(DISCRIMINATOR_NET), discriminator.net.clone())?;
             discriminator
                 .optimiser
-                .load(&name("discriminator.adam"), from, device)?;
+                .load(&name(DISCRIMINATOR_ADAM), from, device)?;
             (generator.plateau, generator.best, generator.stopped) =
                 (notes.plateau, notes.best, notes.stopped);
         }
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_names_its_parts_as_the_first_version_did() {
+        let settings = "[data]\nset = \"set\"\n[[generators]]\nname = \"g1\"\nkind = \"gru\"\nwindow_bars = 5\n[encoder]\nkind = \"cae\"\n";
+        let config: TrainConfig = toml::from_str(settings).unwrap();
+        let state = State::new(&config, 3, &Device::flex().autodiff()).unwrap();
+        let saved = state.save().unwrap();
+        let parts: BTreeSet<&str> = saved
+            .names()
+            .map(|name| name.split('/').next().unwrap())
+            .collect();
+        let networks = ["net", "best", "alone", "judge.net"].map(|part| format!("g1.{part}"));
+        let mut expected: BTreeSet<&str> = networks.iter().map(String::as_str).collect();
+        expected.extend(["encoder.net", "encoder.best"]);
+        assert_eq!(parts, expected);
+        let notes: serde_json::Value = serde_json::from_str(saved.text(NOTES).unwrap()).unwrap();
+        let notes: BTreeSet<&String> = notes.as_object().unwrap().keys().collect();
+        let expected = ["clock", "coder", "curves", "players"].map(str::to_owned);
+        assert_eq!(notes, expected.iter().collect());
+        // And what it saved, it loads.
+        let fresh = State::new(&config, 3, &Device::flex().autodiff()).unwrap();
+        fresh.load(&saved, &Device::flex().autodiff()).unwrap();
     }
 }
