@@ -174,10 +174,8 @@ pub fn meta(data: &[u8]) {
 
 /// The bytes of a peer after its handshake, at a pair1 socket.
 pub fn sp_reader(data: &[u8]) {
-    let options = SocketOptions {
-        max_frame_bytes: MAX_MESSAGE_BYTES,
-        ..SocketOptions::new(Protocol::Pair1)
-    };
+    let mut options = SocketOptions::new(Protocol::Pair1);
+    options.max_frame_bytes = MAX_MESSAGE_BYTES;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()

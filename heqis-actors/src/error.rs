@@ -6,6 +6,7 @@ use thiserror::Error;
 ///
 /// An expected outcome (a rejected bar, an empty window) is a value of the stage's own types, not an error.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StageError {
     /// The configuration or something it names is unusable; restarting will not help.
     #[error("{0}")]

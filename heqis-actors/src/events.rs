@@ -14,6 +14,7 @@ const ROOM: usize = 256;
 
 /// Something that happened to a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// Every stage is built; frames may flow.
     Ready,

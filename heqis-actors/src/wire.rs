@@ -129,6 +129,7 @@ pub struct Header {
 
 /// Why bytes are not a valid frame.
 #[derive(Debug, Error, PartialEq)]
+#[non_exhaustive]
 pub enum WireError {
     /// Shorter than the header.
     #[error("frame of {len} bytes is shorter than the {HEADER_BYTES}-byte header")]

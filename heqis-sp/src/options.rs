@@ -10,6 +10,7 @@ use crate::protocol::Protocol;
 /// Build with [`SocketOptions::new`] and change single fields. Nothing is clamped: `bind` and
 /// `connect` refuse options that are out of range.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SocketOptions {
     /// What this side speaks.
     pub protocol: Protocol,

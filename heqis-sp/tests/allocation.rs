@@ -44,10 +44,8 @@ static ALLOCATOR: Counting = Counting;
 
 /// Lets a reader take `bytes` and returns how it ended and the largest allocation on the way.
 fn read(bytes: &[u8]) -> (&'static str, usize) {
-    let options = SocketOptions {
-        max_frame_bytes: MAX_FRAME_BYTES,
-        ..SocketOptions::new(Protocol::Pull)
-    };
+    let mut options = SocketOptions::new(Protocol::Pull);
+    options.max_frame_bytes = MAX_FRAME_BYTES;
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let (ours, mut peer) = duplex(1 << 16);

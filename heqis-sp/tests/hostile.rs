@@ -11,10 +11,9 @@ const PAIR1: &[u8] = b"\0SP\0\0\x11\0\0";
 const PUSH: &[u8] = b"\0SP\0\0\x50\0\0";
 
 fn options(protocol: Protocol) -> SocketOptions {
-    SocketOptions {
-        max_frame_bytes: 1_000,
-        ..SocketOptions::new(protocol)
-    }
+    let mut options = SocketOptions::new(protocol);
+    options.max_frame_bytes = 1_000;
+    options
 }
 
 /// The peer's end of a pipe into which it has put `bytes`, and our end.

@@ -174,10 +174,8 @@ async fn we_pull_what_pynng_pushes() {
 #[tokio::test]
 async fn an_oversize_message_from_pynng_is_refused_with_a_cause_to_count() {
     let python = python();
-    let options = SocketOptions {
-        max_frame_bytes: 1_000,
-        ..SocketOptions::new(Protocol::Pair1)
-    };
+    let mut options = SocketOptions::new(Protocol::Pair1);
+    options.max_frame_bytes = 1_000;
     let role = ["send", "1000", "1001"];
     let endpoint = "tcp://127.0.0.1:0";
     let (connection, _peer) = meet(&python, EdgeSide::WeListen, endpoint, &options, &role).await;

@@ -92,7 +92,8 @@ proptest! {
         read_buffer_bytes in 64usize..20_000,
         keep: bool,
     ) {
-        let options = SocketOptions { read_buffer_bytes, ..pair1() };
+        let mut options = pair1();
+        options.read_buffer_bytes = read_buffer_bytes;
         let received = run(async {
             let (connection, mut raw) = over_raw_pipe(&options, 70_000).await;
             let (reader, _writer) = connection.split();
@@ -119,7 +120,8 @@ proptest! {
         write_buffer_bytes in 1usize..30_000,
         split in 0usize..100,
     ) {
-        let options = SocketOptions { write_buffer_bytes, ..pair1() };
+        let mut options = pair1();
+        options.write_buffer_bytes = write_buffer_bytes;
         let bytes = run(async {
             let (connection, mut raw) = over_raw_pipe(&options, pipe_bytes).await;
             let (_reader, mut writer) = connection.split();
@@ -151,7 +153,9 @@ proptest! {
         pipe_bytes in 1usize..3_000,
         read_buffer_bytes in 64usize..8_000,
     ) {
-        let options = SocketOptions { read_buffer_bytes, write_buffer_bytes: 4_000, ..pair1() };
+        let mut options = pair1();
+        options.read_buffer_bytes = read_buffer_bytes;
+        options.write_buffer_bytes = 4_000;
         let received = run(async {
             let (one, two) = over_pipe(&options, pipe_bytes).await;
             let (_keep_open, mut writer) = one.split();
@@ -289,11 +293,9 @@ async fn a_flood_that_is_at_hand_lets_other_tasks_run() {
 
 #[tokio::test]
 async fn the_writer_refuses_what_it_cannot_hold_and_stays_usable() {
-    let options = SocketOptions {
-        max_frame_bytes: 100,
-        write_buffer_bytes: 150,
-        ..pair1()
-    };
+    let mut options = pair1();
+    options.max_frame_bytes = 100;
+    options.write_buffer_bytes = 150;
     let (one, two) = over_pipe(&options, 1_000).await;
     let (mut writer, mut reader) = (one.split().1, two.split().0);
     let error = writer.feed(&[&[0; 60], &[0; 41]]).unwrap_err();
@@ -393,10 +395,8 @@ async fn an_inproc_name_is_held_by_one_listener_and_free_after_it() {
 
 #[tokio::test]
 async fn options_out_of_range_are_refused_before_anything_is_opened() {
-    let bad = SocketOptions {
-        keepalive_idle: Duration::ZERO,
-        ..pair1()
-    };
+    let mut bad = pair1();
+    bad.keepalive_idle = Duration::ZERO;
     let endpoint = "inproc://edge".parse().unwrap();
     let inproc = Inproc::new();
     let bound = Listener::bind(&endpoint, bad.clone(), &inproc)

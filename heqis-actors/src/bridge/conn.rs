@@ -335,8 +335,7 @@ impl LinkError {
 
 /// Socket options of a bridge.
 pub(super) fn socket_options(max_frame: usize) -> SocketOptions {
-    SocketOptions {
-        max_frame_bytes: max_frame,
-        ..SocketOptions::new(Protocol::Pair1)
-    }
+    let mut options = SocketOptions::new(Protocol::Pair1);
+    options.max_frame_bytes = max_frame;
+    options
 }

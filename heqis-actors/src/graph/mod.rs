@@ -40,6 +40,7 @@ use crate::error::StageError;
 
 /// Why a graph could not be started.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum GraphError {
     /// The graph breaks rules; all of its faults are listed, and nothing was started.
     #[error("{}", .0.iter().map(GraphFault::to_string).collect::<Vec<_>>().join("\n"))]

@@ -62,16 +62,20 @@ pub(super) fn listen(log: &Arc<EventLog>, node: String, mut events: GraphEvents)
     let log = log.clone();
     actix_rt::spawn(async move {
         while let Some(event) = events.recv().await {
-            let (kind, level, subject, cause) = converted(&event);
-            log.add(now_ms(), &node, kind, level, &subject, cause);
+            match converted(&event) {
+                Some((kind, level, subject, cause)) => {
+                    log.add(now_ms(), &node, kind, level, &subject, cause);
+                }
+                None => tracing::debug!(?event, "the page shows no such event"),
+            }
         }
     });
 }
 
-fn converted(event: &GraphEvent) -> (EventKind, Level, String, Option<String>) {
+fn converted(event: &GraphEvent) -> Option<(EventKind, Level, String, Option<String>)> {
     use Level::{Error, Info, Warning};
     let own = String::new;
-    match event {
+    Some(match event {
         GraphEvent::Ready => (EventKind::Ready, Info, own(), None),
         GraphEvent::Stopping => (EventKind::Stopping, Info, own(), None),
         GraphEvent::StageFailed { stage, reason } => (
@@ -156,7 +160,8 @@ fn converted(event: &GraphEvent) -> (EventKind, Level, String, Option<String>) {
                 Some(cause),
             )
         }
-    }
+        _ => return None,
+    })
 }
 
 /// Returns a reason, with the number of events of its kind that were left out before it.
