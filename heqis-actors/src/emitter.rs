@@ -208,13 +208,9 @@ impl RawEmitter {
         base.merged = origins.merged().cloned();
         base.part = 0;
         base.warm_up = youngest.is_some() && parents.heads().all(|head| head.warm_up);
-        let tickets = |heads: &[&Head]| {
-            heads
-                .iter()
-                .filter_map(|head| head.ticket.clone())
-                .collect()
-        };
-        base.ticket = Ticket::merge(tickets(&parents.done), tickets(&parents.kept));
+        // Frames that are kept stay with the stage.
+        let tickets = parents.done.iter().filter_map(|head| head.ticket.clone());
+        base.ticket = Ticket::merge(tickets.collect());
         self.emit(&base, key, frame);
     }
 }

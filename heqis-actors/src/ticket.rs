@@ -50,7 +50,6 @@ enum Hold {
 #[derive(Debug)]
 struct Parents {
     done: Vec<Arc<Ticket>>,
-    kept: Vec<Arc<Ticket>>,
     group: Arc<Group>,
 }
 
@@ -89,17 +88,17 @@ impl Ticket {
         }
     }
 
-    /// The ticket of a frame that is made from frames with these tickets. Those in `done` get their outcome together, when
-    /// the merged frame and everything else derived from any of them is gone.
-    pub(crate) fn merge(done: Vec<Arc<Self>>, kept: Vec<Arc<Self>>) -> Option<Arc<Self>> {
-        if done.is_empty() && kept.is_empty() {
+    /// The ticket of a frame that completes frames with these tickets. They get their outcome together, when the merged
+    /// frame and everything else derived from any of them is gone.
+    pub(crate) fn merge(done: Vec<Arc<Self>>) -> Option<Arc<Self>> {
+        if done.is_empty() {
             return None;
         }
         let group = Arc::<Group>::default();
         for parent in &done {
             lock(&parent.links).push(Link::Group(group.clone()));
         }
-        let parents = Parents { done, kept, group };
+        let parents = Parents { done, group };
         Some(Arc::new(Self::holding(Hold::Parents(Box::new(parents)))))
     }
 
@@ -171,16 +170,20 @@ impl Ticket {
                 batch.0.push((tracker, seq, outcome));
             }
             Hold::Parents(parents) => {
-                let Parents { done, kept, group } = *parents;
-                for parent in done.into_iter().chain(kept) {
+                let Parents { done, group } = *parents;
+                for parent in done {
                     Self::release_shared(parent, batch);
                 }
                 Group::release(group, batch);
             }
             Hold::Spent => {}
         }
+        let stays = FrameOutcome::Dropped(DropCause::Shutdown);
         for link in links {
             if let Link::Copy(copy) = link {
+                if usize::from(outcome) == stays.index() {
+                    copy.set(stays);
+                }
                 Self::release_shared(copy, batch);
             }
         }
@@ -354,14 +357,14 @@ mod tests {
         let tracker = Tracker::new(0, 100, true, 0, Arc::default());
         let parents = tickets(&tracker, 1..=10);
         let last = parents[9].clone();
-        let merged = Ticket::merge(parents, Vec::new());
+        let merged = Ticket::merge(parents);
         drop(merged);
         assert_eq!(tracker.done(), 0, "the stage still holds the last parent");
         drop(last);
         assert_eq!(tracker.done(), 10);
 
         let parents = tickets(&tracker, 11..=20);
-        let merged = Ticket::merge(parents.clone(), Vec::new());
+        let merged = Ticket::merge(parents.clone());
         drop(parents);
         assert_eq!(tracker.done(), 10, "the merged frame holds them");
         drop(merged);
@@ -377,6 +380,16 @@ mod tests {
         assert!(tracker.done() == 0 && !tracker.is_settled(3));
         drop(shared);
         assert!(tracker.done() == 1 && tracker.is_settled(3));
+    }
+
+    #[test]
+    fn a_copy_of_a_frame_that_stays_with_the_sender_stays_too() {
+        let trackers = [(); 2].map(|()| Tracker::new(0, 100, true, 0, Arc::default()));
+        let [first, copy] = trackers.clone().map(|tracker| Ticket::new(tracker, 1));
+        copy.set(FrameOutcome::Duplicate);
+        first.follow(copy);
+        abandon(first);
+        assert_eq!(trackers.map(|tracker| tracker.done()), [0, 0]);
     }
 
     #[test]
@@ -404,10 +417,10 @@ mod tests {
         let tracker = Tracker::new(0, 100, true, 0, Arc::default());
         let first: Vec<_> = [1..=3, 4..=6, 7..=9]
             .into_iter()
-            .filter_map(|window| Ticket::merge(tickets(&tracker, window), Vec::new()))
+            .filter_map(|window| Ticket::merge(tickets(&tracker, window)))
             .collect();
         let kept = first[2].clone();
-        let second = Ticket::merge(first, Vec::new());
+        let second = Ticket::merge(first);
         drop(second);
         assert_eq!(tracker.done(), 0);
         drop(kept);
@@ -422,9 +435,7 @@ mod tests {
         drop(frames);
         let mut outputs = Vec::new();
         for window in 0..2 {
-            let done = held.drain(..5).collect();
-            let kept = held.iter().take(5).cloned().collect();
-            outputs.push(Ticket::merge(done, kept));
+            outputs.push(Ticket::merge(held.drain(..5).collect()));
             assert_eq!(tracker.done(), 0, "window {window} is not done");
         }
         outputs.pop();
@@ -437,7 +448,7 @@ mod tests {
     fn two_outputs_of_the_same_parents_are_both_awaited() {
         let tracker = Tracker::new(0, 100, true, 0, Arc::default());
         let parents = tickets(&tracker, 1..=4);
-        let outputs = [(); 2].map(|()| Ticket::merge(parents.clone(), Vec::new()));
+        let outputs = [(); 2].map(|()| Ticket::merge(parents.clone()));
         drop(parents);
         let [first, second] = outputs;
         drop(second);
@@ -449,7 +460,7 @@ mod tests {
     #[test]
     fn a_dropped_merged_frame_gives_its_outcome_to_all_that_it_completes() {
         let tracker = Tracker::new(0, 100, true, 0, Arc::default());
-        let merged = Ticket::merge(tickets(&tracker, 1..=3), Vec::new()).expect("it has parents");
+        let merged = Ticket::merge(tickets(&tracker, 1..=3)).expect("it has parents");
         merged.set(FrameOutcome::Dropped(DropCause::Age));
         drop(merged);
         let aged = FrameOutcome::Dropped(DropCause::Age).index();
@@ -459,8 +470,8 @@ mod tests {
     #[test]
     fn windows_of_several_keys_are_acknowledged_at_a_common_boundary_while_there_is_room() {
         let tracker = Tracker::new(0, 100, true, 16, Arc::default());
-        let odd = Ticket::merge(tickets(&tracker, [1, 3, 5].into_iter()), Vec::new());
-        let even = Ticket::merge(tickets(&tracker, [2, 4, 6].into_iter()), Vec::new());
+        let odd = Ticket::merge(tickets(&tracker, [1, 3, 5].into_iter()));
+        let even = Ticket::merge(tickets(&tracker, [2, 4, 6].into_iter()));
         drop(odd);
         assert_eq!(
             tracker.done(),
@@ -472,7 +483,7 @@ mod tests {
         // Without a boundary within the window, the sender is not stopped.
         let open = Ticket::new(tracker.clone(), 8);
         let numbers = [7].into_iter().chain(9..=20);
-        drop(Ticket::merge(tickets(&tracker, numbers), Vec::new()));
+        drop(Ticket::merge(tickets(&tracker, numbers)));
         assert_eq!((tracker.done(), tracker.split()), (7, 1));
         drop(open);
         assert_eq!(tracker.done(), 20);

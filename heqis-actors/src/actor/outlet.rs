@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::edge::Edge;
 use crate::frame::AnyFrame;
 use crate::key::partition;
-use crate::outcome::Ending;
+use crate::outcome::{DropCause, Ending, FrameOutcome};
 
 /// The outgoing edges of one stage.
 #[derive(Default)]
@@ -70,6 +70,9 @@ impl Outlet {
     /// Drops staged frames, because the drain timeout has passed, in the books of each edge that they did not reach.
     pub(crate) fn abandon(&mut self, staged: &mut VecDeque<AnyFrame>) {
         for frame in staged.drain(..) {
+            if let Some(ticket) = &frame.head.ticket {
+                ticket.set(FrameOutcome::Dropped(DropCause::Shutdown));
+            }
             let shared = self
                 .partitioned
                 .len()

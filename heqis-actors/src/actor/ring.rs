@@ -21,7 +21,7 @@ use crate::error::StageError;
 use crate::frame::AnyFrame;
 use crate::options::{Policy, limits, setters};
 use crate::outcome::Ending;
-use crate::outcome::FrameOutcome;
+use crate::outcome::{DropCause, FrameOutcome};
 use crate::snapshot::ActorState;
 use crate::stats::StageStats;
 
@@ -188,7 +188,10 @@ impl RingActor {
     }
 
     fn abandon(&mut self) {
-        if self.waiting.take().is_some() {
+        if let Some(frame) = self.waiting.take() {
+            if let Some(ticket) = &frame.head.ticket {
+                ticket.set(FrameOutcome::Dropped(DropCause::Shutdown));
+            }
             self.setup.ring.drop_unsent(1);
         }
         for inlet in &self.setup.inlets {

@@ -271,7 +271,7 @@ impl StageActor {
             Err(error) => {
                 self.in_process.clear();
                 stage.clear_batch();
-                self.setup.emitter.staged.clear();
+                abandon(std::mem::take(&mut self.setup.emitter.staged));
                 if let StageError::Unavailable(_) = error {
                     self.retry.push((inlet, poison));
                 } else if let StageError::Refused(reason) = &error {
@@ -330,7 +330,7 @@ impl StageActor {
 
     /// Takes back the frames of the failed batch, discards its output, and waits for a rebuild.
     fn failed(&mut self, error: &StageError) -> Step {
-        self.setup.emitter.staged.clear();
+        abandon(std::mem::take(&mut self.setup.emitter.staged));
         let frames = self
             .stage
             .as_mut()
