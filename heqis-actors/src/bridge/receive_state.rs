@@ -44,8 +44,8 @@ pub(super) struct ReceiveState {
     edge_ended: bool,
     /// What the saved state includes, where the node saves its state.
     saved: Vec<PositionRange>,
-    /// What the state that is being saved includes: positions, and the number of the current session up to which it does.
-    saving: (Vec<PositionRange>, u64),
+    /// What the state that is being saved includes: positions, and the number up to which it does, with its session.
+    saving: (Vec<PositionRange>, Option<(u64, u64)>),
 }
 
 impl ReceiveState {
@@ -59,7 +59,7 @@ impl ReceiveState {
             closed: false,
             edge_ended: false,
             saved: Vec::new(),
-            saving: (Vec::new(), 0),
+            saving: (Vec::new(), None),
         }
     }
 
@@ -80,7 +80,7 @@ impl ReceiveState {
             // A frame of an earlier session may have copies in this one.
             first = first.min(seq.unwrap_or(1));
         });
-        let received = session.map_or(0, |session| session.received);
+        let number = session.map(|session| (session.id, session.received.min(first - 1)));
         let saved = self.log.saved(&waiting);
         let ranges = saved.ranges.iter();
         let ranges = ranges.map(|&(stream, part, first, last)| PositionRange {
@@ -89,21 +89,23 @@ impl ReceiveState {
             first,
             last,
         });
-        self.saving = (ranges.collect(), received.min(first - 1));
+        self.saving = (ranges.collect(), number);
         saved
     }
 
     /// The state that [`ReceiveState::snapshot`] was part of is on the disk.
     pub(super) fn saved(&mut self) {
-        let (ranges, seq) = std::mem::take(&mut self.saving);
+        let (ranges, number) = std::mem::take(&mut self.saving);
         self.saved = ranges;
-        if let Some(session) = &self.session {
-            session.tracker.set_saved(seq);
-            match self.last_seq {
-                Some(last) if seq >= last => self.end_edge(Ending::Complete),
-                Some(_) => self.setup.control.save_demand().demand(),
-                None => {}
-            }
+        let Some(session) = &self.session else { return };
+        // The numbers of a session that has begun since then are other ones.
+        let number = number.filter(|(id, _)| *id == session.id);
+        let seq = number.map_or(0, |(_, seq)| seq);
+        session.tracker.set_saved(seq);
+        match self.last_seq {
+            Some(last) if number.is_some() && seq >= last => self.end_edge(Ending::Complete),
+            Some(_) => self.setup.control.save_demand().demand(),
+            None => {}
         }
     }
 
