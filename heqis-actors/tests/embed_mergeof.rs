@@ -276,6 +276,29 @@ fn windows_that_overlap_are_unshifted_after_a_kill() {
     }
 }
 
+#[test]
+fn a_complete_stream_ends_although_a_stage_holds_its_last_frames() {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let sink = CollectConfig::default();
+    let (sender, receiver) = (
+        link.sender(one_group(25), &Metrics::new("gateway")),
+        with_sink(windows(&link, WindowConfig::tumbling(10)), sink.clone()),
+    );
+    let (sent, received) = actix::System::new().block_on(async {
+        let (sender, receiver) = (
+            sender.start().await.unwrap(),
+            receiver.start().await.unwrap(),
+        );
+        futures_util::future::join(sender.wait(), receiver.wait()).await
+    });
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    assert_eq!(books(&sent).delivered, 25);
+    assert_eq!(*sink.seen.lock().unwrap(), [55, 155]);
+}
+
 fn state(folder: &tempfile::TempDir, every: Duration) -> StateOptions {
     StateOptions::new(folder.path().join("compute.state")).every(every)
 }
