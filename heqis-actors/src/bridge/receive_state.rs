@@ -42,6 +42,8 @@ pub(super) struct ReceiveState {
     /// This node accepts no further frames.
     closed: bool,
     edge_ended: bool,
+    /// The limit that the sender knows.
+    reported_limit: u64,
     /// What the saved state includes, where the node saves its state.
     saved: Vec<PositionRange>,
     /// What the state that is being saved includes: positions, and the number up to which it does, with its session.
@@ -58,6 +60,7 @@ impl ReceiveState {
             last_seq: None,
             closed: false,
             edge_ended: false,
+            reported_limit: 0,
             saved: Vec::new(),
             saving: (Vec::new(), None),
         }
@@ -174,10 +177,11 @@ impl ReceiveState {
         session.given_up = hello.first_seq - 1;
         let (id, received) = (session.id, session.received);
         self.session = Some(session);
+        self.reported_limit = self.limit();
         Welcome {
             session: id,
             received,
-            limit: self.limit(),
+            limit: self.reported_limit,
             done: if hello.at_least_once && !is_known {
                 self.done_ranges()
             } else {
@@ -384,13 +388,19 @@ impl ReceiveState {
         }
     }
 
-    /// The next acknowledgement, when there is news, or when `always`.
-    pub(super) fn ack(&self, always: bool) -> Option<Ack> {
+    /// The next acknowledgement, when there is news, or when `always`. Stages that hold frames take more of them while none is
+    /// done: that half of the credit is free again is news too.
+    pub(super) fn ack(&mut self, always: bool) -> Option<Ack> {
+        let limit = self.limit();
         let session = self.session.as_ref()?;
-        (always || session.tracker.has_news()).then(|| {
+        let is_due = always
+            || session.tracker.has_news()
+            || limit.saturating_sub(self.reported_limit) > self.credit() / 2;
+        is_due.then(|| {
             let (done, outcomes) = session.tracker.report();
+            self.reported_limit = limit;
             Ack {
-                limit: self.limit(),
+                limit,
                 done,
                 outcomes,
             }
