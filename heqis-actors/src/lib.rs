@@ -77,6 +77,7 @@ pub mod testing;
 mod ticket;
 mod tracker;
 pub mod units;
+mod window;
 pub mod wire;
 
 // What the code of `#[derive(Payload)]` names, inside this crate too.
@@ -135,3 +136,4 @@ pub use snapshot::{Snapshot, StateOptions};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;
 pub use ticket::Deliveries;
+pub use window::{Extent, Window, WindowSpan};

@@ -21,6 +21,7 @@ use crate::payload::{Nothing, Payload};
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
 use crate::stats::StageStats;
+use crate::window::{Window, WindowSpan, WindowStage};
 
 impl GraphBuilder {
     /// Adds a source of what a program sends, see [`channel`](crate::channel).
@@ -230,6 +231,46 @@ impl GraphBuilder {
             inspect(frame);
             true
         })
+    }
+
+    /// Adds a stage that emits what `close` makes of each window of frames. Workers and restarts share the closure.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Frame, GraphBuilder, Payload, Window, WindowSpan, channel_out};
+    ///
+    /// #[derive(Payload)]
+    /// struct Price(f64);
+    ///
+    /// fn mean(_: &WindowSpan, prices: &[Frame<Price>]) -> Price {
+    ///     Price(prices.iter().map(|price| price.0).sum::<f64>() / prices.len() as f64)
+    /// }
+    ///
+    /// let (sink, means) = channel_out::<Price>();
+    /// let graph = GraphBuilder::new("means")
+    ///     .source_iter("prices", [1.0, 3.0, 10.0, 20.0, 7.0].map(Price))
+    ///     .window("mean", Window::tumbling(2), mean)
+    ///     .output("means", sink)
+    ///     .chain(&["prices", "mean", "means"])
+    ///     .spawn()?;
+    /// // The last window of a complete stream need not be full.
+    /// assert_eq!(means.into_iter().map(|mean| mean.0).collect::<Vec<_>>(), [2.0, 15.0, 7.0]);
+    /// assert!(graph.wait_blocking().is_clean());
+    /// // Of each second, per key: it closes by itself, also when no further price arrives.
+    /// let each_second = Window::tumbling(Duration::from_secs(1)).per_key();
+    /// # drop(each_second);
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn window<I: Payload, R: ClosureResult + 'static>(
+        self,
+        name: &str,
+        window: Window,
+        close: impl Fn(&WindowSpan, &[Frame<I>]) -> R + Send + Sync + 'static,
+    ) -> Self {
+        let close = Arc::new(close);
+        self.stage_with(name, move |cx| WindowStage::new(&window, close.clone(), cx))
     }
 
     /// Replaces the options of the stages called `name` that were added so far.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::testing::StageTest;
-use heqis_actors::{BuildContext, Clock, Frame, Origin, Payload, Stage};
+use heqis_actors::{BuildContext, Clock, Config, Frame, Origin, Payload, Stage};
 use heqis_messages::{DecisionMessage, PredictionMessage};
 use heqis_quant::{
     BarRef, Date, DecisionRule, DecisionState, Filters, MarketSnapshot, Prediction, SignalMode,
@@ -55,7 +55,7 @@ pub fn framed<P: Payload>(position: u64, payload: P) -> Frame<P> {
 }
 
 /// A stage, outside any graph.
-pub fn build<S: Stage>(cx: &BuildContext, params: Value) -> StageTest<S> {
+pub fn build<S: Stage<Config: Config>>(cx: &BuildContext, params: Value) -> StageTest<S> {
     StageTest::with_context(config(params), cx.clone()).unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heqis_actors::testing::StageTest;
-use heqis_actors::{BuildContext, Clock, Frame, Next, Nothing, Payload, Source, Stage};
+use heqis_actors::{BuildContext, Clock, Config, Frame, Next, Nothing, Payload, Source, Stage};
 use heqis_data::BarReader;
 use heqis_messages::BarMessage;
 use heqis_quant::{Bar, Date, Marks, Symbol};
@@ -69,7 +69,7 @@ pub fn bar(symbol: &str, date: &str, close: f64) -> Bar {
 }
 
 /// A stage, outside any graph.
-pub fn build<S: Stage>(cx: &BuildContext, params: Value) -> StageTest<S> {
+pub fn build<S: Stage<Config: Config>>(cx: &BuildContext, params: Value) -> StageTest<S> {
     StageTest::with_context(config(params), cx.clone()).unwrap()
 }
 
