@@ -152,7 +152,7 @@ impl EventBus {
     }
 }
 
-/// The events of one graph, in order. It ends when the graph has ended.
+/// The events of one graph, in order. It ends when the graph has ended. As an iterator it blocks the calling thread.
 ///
 /// At most 256 events wait to be read; older ones are counted by [`Events::missed`] and lost.
 #[derive(Debug)]
@@ -162,8 +162,13 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event; `None` when the graph has ended. Cancel-safe, and works on any executor.
-    pub async fn recv(&mut self) -> Option<Event> {
+    /// The next event; `None` when the graph has ended. Blocks the calling thread.
+    pub fn recv(&mut self) -> Option<Event> {
+        block_on(self.recv_async())
+    }
+
+    /// As [`Events::recv`], to be awaited. Cancel-safe, and works on any executor.
+    pub async fn recv_async(&mut self) -> Option<Event> {
         loop {
             match self.receiver.recv().await {
                 Ok(event) => return Some(event),
@@ -171,11 +176,6 @@ impl Events {
                 Err(RecvError::Closed) => return None,
             }
         }
-    }
-
-    /// As [`Events::recv`], blocking the calling thread.
-    pub fn recv_blocking(&mut self) -> Option<Event> {
-        block_on(self.recv())
     }
 
     /// The next event if there is one now.
@@ -198,6 +198,14 @@ impl Events {
     fn miss(&mut self, events: u64) {
         self.missed += events;
         tracing::warn!(events, "a subscriber reads events too slowly");
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        self.recv()
     }
 }
 

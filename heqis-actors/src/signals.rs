@@ -65,6 +65,8 @@ impl TerminationSignals {
     /// When the process has no descriptor or no thread left.
     pub fn watch() -> io::Result<Self> {
         let mut slot = lock();
+        // A signal that arrives while the handlers are installed is new.
+        let seen = RAISED.load(Ordering::SeqCst);
         let installed = match &mut *slot {
             Some(installed) => installed,
             empty => empty.insert(Installed::new()?),
@@ -72,7 +74,7 @@ impl TerminationSignals {
         installed.watchers += 1;
         Ok(Self {
             raised: installed.raised.subscribe(),
-            seen: RAISED.load(Ordering::SeqCst),
+            seen,
         })
     }
 

@@ -209,7 +209,7 @@ fn a_window_of_frames_above_the_credit_is_reported_with_the_stage_that_holds_the
             CollectConfig::default(),
         ),
     );
-    let (mut of_sender, mut of_receiver) = (sender.events(), receiver.events());
+    let (of_sender, of_receiver) = (sender.events(), receiver.events());
     actix::System::new().block_on(async {
         let (sender, receiver) = (
             sender.start().await.unwrap(),
@@ -243,9 +243,7 @@ fn a_window_of_frames_above_the_credit_is_reported_with_the_stage_that_holds_the
         sender.wait().await;
         receiver.wait().await;
     });
-    let of_both = std::iter::from_fn(|| of_sender.recv_blocking())
-        .chain(std::iter::from_fn(|| of_receiver.recv_blocking()));
-    let events: Vec<_> = of_both.collect();
+    let events: Vec<_> = of_sender.chain(of_receiver).collect();
     assert!(
         events
             .iter()

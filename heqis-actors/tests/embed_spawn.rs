@@ -5,11 +5,12 @@ mod common;
 mod links;
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Collect, CollectConfig, Count, CountConfig, Number};
 use heqis_actors::{
-    BuildContext, DropCause, EdgeOptions, GraphBuilder, GraphError, Next, NodeReport,
+    BuildContext, DropCause, EdgeOptions, Frame, GraphBuilder, GraphError, Next, NodeReport,
     RecordingOptions, Source, StageError, StageOptions, StateOptions,
 };
 use links::{DRAIN, books_of, counting, endless, until};
@@ -191,9 +192,29 @@ fn the_last_limit_of_a_drain_counts_and_the_longest_is_no_panic() {
 fn a_dropped_handle_drains_the_graph_and_its_events_end() {
     let graph = lasting();
     let (mut events, collected) = (graph.events(), graph.spawn().unwrap().reporter());
-    while events.recv_blocking().is_some() {}
+    events.by_ref().for_each(drop);
     let report = collected.report();
     assert!(report.left && report.is_clean(), "{report:?}");
+}
+
+#[test]
+fn a_stage_that_never_returns_does_not_hold_up_the_end_and_is_named_as_the_failure() {
+    static RELEASED: AtomicBool = AtomicBool::new(false);
+    let (at_work, works) = std::sync::mpsc::channel();
+    let graph = graph_of(counting(10, 0), CollectConfig::default())
+        .sink_fn("stuck", move |_: &Frame<Number>| {
+            at_work.send(()).unwrap();
+            until("its release", || RELEASED.load(Ordering::Acquire));
+        })
+        .edge("count", "stuck", EdgeOptions::default())
+        .spawn()
+        .unwrap();
+    works.recv().unwrap();
+    let report = graph.stop_blocking(Duration::from_millis(10));
+    assert!(!report.is_clean());
+    let failure = report.failure.unwrap();
+    assert!(failure.contains("does not return"), "{failure}");
+    RELEASED.store(true, Ordering::Release);
 }
 
 #[tokio::test]
@@ -206,7 +227,7 @@ async fn a_start_that_is_cancelled_leaves_no_graph() {
     let (stop, mut events) = (graph.stop_handle(), graph.events());
     let started = tokio::time::timeout(Duration::ZERO, graph.start()).await;
     drop(started);
-    while events.recv().await.is_some() {}
+    while events.recv_async().await.is_some() {}
     // After the end it does nothing.
     stop.stop();
     stop.abandon();

@@ -25,7 +25,7 @@ fn graph(name: &str, count: u64, panics_on: Option<u64>) -> GraphBuilder {
 }
 
 fn all(mut events: Events) -> Vec<Event> {
-    let seen = std::iter::from_fn(|| events.recv_blocking()).collect();
+    let seen = events.by_ref().collect();
     assert_eq!(events.missed(), 0);
     seen
 }
@@ -78,7 +78,7 @@ fn a_subscriber_that_reads_too_slowly_counts_what_it_missed_and_reaches_the_end(
     }
     graph.stop_blocking(Duration::from_secs(20));
     let mut seen = Vec::new();
-    while let Some(event) = events.recv_blocking() {
+    for event in events.by_ref() {
         if let Event::PeerStalled { peer, .. } = event {
             seen.push(peer.parse::<u64>().unwrap());
         }

@@ -23,47 +23,23 @@ use crate::report::NodeReport;
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// # use heqis_actors::*;
-/// # struct Ticks(u64);
-/// # impl Source for Ticks {
-/// #     type Config = ();
-/// #     type Out = Tick;
-/// #     const KIND: &'static str = "ticks";
-/// #     const ABOUT: &'static str = "counts";
-/// #     const REPLAYABLE: bool = false;
-/// #     fn build(_: &(), _: &BuildContext) -> Result<Self, StageError> {
-/// #         Ok(Self(0))
-/// #     }
-/// #     fn next(&mut self) -> Result<Next<Tick>, StageError> {
-/// #         self.0 += 1;
-/// #         Ok(Next::Item(Tick(self.0)))
-/// #     }
-/// # }
-/// # #[derive(Payload)]
-/// # struct Tick(u64);
-/// # struct Sink;
-/// # impl Stage for Sink {
-/// #     type Config = ();
-/// #     type In = Tick;
-/// #     type Out = Nothing;
-/// #     const KIND: &'static str = "sink";
-/// #     const ABOUT: &'static str = "takes";
-/// #     fn build(_: &(), _: &BuildContext) -> Result<Self, StageError> {
-/// #         Ok(Self)
-/// #     }
-/// #     fn process(&mut self, _: &Frame<Tick>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
-/// #         Ok(())
-/// #     }
-/// # }
-/// // A source of numbers without end, and a stage that takes them.
+/// use heqis_actors::{EdgeOptions, Frame, GraphBuilder, Next, Payload};
+///
+/// #[derive(Payload)]
+/// struct Tick(u64);
+///
+/// let mut ticks = 0;
 /// let graph = GraphBuilder::new("ticks")
-///     .source::<Ticks>("ticks", (), StageOptions::default())
-///     .stage::<Sink>("sink", (), StageOptions::default())
+///     .source_fn("ticks", move || {
+///         ticks += 1;
+///         Ok(Next::Item(Tick(ticks)))
+///     })
+///     .sink_fn("sink", |_: &Frame<Tick>| ())
 ///     .edge("ticks", "sink", EdgeOptions::default())
 ///     .spawn()?;
 /// let report = graph.stop_blocking(Duration::from_secs(10));
 /// assert!(report.left && report.books_close());
-/// # Ok::<(), GraphError>(())
+/// # Ok::<(), heqis_actors::GraphError>(())
 /// ```
 #[must_use = "dropping the handle of a graph drains the graph"]
 pub struct GraphHandle {

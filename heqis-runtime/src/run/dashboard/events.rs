@@ -61,7 +61,7 @@ impl EventLog {
 pub(super) fn listen(log: &Arc<EventLog>, node: String, mut events: GraphEvents) {
     let log = log.clone();
     actix_rt::spawn(async move {
-        while let Some(event) = events.recv().await {
+        while let Some(event) = events.recv_async().await {
             match converted(&event) {
                 Some((kind, level, subject, cause)) => {
                     log.add(now_ms(), &node, kind, level, &subject, cause);
