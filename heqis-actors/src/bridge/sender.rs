@@ -484,6 +484,10 @@ impl BridgeSender {
         if let Some(conn) = std::mem::replace(&mut self.link, Link::Dialing).into_conn() {
             conn.close(ctx);
         }
+        if self.setup.control.abandoned() {
+            // A producer on another thread may not have ended yet.
+            self.setup.edge.abandon();
+        }
         self.setup.link_ended();
         self.deposit();
         match phase {
