@@ -72,6 +72,12 @@ impl Head {
         }
     }
 
+    /// Whether this frame is made from several frames.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.merged.is_some()
+    }
+
     /// The source items that this frame is made from.
     #[must_use]
     pub fn origins(&self) -> Origins {

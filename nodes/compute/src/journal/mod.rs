@@ -253,6 +253,13 @@ impl Stage for Journal {
         _: &mut Emitter<'_, DecisionMessage>,
     ) -> Result<(), StageError> {
         let head = frame.head();
+        if head.is_merged() {
+            // The journal would commit one of its items, and the others would be decided again after a kill.
+            return Err(StageError::refused(format!(
+                "a decision made from several frames has no place in a journal: {}",
+                head.origins()
+            )));
+        }
         if self.committed.holds(head) {
             self.duplicate.inc();
             return Ok(());
