@@ -1,0 +1,188 @@
+//! The cost of an item that a program sends into a graph and receives from it, compared with plain channels.
+//!
+//! ```text
+//! cargo bench --bench channel [-- --rounds N]
+//! ```
+//!
+//! Flood: one thread sends as fast as items are accepted, another receives; nanoseconds and allocations per item, all
+//! included. The graph has one stage between its two ends, or none. Echo: the next item is sent when the one before has come
+//! back; median time there and back. Rounds alternate over all arms, so that a busy machine disturbs all alike: read the
+//! ratios.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
+#![allow(unsafe_code)] // A counting allocator cannot be written without it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use heqis_actors::{
+    EdgeOptions, Frame, GraphBuilder, GraphHandle, Payload, Receiver, Sender, channel, channel_out,
+};
+
+const CAPACITY: usize = 1024;
+const FLOOD: u64 = 200_000;
+const ECHO: u64 = 5_000;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract, and it is the same one.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(Payload)]
+struct Number(u64);
+
+/// The two ends of a transport: a function that sends an item, and one that receives it.
+struct Ends<S, R> {
+    send: S,
+    receive: R,
+}
+
+/// Nanoseconds and allocations per item; median nanoseconds there and back.
+struct Cost {
+    flood_ns: f64,
+    allocations: f64,
+    echo_ns: f64,
+}
+
+fn measure<S, R>(mut ends: Ends<S, R>) -> Cost
+where
+    S: FnMut(u64) + Send,
+    R: FnMut() -> u64,
+{
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let start = Instant::now();
+    let send = &mut ends.send;
+    thread::scope(|scope| {
+        scope.spawn(move || (0..FLOOD).for_each(send));
+        for number in 0..FLOOD {
+            assert_eq!((ends.receive)(), number);
+        }
+    });
+    let flood_ns = start.elapsed().as_nanos() as f64 / FLOOD as f64;
+    let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - before) as f64 / FLOOD as f64;
+    let laps = (0..ECHO).map(|number| {
+        let start = Instant::now();
+        (ends.send)(number);
+        assert_eq!((ends.receive)(), number);
+        start.elapsed().as_nanos() as f64
+    });
+    Cost {
+        flood_ns,
+        allocations,
+        echo_ns: median(laps.collect()),
+    }
+}
+
+/// A graph whose source is a channel and whose sink is another, with an own arbiter for the stage between them.
+fn graph(stage: bool) -> (Sender<Number>, Receiver<Number>, GraphHandle) {
+    let (sender, source) = channel::<Number>(CAPACITY);
+    let (sink, receiver) = channel_out::<Number>();
+    let edge = EdgeOptions::new().capacity(CAPACITY);
+    let graph = GraphBuilder::new("channel")
+        .input("in", source)
+        .output("out", sink);
+    let graph = match stage {
+        true => graph
+            .inspect("stage", |number: &Frame<Number>| {
+                std::hint::black_box(number.0);
+            })
+            .edge("in", "stage", edge)
+            .edge("stage", "out", edge),
+        false => graph.edge("in", "out", edge),
+    };
+    (sender, receiver, graph.spawn().unwrap())
+}
+
+fn through_graph(stage: bool) -> Cost {
+    let (sender, mut receiver, graph) = graph(stage);
+    let cost = measure(Ends {
+        send: |number| sender.send(Number(number)).unwrap(),
+        receive: || receiver.recv().unwrap().0,
+    });
+    drop(sender);
+    let report = graph.stop_blocking(Duration::from_secs(10));
+    assert!(report.is_clean());
+    cost
+}
+
+fn through_tokio() -> Cost {
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Box<Number>>(CAPACITY);
+    measure(Ends {
+        send: |number| sender.blocking_send(Box::new(Number(number))).unwrap(),
+        receive: || receiver.blocking_recv().unwrap().0,
+    })
+}
+
+fn through_crossbeam() -> Cost {
+    let (sender, receiver) = crossbeam_channel::bounded::<Box<Number>>(CAPACITY);
+    measure(Ends {
+        send: |number| sender.send(Box::new(Number(number))).unwrap(),
+        receive: || receiver.recv().unwrap().0,
+    })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Name of a transport, and a function that measures it.
+type Arm = (&'static str, fn() -> Cost);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let at = arguments.iter().position(|argument| argument == "--rounds");
+    let rounds = at.map_or(11, |at| arguments[at + 1].parse().unwrap());
+    let arms: [Arm; 4] = [
+        ("tokio mpsc, boxed value", through_tokio),
+        ("crossbeam-channel, boxed value", through_crossbeam),
+        ("channel, source, edge, receiver", || through_graph(false)),
+        ("channel, source, edge, stage, edge, receiver", || {
+            through_graph(true)
+        }),
+    ];
+    let mut costs: Vec<Vec<Cost>> = arms.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for ((_, measure), costs) in arms.iter().zip(&mut costs) {
+            costs.push(measure());
+        }
+    }
+    let medians = |of: fn(&Cost) -> f64| -> Vec<f64> {
+        let one = |costs: &Vec<Cost>| median(costs.iter().map(of).collect());
+        costs.iter().map(one).collect()
+    };
+    let flood = medians(|cost| cost.flood_ns);
+    let allocations = medians(|cost| cost.allocations);
+    let echo = medians(|cost| cost.echo_ns);
+    println!(
+        "\n| capacity {CAPACITY} | flood, ns per item | to tokio mpsc | allocations per item | echo, p50 ns | to tokio mpsc |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for (at, (name, _)) in arms.iter().enumerate() {
+        println!(
+            "| {name} | {:.0} | {:.2} | {:.2} | {:.0} | {:.2} |",
+            flood[at],
+            flood[at] / flood[0],
+            allocations[at],
+            echo[at],
+            echo[at] / echo[0]
+        );
+    }
+}
