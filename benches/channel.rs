@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Flood: one thread sends as fast as items are accepted, another receives; nanoseconds and allocations per item, all
-//! included. The graph has one stage between its two ends, or none. Echo: the next item is sent when the one before has come
+//! included. The graph has one stage between its two ends, or none; it runs on a thread of its own, as does the relay between
+//! the two plain channels that it is compared with. Echo: the next item is sent when the one before has come
 //! back; median time there and back. Rounds alternate over all arms, so that a busy machine disturbs all alike: read the
 //! ratios.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
@@ -90,7 +91,7 @@ where
     }
 }
 
-/// A graph whose source is a channel and whose sink is another, with an own arbiter for the stage between them.
+/// A graph whose source is a channel and whose sink is another, with or without a stage between them.
 fn graph(stage: bool) -> (Sender<Number>, Receiver<Number>, GraphHandle) {
     let (sender, source) = channel::<Number>(CAPACITY);
     let (sink, receiver) = channel_out::<Number>();
@@ -123,19 +124,37 @@ fn through_graph(stage: bool) -> Cost {
 }
 
 fn through_tokio() -> Cost {
-    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Box<Number>>(CAPACITY);
-    measure(Ends {
+    let (sender, mut input) = tokio::sync::mpsc::channel::<Box<Number>>(CAPACITY);
+    let (output, mut receiver) = tokio::sync::mpsc::channel(CAPACITY);
+    let relay = thread::spawn(move || {
+        while let Some(number) = input.blocking_recv() {
+            output.blocking_send(number).unwrap();
+        }
+    });
+    let cost = measure(Ends {
         send: |number| sender.blocking_send(Box::new(Number(number))).unwrap(),
         receive: || receiver.blocking_recv().unwrap().0,
-    })
+    });
+    drop(sender);
+    relay.join().unwrap();
+    cost
 }
 
 fn through_crossbeam() -> Cost {
-    let (sender, receiver) = crossbeam_channel::bounded::<Box<Number>>(CAPACITY);
-    measure(Ends {
+    let (sender, input) = crossbeam_channel::bounded::<Box<Number>>(CAPACITY);
+    let (output, receiver) = crossbeam_channel::bounded(CAPACITY);
+    let relay = thread::spawn(move || {
+        for number in input {
+            output.send(number).unwrap();
+        }
+    });
+    let cost = measure(Ends {
         send: |number| sender.send(Box::new(Number(number))).unwrap(),
         receive: || receiver.recv().unwrap().0,
-    })
+    });
+    drop(sender);
+    relay.join().unwrap();
+    cost
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -151,8 +170,11 @@ fn main() {
     let at = arguments.iter().position(|argument| argument == "--rounds");
     let rounds = at.map_or(11, |at| arguments[at + 1].parse().unwrap());
     let arms: [Arm; 4] = [
-        ("tokio mpsc, boxed value", through_tokio),
-        ("crossbeam-channel, boxed value", through_crossbeam),
+        ("tokio mpsc, thread, tokio mpsc; boxed value", through_tokio),
+        (
+            "crossbeam, thread, crossbeam; boxed value",
+            through_crossbeam,
+        ),
         ("channel, source, edge, receiver", || through_graph(false)),
         ("channel, source, edge, stage, edge, receiver", || {
             through_graph(true)
