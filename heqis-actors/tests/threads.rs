@@ -14,7 +14,8 @@ fn graph(options: StageOptions, scheduling: Scheduling) -> GraphBuilder {
     let count = CountConfig {
         count: 10,
         groups: 1,
-        every_ns: 0,
+        // The graph has threads of its own, and lasts until they have been looked at.
+        every_ns: 30_000_000,
     };
     GraphBuilder::new("threads")
         .source::<Count>("count", count, StageOptions::default())
