@@ -8,67 +8,11 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::emitter::Emitter;
-use crate::error::StageError;
 use crate::frame::Frame;
-use crate::payload::{Nothing, Payload};
-use crate::snapshot::Snapshot;
+use heqis_core::Snapshot;
 use crate::stage::{Next, Source, Stage};
-
-/// What a closure may return for one frame: a payload, none, or either as a `Result`; `()` for a sink.
-///
-/// ```
-/// use heqis_actors::{ClosureResult, Nothing, StageError};
-///
-/// fn out_of<R: ClosureResult>(result: R) -> Result<Option<R::Out>, StageError> {
-///     result.into_payload()
-/// }
-/// assert!(matches!(out_of(()), Ok(None)));
-/// assert!(matches!(out_of(None::<Nothing>), Ok(None)));
-/// let refused: Result<(), _> = Err(StageError::refused("not a price"));
-/// assert!(out_of(refused).is_err());
-/// ```
-pub trait ClosureResult {
-    /// The payload that the stage emits.
-    type Out: Payload;
-
-    /// The payload to emit for the frame, if any.
-    ///
-    /// # Errors
-    /// As for [`Stage::process`].
-    fn into_payload(self) -> Result<Option<Self::Out>, StageError>;
-}
-
-impl<P: Payload> ClosureResult for P {
-    type Out = P;
-
-    fn into_payload(self) -> Result<Option<P>, StageError> {
-        Ok(Some(self))
-    }
-}
-
-impl<P: Payload> ClosureResult for Option<P> {
-    type Out = P;
-
-    fn into_payload(self) -> Result<Option<P>, StageError> {
-        Ok(self)
-    }
-}
-
-impl<R: ClosureResult> ClosureResult for Result<R, StageError> {
-    type Out = R::Out;
-
-    fn into_payload(self) -> Result<Option<R::Out>, StageError> {
-        self?.into_payload()
-    }
-}
-
-impl ClosureResult for () {
-    type Out = Nothing;
-
-    fn into_payload(self) -> Result<Option<Nothing>, StageError> {
-        Ok(None)
-    }
-}
+use heqis_core::Payload;
+use heqis_core::StageError;
 
 /// A stage without state that calls a shared closure.
 pub(crate) struct SharedFn<I, O, F> {

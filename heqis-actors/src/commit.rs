@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{AnyFrame, Head};
-use crate::key::Key;
-use crate::origins::{Coverage, Origin, OriginRun, Origins, Runs};
-use crate::payload::Payload;
-use crate::position_set::Covered;
 use crate::ticket::Deliveries;
+use heqis_core::Covered;
+use heqis_core::Key;
+use heqis_core::Payload;
+use heqis_core::{Coverage, Origin, OriginRun, Origins, Runs};
 
 /// The positions and last records in a node's commit log. Cheap to clone.
 ///

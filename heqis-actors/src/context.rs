@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::clock::Clock;
 use crate::commit::Committed;
 use crate::doorbell::Waker;
-use crate::metrics::{Counter, Note, StageCounters};
+use heqis_core::Clock;
+use heqis_core::{Counter, Note, StageCounters};
 
 /// Everything that a stage gets from the framework while it is built: clock, paths, counters, commit log.
 #[derive(Clone)]

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use crate::clock::Clock;
 use crate::frame::{AnyFrame, Frame, Head, Stamp};
-use crate::key::Key;
 use crate::merge::Merge;
-use crate::origins::Origins;
-use crate::payload::Payload;
 use crate::ticket::{Deliveries, Ticket};
+use heqis_core::Clock;
+use heqis_core::Key;
+use heqis_core::Origins;
+use heqis_core::Payload;
 
 /// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
 /// edges wait in the actor, which takes no further input in the meantime. [`Collector`] shows one at work.

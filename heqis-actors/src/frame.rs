@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use crate::key::Key;
-use crate::origins::{Merged, Origin, Origins};
-use crate::payload::{Payload, PayloadError, Tensor};
 use crate::ticket::Ticket;
+use heqis_core::Key;
+use heqis_core::{Merged, Origin, Origins};
+use heqis_core::{Payload, PayloadError, Tensor};
 
 /// Most stages whose stamps a frame carries; a longer path keeps the first ones.
 pub const MAX_STAMPS: usize = 16;

@@ -36,39 +36,21 @@ mod actor;
 mod blocking;
 mod bridge;
 mod channel;
-mod check;
-mod clock;
 mod closure;
-mod codec;
 mod commit;
 mod context;
-mod contract;
 mod control;
 mod doorbell;
 mod edge;
 mod emitter;
-mod encoding;
-mod error;
 mod events;
-mod file_lock;
 mod frame;
 mod graph;
-mod key;
-mod log_limit;
 mod merge;
-mod metrics;
-mod options;
-mod origins;
-mod outcome;
-mod payload;
-mod position_set;
 mod recording;
 mod registry;
-pub mod renamed;
-mod report;
 mod restart;
 mod signals;
-mod small_file;
 mod snapshot;
 mod stage;
 mod stats;
@@ -76,9 +58,7 @@ mod tap;
 pub mod testing;
 mod ticket;
 mod tracker;
-pub mod units;
 mod window;
-pub mod wire;
 
 // What the code of `#[derive(Payload)]` names, inside this crate too.
 extern crate self as heqis_actors;
@@ -92,46 +72,30 @@ pub use channel::{
     ChannelSink, ChannelSource, IntoIter, Receiver, SendError, Sender, TryRecvError, TrySendError,
     channel, channel_out, channel_with,
 };
-pub use check::{
-    BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
-    GraphDescription, GraphFault, NodeDescription, StageDescription, nearest_name,
-};
-pub use clock::{Clock, ClockOffset, duration_ns};
-pub use closure::ClosureResult;
-pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use commit::{Committed, SourceStream};
 pub use context::{BuildContext, RunIdentity};
-pub use contract::{Mismatch, PortContract, PortSchema, Property, mismatch};
 pub use doorbell::Waker;
 pub use emitter::{Collector, Emitter};
-pub use encoding::Encoding;
-pub use error::StageError;
 pub use events::{Event, Events};
-pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
 pub use graph::{GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, StopHandle};
+pub use heqis_core::{
+    ANY, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
+    ClockOffset, ClosureResult, Counter, Counters, Delivery, DropCause, EdgeDescription,
+    EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Exhausted, FaultKind, FaultPlace,
+    FaultSubject, FieldReader, Gauge, Gauges, GraphDescription, GraphFault, InDoubt, Key,
+    LinkMetrics, LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, Metrics,
+    MetricsError, Mismatch, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun, Origins,
+    PIPELINE, Payload, PayloadError, Policy, PortContract, PortSchema, Property, Quantiles,
+    RestartOptions, Scheduling, StageCounters, StageDescription, StageError, StageOptions,
+    StageReport, Tensor, Timer, Waiting, decode_meta, duration_ns, encode_meta, limits,
+    lock_for_writing, mismatch, nearest_name, partition, read_small_file, renamed, units, wire,
+};
 pub use heqis_derive::Payload;
-pub use key::{AsKey, Key, partition};
-pub use log_limit::LogLimit;
 pub use merge::Merge;
-pub use metrics::{
-    Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, MetricsError, Note, StageCounters,
-    Timer,
-};
-pub use options::{
-    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, PIPELINE, Policy,
-    RestartOptions, Scheduling, StageOptions, limits,
-};
-pub use origins::{Origin, OriginRun, Origins};
-pub use outcome::{DropCause, Ending};
-pub use payload::{MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor};
 pub use recording::RecordingOptions;
-pub use registry::{ANY, ContentHash, Prepared, Registry, StageKind};
-pub use report::{
-    EdgeReport, EdgeSide, InDoubt, LinkState, Loss, NodeReport, Quantiles, StageReport, Waiting,
-};
+pub use registry::{ContentHash, Prepared, Registry, StageKind};
 pub use signals::TerminationSignals;
-pub use small_file::read_small_file;
 pub use snapshot::{Snapshot, StateOptions};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;

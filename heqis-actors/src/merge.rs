@@ -1,7 +1,7 @@
 //! Which frames an output is made from.
 
 use crate::frame::Head;
-use crate::origins::{Merged, Origins};
+use heqis_core::{Merged, Origins};
 
 /// The frames that an output is made from, for [`Emitter::emit_merged`](crate::Emitter::emit_merged).
 ///

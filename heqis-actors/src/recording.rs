@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::encoding::Encoding;
-use crate::file_lock::lock_for_writing;
 use crate::frame::Body;
-use crate::options::setters;
-use crate::payload::PayloadError;
-use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
+use heqis_core::Encoding;
+use heqis_core::PayloadError;
+use heqis_core::lock_for_writing;
+use heqis_core::setters;
+use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame};
+use heqis_core::wire_meta;
 
 const MAGIC: [u8; 4] = *b"HQRC";
 const VERSION: u32 = 1;
@@ -489,7 +490,7 @@ fn begin(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::payload::{Payload, Tensor};
+    use heqis_core::{Payload, Tensor};
 
     #[derive(Debug, PartialEq, heqis_derive::Payload)]
     struct Item(u64, #[payload(tensor)] Tensor);

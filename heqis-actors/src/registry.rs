@@ -15,13 +15,13 @@ use crate::actor::{
 };
 use crate::channel::{InputEnd, OutputEnd};
 use crate::context::BuildContext;
-use crate::contract::PortContract;
-use crate::error::StageError;
 use crate::frame::PayloadType;
-use crate::options::limits;
-use crate::payload::{Nothing, Payload};
-use crate::renamed::former_names;
 use crate::stage::{Config, Source, Stage};
+use heqis_core::StageError;
+use heqis_core::limits;
+use heqis_core::renamed::former_names;
+use heqis_core::{ANY, KindDescription, PortContract};
+use heqis_core::{Nothing, Payload};
 
 /// Description of a stage kind.
 #[derive(Clone)]
@@ -59,6 +59,24 @@ type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sy
 /// Checks parameters and returns what they say about the ports; relative paths start at the directory.
 type Inspect = dyn Fn(&Path) -> Result<PortContract, Vec<String>> + Send + Sync;
 
+impl StageKind {
+    /// What the check of a graph needs to know of the kind.
+    #[must_use]
+    pub fn description(&self) -> KindDescription {
+        KindDescription {
+            name: self.name,
+            input: self.input,
+            output: self.output,
+            blocking: self.blocking,
+            commit_log: self.commit_log,
+            output_optional: self.output_optional,
+            replayable: self.replayable,
+            on_wire: self.on_wire,
+            types: self.types,
+        }
+    }
+}
+
 impl std::fmt::Debug for StageKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StageKind")
@@ -66,9 +84,6 @@ impl std::fmt::Debug for StageKind {
             .finish_non_exhaustive()
     }
 }
-
-/// Name of the port type that accepts every payload: the ring buffer's.
-pub const ANY: &str = "any";
 
 /// A stage with its parameters; it can be built any number of times.
 #[derive(Clone)]

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::duration_ns;
-use crate::options::RestartOptions;
+use heqis_core::RestartOptions;
+use heqis_core::duration_ns;
 
 /// Counts restarts in a sliding window, and gives the pause before the next one.
 #[derive(Debug)]
@@ -51,13 +51,11 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_limit_and_the_budget_recovers_after_the_window() {
-        let options = RestartOptions {
-            max: 4,
-            window: Duration::from_secs(10),
-            backoff_min: Duration::from_millis(100),
-            backoff_max: Duration::from_millis(300),
-            ..RestartOptions::default()
-        };
+        let options = RestartOptions::new()
+            .max(4)
+            .window(Duration::from_secs(10))
+            .backoff_min(Duration::from_millis(100))
+            .backoff_max(Duration::from_millis(300));
         let mut budget = RestartBudget::new(options);
         let ms = 1_000_000;
         let pauses: Vec<_> = (0..5).map(|i| budget.spend(i).map(|ns| ns / ms)).collect();
@@ -78,10 +76,7 @@ mod tests {
 
     #[test]
     fn a_budget_of_zero_never_restarts() {
-        let mut budget = RestartBudget::new(RestartOptions {
-            max: 0,
-            ..RestartOptions::default()
-        });
+        let mut budget = RestartBudget::new(RestartOptions::new().max(0));
         assert_eq!(budget.spend(0), None);
     }
 }

@@ -17,9 +17,9 @@ use std::time::Duration;
 use heqis_base::files::write_atomically_with;
 use serde::{Deserialize, Serialize};
 
-use crate::error::StageError;
-use crate::options::setters;
-use crate::origins::Origins;
+use heqis_core::Origins;
+use heqis_core::StageError;
+use heqis_core::setters;
 
 const MAGIC: [u8; 4] = *b"HQSS";
 const VERSION: u32 = 2;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hdrhistogram::Histogram;
 
 use crate::events::{Event, EventBus};
-use crate::metrics::{Counter, Metrics, Timer};
-use crate::report::{Quantiles, StageReport};
+use heqis_core::{Counter, Metrics, Timer};
+use heqis_core::{Quantiles, StageReport};
 
 /// Measurements of one stage. Cheap to clone; workers of a stage share it.
 #[derive(Clone)]

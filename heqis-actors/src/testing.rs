@@ -5,15 +5,15 @@
 
 use std::path::Path;
 
-use crate::clock::Clock;
 use crate::context::BuildContext;
 use crate::emitter::Collector;
-use crate::error::StageError;
 use crate::frame::Frame;
-use crate::origins::Origin;
-use crate::outcome::Ending;
-use crate::snapshot::Snapshot;
+use heqis_core::Snapshot;
 use crate::stage::Stage;
+use heqis_core::Clock;
+use heqis_core::Ending;
+use heqis_core::Origin;
+use heqis_core::StageError;
 
 /// Stream of the frames that [`StageTest`] makes.
 pub const STREAM: u64 = 1;

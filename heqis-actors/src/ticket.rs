@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::outcome::{DropCause, FrameOutcome};
 use crate::tracker::Tracker;
+use heqis_core::{DropCause, FrameOutcome};
 
 /// Keeps one frame unacknowledged for as long as it lives; that of a merged frame keeps all its parents.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::doorbell::Doorbell;
-use crate::outcome::{DropCause, FrameOutcome};
+use heqis_core::{DropCause, FrameOutcome};
 
 /// The numbers of one session that are done.
 #[derive(Debug)]

@@ -5,17 +5,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::duration_ns;
-use crate::closure::ClosureResult;
+use heqis_core::duration_ns;
+use heqis_core::ClosureResult;
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::error::StageError;
+use heqis_core::StageError;
 use crate::frame::Frame;
-use crate::key::Key;
+use heqis_core::Key;
 use crate::merge::Merge;
-use crate::metrics::Counter;
-use crate::outcome::Ending;
-use crate::payload::Payload;
+use heqis_core::Counter;
+use heqis_core::Ending;
+use heqis_core::Payload;
 use crate::stage::Stage;
 
 /// Length or step of a [`Window`].

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::clock::Clock;
 use crate::doorbell::Doorbell;
+use heqis_core::Clock;
 
 /// The next time at which an actor is woken. An actor that sets no time costs nothing.
 #[derive(Debug, Default)]

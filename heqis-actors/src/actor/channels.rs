@@ -11,10 +11,10 @@ use crate::channel::{InputEnd, InputQueue, OutputEnd, OutputLink};
 use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
-use crate::error::StageError;
-use crate::outcome::{Ending, FrameOutcome};
-use crate::payload::{Payload, PayloadError, Tensor};
 use crate::stage::Next;
+use heqis_core::StageError;
+use heqis_core::{Ending, FrameOutcome};
+use heqis_core::{Payload, PayloadError, Tensor};
 
 /// Takes what a program sends.
 pub(crate) struct InputSource<P> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::edge::Edge;
-use crate::outcome::Ending;
+use heqis_core::Ending;
 
 /// One lane of an incoming edge.
 pub(crate) struct Inlet {

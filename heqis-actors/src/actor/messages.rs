@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use crate::error::StageError;
-use crate::snapshot::{ActorState, SavedState};
+use heqis_core::{ActorState, SavedState};
+use heqis_core::StageError;
 
 /// Builds the stage or source, and answers when that is done.
 #[derive(Debug)]

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use crate::edge::Edge;
 use crate::frame::AnyFrame;
-use crate::key::partition;
-use crate::outcome::{DropCause, Ending, FrameOutcome};
+use heqis_core::{DropCause, Ending, FrameOutcome, partition};
 
 /// The outgoing edges of one stage.
 #[derive(Default)]

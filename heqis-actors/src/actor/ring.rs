@@ -17,13 +17,13 @@ use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
-use crate::error::StageError;
 use crate::frame::AnyFrame;
-use crate::options::{Policy, limits, setters};
-use crate::outcome::Ending;
-use crate::outcome::{DropCause, FrameOutcome};
-use crate::snapshot::ActorState;
+use heqis_core::ActorState;
 use crate::stats::StageStats;
+use heqis_core::Ending;
+use heqis_core::{DropCause, FrameOutcome};
+use heqis_core::StageError;
+use heqis_core::{Policy, limits, setters};
 
 /// Kind name of the ring buffer in topologies.
 pub(crate) const RING_KIND: &str = "ring-buffer";

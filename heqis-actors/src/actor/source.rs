@@ -13,14 +13,14 @@ use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
-use crate::error::StageError;
 use crate::frame::{AnyFrame, Head, Stamp};
-use crate::origins::Origin;
-use crate::outcome::Ending;
-use crate::payload::PayloadError;
 use crate::recording::{Recording, Replay, meta_of};
-use crate::snapshot::ActorState;
+use heqis_core::ActorState;
 use crate::stage::Next;
+use heqis_core::Ending;
+use heqis_core::Origin;
+use heqis_core::PayloadError;
+use heqis_core::StageError;
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;

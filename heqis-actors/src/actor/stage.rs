@@ -17,16 +17,16 @@ use crate::control::{Control, Progress};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
-use crate::error::StageError;
 use crate::frame::AnyFrame;
-use crate::options::{Exhausted, StageOptions};
-use crate::origins::Origin;
-use crate::outcome::Ending;
-use crate::outcome::{DropCause, FrameOutcome};
-use crate::restart::RestartBudget;
+use heqis_core::RestartBudget;
 use crate::stats::StageStats;
 use crate::tap::Tap;
 use crate::ticket::abandon;
+use heqis_core::Ending;
+use heqis_core::Origin;
+use heqis_core::StageError;
+use heqis_core::{DropCause, FrameOutcome};
+use heqis_core::{Exhausted, StageOptions};
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::conn::{Conn, LinkError};
 use super::messages::{Hello, MAX_NAMES, MAX_SEQ, PropertyText};
 use super::setup::BridgeSetup;
-use crate::encoding::Encoding;
-use crate::options::Delivery;
+use heqis_core::Delivery;
+use heqis_core::Encoding;
 
 /// Subject under which a hello states the fields of its payload type. A receiver that does not know it ignores it.
 const FIELDS: &str = "payload fields";

@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::ClockOffset;
+use heqis_core::ClockOffset;
 
 /// Delays that are kept: about a minute of heartbeats.
 const WINDOW: usize = 64;

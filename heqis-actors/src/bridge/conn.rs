@@ -10,10 +10,12 @@ use futures_util::stream::{self, Stream};
 
 use super::clock_sync::ClockSync;
 use super::messages::{Heartbeat, control_header, is_time};
-use crate::clock::{ClockOffset, duration_ns};
-use crate::encoding::Encoding;
 use crate::frame::Body;
-use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes};
+use heqis_core::Encoding;
+use heqis_core::wire::{
+    Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
+};
+use heqis_core::{ClockOffset, duration_ns};
 use heqis_sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
 
 /// Time between two heartbeats.

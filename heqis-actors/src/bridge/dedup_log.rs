@@ -10,10 +10,10 @@ use std::sync::{Arc, Weak};
 
 use super::messages::{MAX_RANGES_SENT, PositionRange};
 use crate::frame::Head;
-use crate::origins::{Merged, Origin, OriginRun};
-use crate::position_set::{Covered, PositionSet};
-use crate::snapshot::SavedFrames;
+use heqis_core::SavedFrames;
 use crate::ticket::Ticket;
+use heqis_core::{Covered, PositionSet};
+use heqis_core::{Merged, Origin, OriginRun};
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
 /// leaves a gap between any two positions; beyond the limit the lowest gap of the stream is closed. A frame from a closed
@@ -259,8 +259,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::origins::Origins;
     use crate::tracker::Tracker;
+    use heqis_core::Origins;
 
     fn id(position: u64) -> FrameId {
         FrameId {

@@ -1,12 +1,13 @@
 //! The control messages of a bridge, and the layout of its data frames.
 
-use crate::clock::Clock;
 use crate::commit::SourceStream;
-use crate::encoding::Encoding;
 use crate::frame::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
-use crate::origins::{Origin, OriginRun, Origins};
-use crate::payload::PayloadError;
-use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
+use heqis_core::Clock;
+use heqis_core::Encoding;
+use heqis_core::PayloadError;
+use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta};
+use heqis_core::wire_meta;
+use heqis_core::{Origin, OriginRun, Origins};
 
 /// Everything of a frame but its tensor.
 #[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
@@ -339,7 +340,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::payload::Tensor;
+    use heqis_core::Tensor;
 
     /// Bytes and a tensor.
     #[derive(Clone, Debug, PartialEq, heqis_derive::Payload)]
@@ -351,7 +352,7 @@ mod tests {
 
     fn parcels() -> impl Strategy<Value = Parcel> {
         let tensors = prop::collection::vec(0u32..5, 0..=4).prop_flat_map(|shape| {
-            let elements = crate::payload::element_count(&shape).unwrap();
+            let elements = heqis_core::element_count(&shape).unwrap();
             prop::collection::vec(-1e30f32..1e30, elements)
                 .prop_map(move |data| Tensor::new(&shape, data).unwrap())
         });

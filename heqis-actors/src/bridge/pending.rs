@@ -9,7 +9,7 @@ use actix::Context;
 
 use super::conn::{Conn, Owner, socket_options};
 use super::setup::BridgeSetup;
-use crate::clock::duration_ns;
+use heqis_core::duration_ns;
 use heqis_sp::{Connection, Listener, SpError};
 
 /// Most connections that may be pending, besides the one that carries the edge. One more closes the oldest of them: a

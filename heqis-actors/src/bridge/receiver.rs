@@ -15,11 +15,11 @@ use super::receive_state::ReceiveState;
 use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
-use crate::clock::{Clock, duration_ns};
 use crate::doorbell::Wake;
-use crate::encoding::Encoding;
-use crate::error::StageError;
-use crate::wire::{MessageKind, WireFrame};
+use heqis_core::Encoding;
+use heqis_core::StageError;
+use heqis_core::wire::{MessageKind, WireFrame};
+use heqis_core::{Clock, duration_ns};
 use heqis_sp::{Connection, Listener, SpError};
 
 /// How long an acknowledgement waits for further ones on a quiet edge.

@@ -7,10 +7,10 @@ use super::messages::{decode_frame, encode_frame};
 use super::receiver::BridgeReceiver;
 use super::sender::BridgeSender;
 use crate::actor::{Restore, Saved, TakeSnapshot};
-use crate::encoding::Encoding;
-use crate::error::StageError;
-use crate::snapshot::ActorState;
-use crate::wire::{WireError, WireFrame};
+use heqis_core::ActorState;
+use heqis_core::Encoding;
+use heqis_core::StageError;
+use heqis_core::wire::{WireError, WireFrame};
 
 impl BridgeReceiver {
     /// Keeps the state of this half, which ends because the node leaves.

@@ -13,10 +13,10 @@ use super::dedup_log::FrameId;
 use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Head};
-use crate::origins::{Merged, Origin};
-use crate::outcome::Ending;
-use crate::outcome::{DropCause, FrameOutcome};
-use crate::report::InDoubt;
+use heqis_core::Ending;
+use heqis_core::InDoubt;
+use heqis_core::{DropCause, FrameOutcome};
+use heqis_core::{Merged, Origin};
 
 /// The numbers and frames of one sending half.
 pub(super) struct SendWindow {
@@ -454,11 +454,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::frame::Head;
-    use crate::metrics::Metrics;
-    use crate::options::EdgeOptions;
-    use crate::origins::Origins;
-    use crate::report::EdgeSide;
     use crate::ticket::Deliveries;
+    use heqis_core::EdgeOptions;
+    use heqis_core::EdgeSide;
+    use heqis_core::Metrics;
+    use heqis_core::Origins;
 
     /// A payload without content.
     #[derive(heqis_derive::Payload)]

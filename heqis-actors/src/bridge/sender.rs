@@ -11,14 +11,14 @@ use super::send_window::{Due, SendWindow};
 use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
-use crate::clock::{Clock, duration_ns};
 use crate::doorbell::Wake;
-use crate::encoding::Encoding;
-use crate::error::StageError;
-use crate::options::Delivery;
-use crate::outcome::DropCause;
-use crate::outcome::Ending;
-use crate::wire::{Header, MessageKind, WireFrame};
+use heqis_core::Delivery;
+use heqis_core::DropCause;
+use heqis_core::Encoding;
+use heqis_core::Ending;
+use heqis_core::StageError;
+use heqis_core::wire::{Header, MessageKind, WireFrame};
+use heqis_core::{Clock, duration_ns};
 use heqis_sp::{Backoff, Connection, SpError, connect};
 
 /// Shortest and longest pause between two attempts to connect.

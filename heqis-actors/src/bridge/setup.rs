@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use crate::clock::Clock;
 use crate::commit::Committed;
 use crate::control::{Control, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use crate::events::Event;
 use crate::frame::{Head, PayloadType};
-use crate::metrics::LinkMetrics;
-use crate::options::{BridgeOptions, LinkPeer};
+use heqis_core::Clock;
+use heqis_core::LinkMetrics;
+use heqis_core::{BridgeOptions, LinkPeer};
 use heqis_sp::Inproc;
 
 /// What one half of a bridged edge is built from.

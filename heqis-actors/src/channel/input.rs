@@ -10,16 +10,16 @@ use std::task::{self, Poll};
 use thiserror::Error;
 
 use crate::blocking::block_on;
-use crate::clock::Clock;
 use crate::doorbell::Doorbell;
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Frame, Head};
-use crate::metrics::Metrics;
-use crate::options::EdgeOptions;
-use crate::origins::Origin;
-use crate::outcome::Ending;
-use crate::payload::Payload;
-use crate::report::EdgeSide;
+use heqis_core::Clock;
+use heqis_core::EdgeOptions;
+use heqis_core::EdgeSide;
+use heqis_core::Ending;
+use heqis_core::Metrics;
+use heqis_core::Origin;
+use heqis_core::Payload;
 
 /// A channel into a graph with room for `capacity` payloads, at least 1: senders for the program, and the source that
 /// [`GraphBuilder::input`](crate::GraphBuilder::input) adds. A sender waits while the channel is full.
@@ -55,10 +55,7 @@ use crate::report::EdgeSide;
 /// ```
 #[must_use]
 pub fn channel<P: Payload>(capacity: usize) -> (Sender<P>, ChannelSource<P>) {
-    channel_with(EdgeOptions {
-        capacity,
-        ..EdgeOptions::default()
-    })
+    channel_with(EdgeOptions::new().capacity(capacity))
 }
 
 /// As [`channel`], with the policy and the age limit of `options`: with

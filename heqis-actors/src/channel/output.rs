@@ -13,13 +13,13 @@ use futures_util::Stream;
 use thiserror::Error;
 
 use crate::blocking::{block_on, block_on_for};
-use crate::clock::Clock;
 use crate::doorbell::{Doorbell, Tasks};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Frame};
-use crate::outcome::{Ending, FrameOutcome};
-use crate::payload::Payload;
 use crate::stats::StageStats;
+use heqis_core::Clock;
+use heqis_core::Payload;
+use heqis_core::{Ending, FrameOutcome};
 
 /// A way out of a graph: the sink that [`GraphBuilder::output`](crate::GraphBuilder::output) adds, and the receiver for the
 /// program.

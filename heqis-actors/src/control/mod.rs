@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use lifecycle::Lifecycle;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
 use crate::doorbell::Doorbell;
-use crate::error::StageError;
 use crate::events::{Event, EventBus, Events};
-use crate::log_limit::LogLimit;
-use crate::report::Waiting;
-use crate::snapshot::ActorState;
+use heqis_core::ActorState;
 use crate::tracker::SaveDemand;
+use heqis_core::Clock;
+use heqis_core::LogLimit;
+use heqis_core::StageError;
+use heqis_core::Waiting;
 
 /// A longer drain has no limit in practice; a sum with the time of now must not overflow.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 86_400);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
-use crate::key::Key;
-use crate::options::Policy;
-use crate::outcome::Ending;
+use heqis_core::Ending;
+use heqis_core::Key;
+use heqis_core::Policy;
 
 pub(super) struct Lane {
     pub(super) capacity: usize,

@@ -15,15 +15,15 @@ use books::Books;
 pub(crate) use lane::Pop;
 use lane::{Lane, Queue};
 
-use crate::clock::duration_ns;
 use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
-use crate::key::partition;
-use crate::metrics::{Gauge, Metrics, Timer};
-use crate::options::{EdgeOptions, Policy};
-use crate::outcome::Ending;
-use crate::outcome::{DropCause, FrameOutcome};
-use crate::report::{EdgeReport, EdgeSide, InDoubt};
+use heqis_core::Ending;
+use heqis_core::duration_ns;
+use heqis_core::partition;
+use heqis_core::{DropCause, FrameOutcome};
+use heqis_core::{EdgeOptions, Policy};
+use heqis_core::{EdgeReport, EdgeSide, InDoubt};
+use heqis_core::{Gauge, Metrics, Timer};
 
 /// One edge, shared by its producers and its consumers.
 pub(crate) struct Edge {

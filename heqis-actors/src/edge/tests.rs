@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::Head;
-use crate::key::Key;
-use crate::origins::Origin;
+use heqis_core::Key;
+use heqis_core::Origin;
 
 /// A payload without content.
 #[derive(heqis_derive::Payload)]
@@ -91,7 +91,7 @@ proptest! {
         capacity in 1usize..6,
         acts in prop::collection::vec(acts(), 0..80),
     ) {
-        let options = EdgeOptions { policy, capacity, ..EdgeOptions::default() };
+        let options = EdgeOptions::new().policy(policy).capacity(capacity);
         let edge = edge_of(options, 1);
         let capacity = if policy == Policy::Latest { 1 } else { capacity };
         let (mut queue, mut in_process) = (VecDeque::new(), Vec::new());
@@ -146,10 +146,7 @@ proptest! {
 
 #[test]
 fn a_frame_exactly_at_the_age_limit_is_delivered_and_one_beyond_is_not() {
-    let options = EdgeOptions {
-        max_age: Some(Duration::from_nanos(100)),
-        ..EdgeOptions::default()
-    };
+    let options = EdgeOptions::new().max_age(Duration::from_nanos(100));
     let edge = edge_of(options, 1);
     for position in 1..=2 {
         assert!(edge.push(frame(position, 0)).is_ok());
@@ -162,11 +159,7 @@ fn a_frame_exactly_at_the_age_limit_is_delivered_and_one_beyond_is_not() {
 #[test]
 fn a_frame_for_a_consumer_that_is_gone_is_dropped_and_never_turned_away() {
     for policy in Policy::ALL {
-        let options = EdgeOptions {
-            policy,
-            capacity: 1,
-            ..EdgeOptions::default()
-        };
+        let options = EdgeOptions::new().policy(policy).capacity(1);
         let metrics = Metrics::new("test");
         let edge = Edge::new("a->b", EdgeSide::Local, options, 1, 1, &metrics);
         assert!(edge.push(frame(1, 0)).is_ok());

@@ -7,19 +7,19 @@ use std::time::Duration;
 
 use super::handle::StopHandle;
 use crate::actor::RingBufferConfig;
-use crate::clock::Clock;
 use crate::context::RunIdentity;
 use crate::control::Control;
 use crate::events::Events;
 use crate::frame::PayloadType;
-use crate::metrics::Metrics;
-use crate::options::LinkPeer;
-use crate::options::{BridgeOptions, EdgeOptions, Scheduling, StageOptions};
 use crate::recording::RecordingOptions;
 use crate::registry::{Prepared, fnv1a};
-use crate::snapshot::StateOptions;
+use heqis_core::StateOptions;
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
+use heqis_core::Clock;
+use heqis_core::LinkPeer;
+use heqis_core::Metrics;
+use heqis_core::{BridgeOptions, EdgeOptions, Scheduling, StageOptions};
 use heqis_sp::Inproc;
 
 /// How long a drain may take where nothing else is said; as in a topology.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
-use crate::check::{
+use crate::registry::{Factory, Prepared, fnv1a};
+use heqis_core::StageError;
+use heqis_core::{ANY, PortContract};
+use heqis_core::{BatchOptions, BridgeOptions, RestartOptions, StageOptions};
+use heqis_core::{
     BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject, GraphDescription,
     GraphFault, NodeDescription, StageDescription, place,
 };
-use crate::contract::PortContract;
-use crate::error::StageError;
-use crate::options::{BatchOptions, BridgeOptions, RestartOptions, StageOptions};
-use crate::registry::{ANY, Factory, Prepared, fnv1a};
 
 /// What stages state about the frames of a bridged edge, by subject.
 type Properties = BTreeMap<String, String>;
@@ -172,7 +172,7 @@ impl GraphBuilder {
             StageDescription {
                 name: &entry.name,
                 node: Some(if local.is_some() { HERE } else { ELSEWHERE }),
-                kind: local.map(|(prepared, _)| &prepared.kind),
+                kind: local.map(|(prepared, _)| prepared.kind.description()),
                 options: local.map(|(_, options)| options.clone()),
                 set: local.map_or_else(Vec::new, |(_, options)| set(options)),
                 contract: contract.as_ref(),

@@ -12,7 +12,7 @@ use super::reporter::Reporter;
 use crate::blocking::block_on;
 use crate::control::{Control, Progress};
 use crate::events::Events;
-use crate::report::NodeReport;
+use heqis_core::NodeReport;
 
 /// The owner of a running graph, which runs on threads of its own. Returned by
 /// [`GraphBuilder::spawn`](super::GraphBuilder::spawn); every function works from any thread and on any executor.

@@ -35,8 +35,8 @@ pub use handle::{GraphHandle, StopHandle};
 pub use liveness::LivenessProbe;
 pub use reporter::Reporter;
 
-use crate::check::GraphFault;
-use crate::error::StageError;
+use heqis_core::GraphFault;
+use heqis_core::StageError;
 
 /// Why a graph could not be started.
 #[derive(Debug, Error)]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use crate::clock::{Clock, duration_ns};
 use crate::control::Control;
 use crate::edge::Edge;
 use crate::events::Event;
-use crate::metrics::Metrics;
-use crate::report::{EdgeReport, EdgeSide, LinkState, NodeReport, Waiting};
 use crate::stats::StageStats;
+use heqis_core::Metrics;
+use heqis_core::{Clock, duration_ns};
+use heqis_core::{EdgeReport, EdgeSide, LinkState, NodeReport, Waiting};
 
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
 const STALLED: Duration = Duration::from_secs(5);

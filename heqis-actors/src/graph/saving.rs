@@ -20,9 +20,9 @@ use super::builder::{GraphBuilder, Span};
 use crate::actor::{Build, Restore, Saved, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
-use crate::outcome::DropCause;
-use crate::report::EdgeSide;
-use crate::snapshot::{SavedState, StateOptions};
+use heqis_core::{SavedState, StateOptions};
+use heqis_core::DropCause;
+use heqis_core::EdgeSide;
 
 /// How long sources pause at most until no frame is in flight.
 const TIMEOUT: Duration = Duration::from_secs(2);

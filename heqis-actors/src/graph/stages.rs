@@ -12,18 +12,18 @@ use super::wiring::Wiring;
 use crate::actor::{
     Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup,
 };
-use crate::clock::duration_ns;
 use crate::commit::SourceStream;
 use crate::context::BuildContext;
 use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
-use crate::error::StageError;
-use crate::options::{EdgeOptions, PIPELINE, StageOptions};
 use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
-use crate::report::EdgeSide;
 use crate::stats::{Budget, StageStats};
+use heqis_core::EdgeSide;
+use heqis_core::StageError;
+use heqis_core::duration_ns;
+use heqis_core::{EdgeOptions, PIPELINE, StageOptions};
 
 impl Wiring {
     pub(super) fn start_stages(&mut self) -> Result<(), GraphError> {
@@ -211,11 +211,9 @@ impl Wiring {
             }
             Factory::Output(_) => unreachable!("an output was started above"),
             Factory::Ring(config) => {
-                let options = EdgeOptions {
-                    policy: config.policy,
-                    capacity: config.capacity,
-                    ..Default::default()
-                };
+                let options = EdgeOptions::new()
+                    .policy(config.policy)
+                    .capacity(config.capacity);
                 let ring = Edge::new(name, EdgeSide::Ring, options, 1, 1, &self.metrics);
                 ring.connect(vec![bell.clone()], &[bell]);
                 self.edges.push(ring.clone());

@@ -8,7 +8,7 @@ use super::builder::GraphBuilder;
 use super::handle::GraphHandle;
 use super::supervisor::launch;
 use crate::blocking::block_on;
-use crate::report::NodeReport;
+use heqis_core::NodeReport;
 
 impl GraphBuilder {
     /// Starts the graph on threads of its own, and returns when every stage is built and frames flow. Works from any

@@ -10,7 +10,7 @@ use super::GraphError;
 use super::builder::GraphBuilder;
 use super::handle::{Arbiters, GraphHandle, StopHandle};
 use super::wiring::Wiring;
-use crate::signals::TerminationSignals;
+use heqis_core::TerminationSignals;
 
 type Ready = oneshot::Sender<Result<GraphHandle, GraphError>>;
 

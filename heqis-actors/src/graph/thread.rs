@@ -6,7 +6,7 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use crate::options::StageOptions;
+use heqis_core::StageOptions;
 
 /// Cores and priority of a thread.
 #[derive(Clone, Debug, Default)]

@@ -10,18 +10,19 @@ use super::builder::GraphBuilder;
 use super::wiring::Wiring;
 use crate::actor::{OutputActor, OutputSetup};
 use crate::channel::{ChannelSink, ChannelSource, OutputEnd, OutputLink};
-use crate::closure::{ClosureResult, Once, OwnFn, SharedFn, SourceFn};
+use crate::closure::{Once, OwnFn, SharedFn, SourceFn};
 use crate::context::BuildContext;
 use crate::doorbell::Doorbell;
 use crate::emitter::Emitter;
-use crate::error::StageError;
 use crate::frame::Frame;
-use crate::options::{EdgeOptions, StageOptions};
-use crate::payload::{Nothing, Payload};
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
 use crate::stats::StageStats;
 use crate::window::{Window, WindowSpan, WindowStage};
+use heqis_core::ClosureResult;
+use heqis_core::StageError;
+use heqis_core::{EdgeOptions, StageOptions};
+use heqis_core::{Nothing, Payload};
 
 impl GraphBuilder {
     /// Adds a source of what a program sends, see [`channel`](crate::channel).

@@ -17,20 +17,20 @@ use super::saving::{BridgeState, Saving, StatefulActor, own_and_fed_stages};
 use super::thread::ThreadConfig;
 use crate::actor::{Begin, Build, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
-use crate::clock::Clock;
 use crate::commit::Committed;
 use crate::control::Control;
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
-use crate::error::StageError;
 use crate::events::Event;
 use crate::frame::PayloadType;
-use crate::metrics::Metrics;
-use crate::options::{BridgeOptions, Delivery, EdgeOptions, PIPELINE, Policy, Scheduling};
 use crate::registry::fnv1a;
-use crate::report::EdgeSide;
-use crate::snapshot::{ActorState, Snapshot};
+use heqis_core::{ActorState, Snapshot};
 use crate::stats::StageStats;
+use heqis_core::Clock;
+use heqis_core::EdgeSide;
+use heqis_core::Metrics;
+use heqis_core::StageError;
+use heqis_core::{BridgeOptions, Delivery, EdgeOptions, PIPELINE, Policy, Scheduling};
 
 /// A started actor, for what starting and saving need of it.
 pub(super) struct Started {
@@ -322,11 +322,7 @@ impl Wiring {
                     let options = credited(options, entry.options);
                     let bell = Arc::<Doorbell>::default();
                     // The credit is the window: the receiving queue never holds more, and never drops for room.
-                    let window = EdgeOptions {
-                        policy: Policy::Block,
-                        capacity: options.credit,
-                        ..entry.options
-                    };
+                    let window = entry.options.policy(Policy::Block).capacity(options.credit);
                     let edge =
                         new_edge(EdgeSide::Receiver, window, std::slice::from_ref(&bell), &to);
                     self.add_inlet(&entry.to, &edge);
@@ -521,8 +517,6 @@ fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
         Policy::Conflate => options.capacity,
         Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
     };
-    BridgeOptions {
-        credit: bridge.credit.min(most),
-        ..bridge
-    }
+    let credit = bridge.credit.min(most);
+    bridge.credit(credit)
 }

@@ -4,8 +4,8 @@ use actix::prelude::*;
 
 use super::super::messages::{Restore, TakeSnapshot};
 use super::{Phase, StageActor};
-use crate::error::StageError;
-use crate::snapshot::{ActorState, Snapshot};
+use heqis_core::{ActorState, Snapshot};
+use heqis_core::StageError;
 
 impl StageActor {
     pub(super) fn state(&self, snapshot: Snapshot) -> ActorState {

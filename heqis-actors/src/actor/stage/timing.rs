@@ -1,7 +1,7 @@
 //! What a stage does at a time: its timer, and the delay of a batch.
 
 use super::{StageActor, Step};
-use crate::clock::duration_ns;
+use heqis_core::duration_ns;
 
 impl StageActor {
     /// Calls the stage's timer when it is due. The frames that waited on the edges when it came due go first, so that a late

@@ -4,7 +4,7 @@
 use heqis_actors::{
     BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind,
     FaultPlace, FaultSubject, GraphDescription, GraphFault, NodeDescription, Prepared,
-    RestartOptions, StageDescription, StageOptions, StateOptions,
+    RestartOptions, StageDescription, StageKind, StageOptions, StateOptions,
 };
 
 use super::Resolved;
@@ -107,7 +107,7 @@ impl<'a> Resolved<'a> {
             StageDescription {
                 name: &stage.name,
                 node: self.stage_nodes[index],
-                kind: self.kinds[index],
+                kind: self.kinds[index].map(StageKind::description),
                 options: stage.spec.as_ref().map(stage_options),
                 set: (["workers", "batch", "restart"].into_iter())
                     .filter(is_set)

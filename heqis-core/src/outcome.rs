@@ -61,7 +61,7 @@ impl DropCause {
 
 /// The outcome of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FrameOutcome {
+pub enum FrameOutcome {
     /// The consuming stage is done with it.
     Delivered,
     /// It was delivered before.
@@ -72,10 +72,10 @@ pub(crate) enum FrameOutcome {
 
 impl FrameOutcome {
     /// Number of different outcomes.
-    pub(crate) const COUNT: usize = 2 + DropCause::ALL.len();
+    pub const COUNT: usize = 2 + DropCause::ALL.len();
 
     /// Position in a table of counts: delivered, duplicate, then the causes.
-    pub(crate) fn index(self) -> usize {
+    pub fn index(self) -> usize {
         match self {
             Self::Delivered => 0,
             Self::Duplicate => 1,
@@ -83,7 +83,8 @@ impl FrameOutcome {
         }
     }
 
-    pub(crate) fn from_index(index: usize) -> Option<Self> {
+    /// The outcome of an index; `None` for an unknown one.
+    pub fn from_index(index: usize) -> Option<Self> {
         Some(match index {
             0 => Self::Delivered,
             1 => Self::Duplicate,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::fault::{FaultKind, FaultPlace, FaultSubject, GraphFault};
 use super::{GraphDescription, Link, place};
-use crate::registry::ANY;
+use crate::contract::ANY;
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     names(graph, faults);

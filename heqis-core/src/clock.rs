@@ -189,7 +189,7 @@ impl Clock {
     }
 
     /// Completes once the clock has reached `wake_ns`. Unlike [`Clock::sleep_until`] it does not move a replay clock there.
-    pub(crate) async fn reached(&self, wake_ns: i64) {
+    pub async fn reached(&self, wake_ns: i64) {
         match &self.0 {
             Inner::Real { .. } => self.sleep_until(wake_ns).await,
             Inner::Virtual(time) => {
@@ -203,7 +203,7 @@ impl Clock {
     }
 
     /// Whether this is a replay clock.
-    pub(crate) fn jumps(&self) -> bool {
+    pub fn jumps(&self) -> bool {
         match &self.0 {
             Inner::Real { .. } => false,
             Inner::Virtual(time) => time.lock().unwrap_or_else(PoisonError::into_inner).jumps,

@@ -129,7 +129,8 @@ pub struct GraphFault {
 }
 
 impl GraphFault {
-    pub(crate) fn new(kind: FaultKind, place: FaultPlace, message: impl Into<String>) -> Self {
+    /// A fault without help or related places.
+    pub fn new(kind: FaultKind, place: FaultPlace, message: impl Into<String>) -> Self {
         Self {
             kind,
             place,
@@ -139,12 +140,14 @@ impl GraphFault {
         }
     }
 
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    /// Adds how to mend it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    pub(crate) fn related(mut self, place: FaultPlace, what: &'static str) -> Self {
+    /// Adds a place that the fault also concerns, and what it is.
+    pub fn related(mut self, place: FaultPlace, what: &'static str) -> Self {
         self.related = Some((place, what));
         self
     }

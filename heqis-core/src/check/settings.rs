@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use super::fault::{FaultKind, FaultPlace, GraphFault};
 use super::{GraphDescription, Link};
+use crate::contract::ANY;
 use crate::options::{Delivery, Policy, limits};
-use crate::registry::ANY;
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     edges(graph, faults);

@@ -214,7 +214,8 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+    /// The quantiles of a histogram.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
         let us = |ns: u64| ns as f64 / 1e3;
         Self {
             p50_us: us(histogram.value_at_quantile(0.5)),

@@ -11,6 +11,8 @@ use crate::encoding::Encoding;
 
 /// Writes the setters of an options struct, and `new` where it has defaults: options grow, and a program that sets the fields
 /// that it knows compiles with more of them.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! setters {
     ($options:ident::new: $($fields:tt)*) => {
         impl $options {
@@ -20,7 +22,7 @@ macro_rules! setters {
                 Self::default()
             }
         }
-        setters!($options: $($fields)*);
+        $crate::setters!($options: $($fields)*);
     };
     ($options:ident: $($field:ident: $value:ty),*) => {
         impl $options {
@@ -35,7 +37,6 @@ macro_rules! setters {
         }
     };
 }
-pub(crate) use setters;
 
 /// Name of the arbiter that stages share by default.
 pub const PIPELINE: &str = "pipeline";

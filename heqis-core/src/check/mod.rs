@@ -24,10 +24,12 @@ use std::time::Duration;
 
 pub use fault::{FaultKind, FaultPlace, FaultSubject, GraphFault, nearest_name};
 
+use crate::contract::ANY;
+use std::any::TypeId;
+
 use crate::contract::PortContract;
 use crate::encoding::Encoding;
 use crate::options::{BridgeOptions, Delivery, EdgeOptions, StageOptions};
-use crate::registry::{ANY, StageKind};
 
 /// A graph as the check sees it.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +67,7 @@ pub struct StageDescription<'a> {
     /// Index of its node, where it is known.
     pub node: Option<usize>,
     /// Its kind; `None` where it is unknown, or is a matter of another node.
-    pub kind: Option<&'a StageKind>,
+    pub kind: Option<KindDescription>,
     /// How it runs; `None` where it is unknown.
     pub options: Option<StageOptions>,
     /// Which of `workers`, `batch` and `restart` are set.
@@ -74,6 +76,29 @@ pub struct StageDescription<'a> {
     pub contract: Option<&'a PortContract>,
     /// Whether its items are recorded.
     pub recorded: bool,
+}
+
+/// A stage kind as the check sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct KindDescription {
+    /// Its name.
+    pub name: &'static str,
+    /// Payload of its input; `None` for a source.
+    pub input: Option<&'static str>,
+    /// Payload of its output; `None` for a sink.
+    pub output: Option<&'static str>,
+    /// Whether it gets an arbiter of its own by default.
+    pub blocking: bool,
+    /// Whether it is a commit log, of which a node has one at most.
+    pub commit_log: bool,
+    /// Whether it may be the last stage of a graph although it has an output.
+    pub output_optional: bool,
+    /// For a source: whether two builds from one config give the same items.
+    pub replayable: bool,
+    /// Whether its output can be sent and recorded.
+    pub on_wire: bool,
+    /// The types of its ports; `None` where it takes or makes any.
+    pub types: Option<[TypeId; 2]>,
 }
 
 /// An edge as the check sees it.
@@ -214,7 +239,7 @@ impl GraphDescription<'_> {
         self.edges.get(index)?.as_ref()
     }
 
-    fn kind(&self, stage: usize) -> Option<&StageKind> {
+    fn kind(&self, stage: usize) -> Option<KindDescription> {
         self.stages[stage].kind
     }
 
@@ -236,12 +261,14 @@ impl GraphDescription<'_> {
         place(FaultSubject::Node(index), name, option)
     }
 
-    pub(crate) fn at_stage(&self, index: usize, option: &str) -> FaultPlace {
+    /// The place of a stage, or of an option of it.
+    pub fn at_stage(&self, index: usize, option: &str) -> FaultPlace {
         let name = self.stages.get(index).map_or("", |stage| stage.name);
         place(FaultSubject::Stage(index), name, option)
     }
 
-    pub(crate) fn at_edge(&self, index: usize, option: &str) -> FaultPlace {
+    /// The place of an edge, or of an option of it.
+    pub fn at_edge(&self, index: usize, option: &str) -> FaultPlace {
         place(FaultSubject::Edge(index), &self.edge_name(index), option)
     }
 
@@ -251,12 +278,7 @@ impl GraphDescription<'_> {
     }
 
     /// The fault of naming a stage that is not there; `None` when it is.
-    pub(crate) fn unknown_stage(
-        &self,
-        what: &str,
-        name: &str,
-        place: FaultPlace,
-    ) -> Option<GraphFault> {
+    pub fn unknown_stage(&self, what: &str, name: &str, place: FaultPlace) -> Option<GraphFault> {
         let names = || self.stages.iter().map(|stage| stage.name);
         if names().any(|known| known == name) {
             return None;
@@ -268,7 +290,8 @@ impl GraphDescription<'_> {
     }
 }
 
-pub(crate) fn place(subject: FaultSubject, name: &str, option: &str) -> FaultPlace {
+/// A place by subject, name and option; an empty option is the subject itself.
+pub fn place(subject: FaultSubject, name: &str, option: &str) -> FaultPlace {
     FaultPlace {
         subject,
         name: name.to_owned(),

@@ -344,20 +344,21 @@ pub trait WireMeta: Sized {
     fn read(bytes: &[u8]) -> Result<Self, PayloadError>;
 }
 
+#[doc(hidden)]
+#[macro_export]
 macro_rules! wire_meta {
     ($type:ty, $name:literal) => {
-        impl WireMeta for $type {
+        impl $crate::wire::WireMeta for $type {
             const NAME: &'static str = $name;
-            fn write(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-                crate::codec::encode_meta($name, self, out)
+            fn write(&self, out: &mut Vec<u8>) -> Result<(), $crate::PayloadError> {
+                $crate::encode_meta($name, self, out)
             }
-            fn read(bytes: &[u8]) -> Result<Self, PayloadError> {
-                crate::codec::decode_meta($name, bytes)
+            fn read(bytes: &[u8]) -> Result<Self, $crate::PayloadError> {
+                $crate::decode_meta($name, bytes)
             }
         }
     };
 }
-pub(crate) use wire_meta;
 
 /// A frame to be written: header and meta in one buffer, the tensor apart so that it need not be copied.
 #[derive(Debug)]

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 /// How much of something a set holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Covered {
+pub enum Covered {
+    /// None of them.
     Nothing,
+    /// Some of them.
     Part,
+    /// All of them.
     All,
 }
 
 /// Disjoint, non-adjacent inclusive ranges of positions: last position by first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PositionSet(BTreeMap<u64, u64>);
+pub struct PositionSet(BTreeMap<u64, u64>);
 
 impl PositionSet {
     /// Adds `position`; returns whether it was new.
@@ -26,7 +29,7 @@ impl PositionSet {
     }
 
     /// Adds the positions from `first` to `last`; nothing when `first` is above `last`.
-    pub(crate) fn insert_range(&mut self, mut first: u64, mut last: u64) {
+    pub fn insert_range(&mut self, mut first: u64, mut last: u64) {
         if first > last {
             return;
         }
@@ -42,13 +45,14 @@ impl PositionSet {
         self.0.insert(first, last);
     }
 
-    pub(crate) fn contains(&self, position: u64) -> bool {
+    /// Whether the position is in the set.
+    pub fn contains(&self, position: u64) -> bool {
         let below = self.0.range(..=position).next_back();
         below.is_some_and(|(_, &last)| position <= last)
     }
 
     /// Removes the positions from `first` to `last`.
-    pub(crate) fn remove_range(&mut self, first: u64, last: u64) {
+    pub fn remove_range(&mut self, first: u64, last: u64) {
         while let Some((&start, &end)) = self.0.range(..=last).next_back()
             && end >= first
             && first <= last
@@ -64,7 +68,7 @@ impl PositionSet {
     }
 
     /// How much of the positions from `first` to `last` is in the set.
-    pub(crate) fn covers(&self, first: u64, last: u64) -> Covered {
+    pub fn covers(&self, first: u64, last: u64) -> Covered {
         match self.count_within(first, last) {
             0 => Covered::Nothing,
             some if some > last - first => Covered::All,
@@ -81,22 +85,22 @@ impl PositionSet {
     }
 
     /// The highest position.
-    pub(crate) fn last(&self) -> Option<u64> {
+    pub fn last(&self) -> Option<u64> {
         self.0.last_key_value().map(|(_, &last)| last)
     }
 
     /// The ranges, lowest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(&first, &last)| (first, last))
     }
 
     /// Number of ranges.
-    pub(crate) fn ranges(&self) -> usize {
+    pub fn ranges(&self) -> usize {
         self.0.len()
     }
 
     /// Adds the positions between the two lowest ranges; returns whether there were two.
-    pub(crate) fn close_lowest_gap(&mut self) -> bool {
+    pub fn close_lowest_gap(&mut self) -> bool {
         let mut ranges = self.0.iter();
         let (Some((&first, _)), Some((&second, &last))) = (ranges.next(), ranges.next()) else {
             return false;

@@ -79,7 +79,7 @@ impl Tensor {
 }
 
 /// Product of `shape` in checked arithmetic; `Some(0)` for "no tensor".
-pub(crate) fn element_count(shape: &[u32]) -> Option<usize> {
+pub fn element_count(shape: &[u32]) -> Option<usize> {
     if shape.is_empty() {
         return Some(0);
     }

@@ -15,6 +15,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// Name of the port type that accepts every payload: the ring buffer's.
+pub const ANY: &str = "any";
+
 /// A property that every frame at a port has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Property {

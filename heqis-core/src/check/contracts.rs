@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::fault::{FaultKind, GraphFault};
 use super::{GraphDescription, Link};
+use crate::contract::ANY;
 use crate::contract::{PortSchema, Property, mismatch};
 use crate::encoding::Encoding;
 use crate::options::limits;
-use crate::registry::ANY;
 use crate::wire::HEADER_BYTES;
 
 /// Bytes of every frame apart from features: the header, the head with its stamps, and the payload's fixed part.

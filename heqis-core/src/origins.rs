@@ -61,13 +61,13 @@ enum Repr {
 
 /// The source items of a frame that is made from several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Merged {
+pub struct Merged {
     /// Items that no later frame is made from.
     done: Runs,
     /// Items that later frames are made from too.
     kept: Runs,
     /// Distinguishes frames made from the same items.
-    pub(crate) tag: u64,
+    pub tag: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -199,7 +199,7 @@ impl Origins {
     }
 
     /// What a head holds of these; `None` for a single item, which is the head's own origin.
-    pub(crate) fn merged(&self) -> Option<&Arc<Merged>> {
+    pub fn merged(&self) -> Option<&Arc<Merged>> {
         match &self.0 {
             Repr::One(_) => None,
             Repr::Merged(merged) => Some(merged),
@@ -250,7 +250,8 @@ impl Merged {
         }
     }
 
-    pub(crate) fn newest(&self) -> Origin {
+    /// The newest origin of all streams.
+    pub fn newest(&self) -> Origin {
         let newest = self.done.newest().max(self.kept.newest());
         newest.unwrap_or(Origin {
             stream: 0,
@@ -259,16 +260,17 @@ impl Merged {
     }
 
     /// The items that no later frame is made from.
-    pub(crate) fn done(&self) -> impl Iterator<Item = OriginRun> {
+    pub fn done(&self) -> impl Iterator<Item = OriginRun> {
         self.done.iter()
     }
 
     /// Whether there is no item.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.done.is_empty() && self.kept.is_empty()
     }
 
-    pub(crate) fn add(&mut self, other: &Origins) {
+    /// Adds the origins of another frame.
+    pub fn add(&mut self, other: &Origins) {
         match &other.0 {
             Repr::One(origin) => self.done.insert(OriginRun::of(*origin)),
             Repr::Merged(other) => {
@@ -278,7 +280,8 @@ impl Merged {
         }
     }
 
-    pub(crate) fn keep(&mut self, other: &Origins) {
+    /// Adds origins that the frame only keeps, and does not complete.
+    pub fn keep(&mut self, other: &Origins) {
         for run in other.done().into_iter().chain(other.kept()) {
             self.kept.insert(run);
         }
@@ -299,10 +302,11 @@ impl OriginRun {
 
 /// Sets of positions, by stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Runs(BTreeMap<u64, PositionSet>);
+pub struct Runs(BTreeMap<u64, PositionSet>);
 
 impl Runs {
-    pub(crate) fn insert(&mut self, run: OriginRun) {
+    /// Adds a run.
+    pub fn insert(&mut self, run: OriginRun) {
         let positions = self.0.entry(run.stream).or_default();
         positions.insert_range(run.first, run.last);
     }
@@ -321,7 +325,8 @@ impl Runs {
         self
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = OriginRun> {
+    /// The runs, by stream and first position.
+    pub fn iter(&self) -> impl Iterator<Item = OriginRun> {
         self.0.iter().flat_map(|(&stream, positions)| {
             let run = move |(first, last)| OriginRun {
                 stream,
@@ -332,11 +337,13 @@ impl Runs {
         })
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is no run.
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn contains(&self, origin: Origin) -> bool {
+    /// Whether an origin lies in a run.
+    pub fn contains(&self, origin: Origin) -> bool {
         let positions = self.0.get(&origin.stream);
         positions.is_some_and(|positions| positions.contains(origin.position))
     }
@@ -372,8 +379,9 @@ impl FromIterator<OriginRun> for Runs {
 /// A merged frame is held when every item that it completes is. A frame that completes no item is remembered by itself,
 /// until other frames have completed its items.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Coverage {
-    pub(crate) done: Runs,
+pub struct Coverage {
+    /// The runs of completed origins.
+    pub done: Runs,
     open: VecDeque<Arc<Merged>>,
 }
 
@@ -387,7 +395,8 @@ impl Coverage {
         }
     }
 
-    pub(crate) fn covers_merged(&self, merged: &Merged) -> Covered {
+    /// How much of what a merged frame completes is covered.
+    pub fn covers_merged(&self, merged: &Merged) -> Covered {
         let all = |runs: &Runs| {
             let mut covered = runs.iter().map(|run| self.done.covers(run));
             let first = covered.next()?;
@@ -404,14 +413,16 @@ impl Coverage {
         }
     }
 
-    pub(crate) fn insert(&mut self, origins: &Origins) {
+    /// Adds what a frame completes.
+    pub fn insert(&mut self, origins: &Origins) {
         match &origins.0 {
             Repr::One(origin) => self.done.insert(OriginRun::of(*origin)),
             Repr::Merged(merged) => self.insert_merged(merged),
         }
     }
 
-    pub(crate) fn insert_merged(&mut self, merged: &Arc<Merged>) {
+    /// Adds what a merged frame completes.
+    pub fn insert_merged(&mut self, merged: &Arc<Merged>) {
         merged.done.iter().for_each(|run| self.done.insert(run));
         if !self.open.is_empty() && !merged.done.is_empty() {
             let done = &self.done;

@@ -47,7 +47,7 @@ impl Encoding {
     }
 
     /// The number by which two nodes agree on it; every version supports 0.
-    pub(crate) fn number(self) -> u64 {
+    pub fn number(self) -> u64 {
         match self {
             Self::F32 => 0,
             Self::F16 => 1,
@@ -55,7 +55,8 @@ impl Encoding {
         }
     }
 
-    pub(crate) fn from_number(number: u64) -> Option<Self> {
+    /// The encoding of a number; `None` for an unknown one.
+    pub fn from_number(number: u64) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|encoding| encoding.number() == number)

@@ -1,0 +1,67 @@
+//! What a dataflow graph is made of before anything runs: payloads and their bytes, the clock, metrics, options, contracts of ports,
+//! the check of a graph and its report. No actor, no thread and no socket.
+//!
+//! Programs use it through `heqis-actors`, which re-exports it.
+//!
+//! - `payload`, `key`, `codec`: the content of frames. `encoding`, [`wire`]: their bytes between nodes.
+//! - `origins`, `position_set`: which source items a frame derives from.
+//! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
+//! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `error`: what a running graph reads and reports.
+//! - `file_lock`, `small_file`: files that are locked, or read as a whole.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+mod check;
+mod clock;
+mod closure_result;
+mod codec;
+mod contract;
+mod encoding;
+mod error;
+mod file_lock;
+mod key;
+mod log_limit;
+mod metrics;
+mod options;
+mod origins;
+mod outcome;
+mod payload;
+mod position_set;
+pub mod renamed;
+mod report;
+mod small_file;
+pub mod units;
+pub mod wire;
+
+pub use check::{
+    BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
+    GraphDescription, GraphFault, KindDescription, NodeDescription, StageDescription, nearest_name,
+    place,
+};
+pub use clock::{Clock, ClockOffset, duration_ns};
+pub use closure_result::ClosureResult;
+pub use codec::{FieldReader, decode_meta, encode_meta};
+pub use contract::{ANY, Mismatch, PortContract, PortSchema, Property, mismatch};
+pub use encoding::Encoding;
+pub use error::StageError;
+pub use file_lock::lock_for_writing;
+pub use key::{AsKey, Key, partition};
+pub use log_limit::LogLimit;
+pub use metrics::{
+    Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, MetricsError, Note, StageCounters,
+    Timer,
+};
+pub use options::{
+    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, PIPELINE, Policy,
+    RestartOptions, Scheduling, StageOptions, limits,
+};
+pub use origins::{Coverage, Merged, Origin, OriginRun, Origins, Runs};
+pub use outcome::{DropCause, Ending, FrameOutcome};
+pub use payload::{
+    MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count,
+};
+pub use position_set::{Covered, PositionSet};
+pub use report::{
+    EdgeReport, EdgeSide, InDoubt, LinkState, Loss, NodeReport, Quantiles, StageReport, Waiting,
+};
+pub use small_file::read_small_file;
