@@ -9,10 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::emitter::Emitter;
 use crate::frame::Frame;
-use heqis_core::Snapshot;
 use crate::stage::{Next, Source, Stage};
-use heqis_core::Payload;
-use heqis_core::StageError;
+use heqis_core::{Payload, Snapshot, StageError};
 
 /// A stage without state that calls a shared closure.
 pub(crate) struct SharedFn<I, O, F> {

@@ -5,10 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{AnyFrame, Head};
 use crate::ticket::Deliveries;
-use heqis_core::Covered;
-use heqis_core::Key;
-use heqis_core::Payload;
-use heqis_core::{Coverage, Origin, OriginRun, Origins, Runs};
+use heqis_core::{Coverage, Covered, Key, Origin, OriginRun, Origins, Payload, Runs};
 
 /// The positions and last records in a node's commit log. Cheap to clone.
 ///

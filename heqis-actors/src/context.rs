@@ -6,8 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::commit::Committed;
 use crate::doorbell::Waker;
-use heqis_core::Clock;
-use heqis_core::{Counter, Note, StageCounters};
+use heqis_core::{Clock, Counter, Note, StageCounters};
 
 /// Everything that a stage gets from the framework while it is built: clock, paths, counters, commit log.
 #[derive(Clone)]

@@ -6,10 +6,7 @@ use std::marker::PhantomData;
 use crate::frame::{AnyFrame, Frame, Head, Stamp};
 use crate::merge::Merge;
 use crate::ticket::{Deliveries, Ticket};
-use heqis_core::Clock;
-use heqis_core::Key;
-use heqis_core::Origins;
-use heqis_core::Payload;
+use heqis_core::{Clock, Key, Origins, Payload};
 
 /// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
 /// edges wait in the actor, which takes no further input in the meantime. [`Collector`] shows one at work.

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::ticket::Ticket;
-use heqis_core::Key;
-use heqis_core::{Merged, Origin, Origins};
-use heqis_core::{Payload, PayloadError, Tensor};
+use heqis_core::{Key, Merged, Origin, Origins, Payload, PayloadError, Tensor};
 
 /// Most stages whose stamps a frame carries; a longer path keeps the first ones.
 pub const MAX_STAMPS: usize = 16;

@@ -49,9 +49,6 @@ mod graph;
 mod merge;
 mod recording;
 mod registry;
-mod restart;
-mod signals;
-mod snapshot;
 mod stage;
 mod stats;
 mod tap;
@@ -87,16 +84,15 @@ pub use heqis_core::{
     LinkMetrics, LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, Metrics,
     MetricsError, Mismatch, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun, Origins,
     PIPELINE, Payload, PayloadError, Policy, PortContract, PortSchema, Property, Quantiles,
-    RestartOptions, Scheduling, StageCounters, StageDescription, StageError, StageOptions,
-    StageReport, Tensor, Timer, Waiting, decode_meta, duration_ns, encode_meta, limits,
-    lock_for_writing, mismatch, nearest_name, partition, read_small_file, renamed, units, wire,
+    RestartOptions, Scheduling, Snapshot, StageCounters, StageDescription, StageError,
+    StageOptions, StageReport, StateOptions, Tensor, TerminationSignals, Timer, Waiting,
+    decode_meta, duration_ns, encode_meta, limits, lock_for_writing, mismatch, nearest_name,
+    partition, read_small_file, renamed, units, wire,
 };
 pub use heqis_derive::Payload;
 pub use merge::Merge;
 pub use recording::RecordingOptions;
 pub use registry::{ContentHash, Prepared, Registry, StageKind};
-pub use signals::TerminationSignals;
-pub use snapshot::{Snapshot, StateOptions};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;
 pub use ticket::Deliveries;

@@ -16,12 +16,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::frame::Body;
-use heqis_core::Encoding;
-use heqis_core::PayloadError;
-use heqis_core::lock_for_writing;
-use heqis_core::setters;
 use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame};
-use heqis_core::wire_meta;
+use heqis_core::{Encoding, PayloadError, lock_for_writing, setters, wire_meta};
 
 const MAGIC: [u8; 4] = *b"HQRC";
 const VERSION: u32 = 1;

@@ -17,11 +17,8 @@ use crate::channel::{InputEnd, OutputEnd};
 use crate::context::BuildContext;
 use crate::frame::PayloadType;
 use crate::stage::{Config, Source, Stage};
-use heqis_core::StageError;
-use heqis_core::limits;
 use heqis_core::renamed::former_names;
-use heqis_core::{ANY, KindDescription, PortContract};
-use heqis_core::{Nothing, Payload};
+use heqis_core::{ANY, KindDescription, Nothing, Payload, PortContract, StageError, limits};
 
 /// Description of a stage kind.
 #[derive(Clone)]

@@ -11,11 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
 use crate::frame::{AnyFrame, Frame};
-use heqis_core::Snapshot;
-use heqis_core::Ending;
-use heqis_core::Payload;
-use heqis_core::PortContract;
-use heqis_core::StageError;
+use heqis_core::{Ending, Payload, PortContract, Snapshot, StageError};
 
 /// Marker bound of configurations that a topology reads: a strict serde struct (`deny_unknown_fields`) whose JSON schema
 /// documents it. A stage that is only added to a graph in code has a configuration of any type.

@@ -8,12 +8,8 @@ use std::path::Path;
 use crate::context::BuildContext;
 use crate::emitter::Collector;
 use crate::frame::Frame;
-use heqis_core::Snapshot;
 use crate::stage::Stage;
-use heqis_core::Clock;
-use heqis_core::Ending;
-use heqis_core::Origin;
-use heqis_core::StageError;
+use heqis_core::{Clock, Ending, Origin, Snapshot, StageError};
 
 /// Stream of the frames that [`StageTest`] makes.
 pub const STREAM: u64 = 1;

@@ -5,17 +5,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heqis_core::duration_ns;
-use heqis_core::ClosureResult;
+use heqis_core::{ClosureResult, Counter, Ending, Key, Payload, StageError, duration_ns};
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use heqis_core::StageError;
 use crate::frame::Frame;
-use heqis_core::Key;
 use crate::merge::Merge;
-use heqis_core::Counter;
-use heqis_core::Ending;
-use heqis_core::Payload;
 use crate::stage::Stage;
 
 /// Length or step of a [`Window`].

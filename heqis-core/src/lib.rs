@@ -7,6 +7,7 @@
 //! - `origins`, `position_set`: which source items a frame derives from.
 //! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `error`: what a running graph reads and reports.
+//! - `snapshot`: the state of a node as a file. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
 //! - `file_lock`, `small_file`: files that are locked, or read as a whole.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -29,7 +30,10 @@ mod payload;
 mod position_set;
 pub mod renamed;
 mod report;
+mod restart;
+mod signals;
 mod small_file;
+mod snapshot;
 pub mod units;
 pub mod wire;
 
@@ -64,4 +68,7 @@ pub use position_set::{Covered, PositionSet};
 pub use report::{
     EdgeReport, EdgeSide, InDoubt, LinkState, Loss, NodeReport, Quantiles, StageReport, Waiting,
 };
+pub use restart::RestartBudget;
+pub use signals::TerminationSignals;
 pub use small_file::read_small_file;
+pub use snapshot::{ActorState, SavedFrames, SavedState, Snapshot, StateOptions};

@@ -12,9 +12,7 @@ use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::stage::Next;
-use heqis_core::StageError;
-use heqis_core::{Ending, FrameOutcome};
-use heqis_core::{Payload, PayloadError, Tensor};
+use heqis_core::{Ending, FrameOutcome, Payload, PayloadError, StageError, Tensor};
 
 /// Takes what a program sends.
 pub(crate) struct InputSource<P> {

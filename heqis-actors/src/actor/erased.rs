@@ -6,12 +6,8 @@ use std::sync::Arc;
 use crate::context::BuildContext;
 use crate::emitter::{Emitter, RawEmitter};
 use crate::frame::{AnyFrame, Body, Frame, Head};
-use heqis_core::Snapshot;
 use crate::stage::{Next, Source, Stage};
-use heqis_core::Ending;
-use heqis_core::Key;
-use heqis_core::StageError;
-use heqis_core::{Payload, PayloadError, Tensor};
+use heqis_core::{Ending, Key, Payload, PayloadError, Snapshot, StageError, Tensor};
 
 /// A stage of any type. It keeps the frames of the current batch, so that they survive a failure of the stage.
 pub(crate) trait AnyStage {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use heqis_core::{ActorState, SavedState};
-use heqis_core::StageError;
+use heqis_core::{ActorState, SavedState, StageError};
 
 /// Builds the stage or source, and answers when that is done.
 #[derive(Debug)]

@@ -18,12 +18,10 @@ use crate::doorbell::{Doorbell, Wake};
 use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
 use crate::frame::AnyFrame;
-use heqis_core::ActorState;
 use crate::stats::StageStats;
-use heqis_core::Ending;
-use heqis_core::{DropCause, FrameOutcome};
-use heqis_core::StageError;
-use heqis_core::{Policy, limits, setters};
+use heqis_core::{
+    ActorState, DropCause, Ending, FrameOutcome, Policy, StageError, limits, setters,
+};
 
 /// Kind name of the ring buffer in topologies.
 pub(crate) const RING_KIND: &str = "ring-buffer";

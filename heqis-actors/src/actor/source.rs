@@ -15,12 +15,8 @@ use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
 use crate::frame::{AnyFrame, Head, Stamp};
 use crate::recording::{Recording, Replay, meta_of};
-use heqis_core::ActorState;
 use crate::stage::Next;
-use heqis_core::Ending;
-use heqis_core::Origin;
-use heqis_core::PayloadError;
-use heqis_core::StageError;
+use heqis_core::{ActorState, Ending, Origin, PayloadError, StageError};
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;

@@ -18,15 +18,12 @@ use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
 use crate::frame::AnyFrame;
-use heqis_core::RestartBudget;
 use crate::stats::StageStats;
 use crate::tap::Tap;
 use crate::ticket::abandon;
-use heqis_core::Ending;
-use heqis_core::Origin;
-use heqis_core::StageError;
-use heqis_core::{DropCause, FrameOutcome};
-use heqis_core::{Exhausted, StageOptions};
+use heqis_core::{
+    DropCause, Ending, Exhausted, FrameOutcome, Origin, RestartBudget, StageError, StageOptions,
+};
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;
@@ -350,9 +347,7 @@ impl StageActor {
         let pause_ns = match error {
             // A restart does not repair a configuration that became invalid while running (a deleted bundle).
             StageError::Config(_) => None,
-            StageError::Failed(_) | StageError::Unavailable(_) | StageError::Refused(_) => {
-                self.budget.spend(now_ns)
-            }
+            _ => self.budget.spend(now_ns),
         };
         let Some(pause_ns) = pause_ns else {
             return self.give_up(error);

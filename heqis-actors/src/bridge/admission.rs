@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use super::conn::{Conn, LinkError};
 use super::messages::{Hello, MAX_NAMES, MAX_SEQ, PropertyText};
 use super::setup::BridgeSetup;
-use heqis_core::Delivery;
-use heqis_core::Encoding;
+use heqis_core::{Delivery, Encoding};
 
 /// Subject under which a hello states the fields of its payload type. A receiver that does not know it ignores it.
 const FIELDS: &str = "payload fields";

@@ -11,11 +11,10 @@ use futures_util::stream::{self, Stream};
 use super::clock_sync::ClockSync;
 use super::messages::{Heartbeat, control_header, is_time};
 use crate::frame::Body;
-use heqis_core::Encoding;
 use heqis_core::wire::{
     Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
 };
-use heqis_core::{ClockOffset, duration_ns};
+use heqis_core::{ClockOffset, Encoding, duration_ns};
 use heqis_sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
 
 /// Time between two heartbeats.

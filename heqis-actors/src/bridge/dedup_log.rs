@@ -10,10 +10,8 @@ use std::sync::{Arc, Weak};
 
 use super::messages::{MAX_RANGES_SENT, PositionRange};
 use crate::frame::Head;
-use heqis_core::SavedFrames;
 use crate::ticket::Ticket;
-use heqis_core::{Covered, PositionSet};
-use heqis_core::{Merged, Origin, OriginRun};
+use heqis_core::{Covered, Merged, Origin, OriginRun, PositionSet, SavedFrames};
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
 /// leaves a gap between any two positions; beyond the limit the lowest gap of the stream is closed. A frame from a closed

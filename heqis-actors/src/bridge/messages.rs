@@ -2,12 +2,8 @@
 
 use crate::commit::SourceStream;
 use crate::frame::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
-use heqis_core::Clock;
-use heqis_core::Encoding;
-use heqis_core::PayloadError;
 use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta};
-use heqis_core::wire_meta;
-use heqis_core::{Origin, OriginRun, Origins};
+use heqis_core::{Clock, Encoding, Origin, OriginRun, Origins, PayloadError, wire_meta};
 
 /// Everything of a frame but its tensor.
 #[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]

@@ -9,12 +9,10 @@ use super::conn::LinkError;
 use super::dedup_log::{Arrival, DedupLog, FrameId};
 use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame};
 use super::setup::BridgeSetup;
-use heqis_core::SavedFrames;
 use crate::ticket::{NO_STAGE, Ticket};
 use crate::tracker::Tracker;
-use heqis_core::Delivery;
 use heqis_core::wire::WireFrame;
-use heqis_core::{DropCause, Ending, FrameOutcome};
+use heqis_core::{Delivery, DropCause, Ending, FrameOutcome, SavedFrames};
 
 /// The state of one sender instance.
 struct Session {

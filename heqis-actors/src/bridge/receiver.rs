@@ -16,10 +16,8 @@ use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::doorbell::Wake;
-use heqis_core::Encoding;
-use heqis_core::StageError;
 use heqis_core::wire::{MessageKind, WireFrame};
-use heqis_core::{Clock, duration_ns};
+use heqis_core::{Clock, Encoding, StageError, duration_ns};
 use heqis_sp::{Connection, Listener, SpError};
 
 /// How long an acknowledgement waits for further ones on a quiet edge.

@@ -7,10 +7,8 @@ use super::messages::{decode_frame, encode_frame};
 use super::receiver::BridgeReceiver;
 use super::sender::BridgeSender;
 use crate::actor::{Restore, Saved, TakeSnapshot};
-use heqis_core::ActorState;
-use heqis_core::Encoding;
-use heqis_core::StageError;
 use heqis_core::wire::{WireError, WireFrame};
+use heqis_core::{ActorState, Encoding, StageError};
 
 impl BridgeReceiver {
     /// Keeps the state of this half, which ends because the node leaves.

@@ -13,10 +13,7 @@ use super::dedup_log::FrameId;
 use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Head};
-use heqis_core::Ending;
-use heqis_core::InDoubt;
-use heqis_core::{DropCause, FrameOutcome};
-use heqis_core::{Merged, Origin};
+use heqis_core::{DropCause, Ending, FrameOutcome, InDoubt, Merged, Origin};
 
 /// The numbers and frames of one sending half.
 pub(super) struct SendWindow {

@@ -12,13 +12,8 @@ use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::doorbell::Wake;
-use heqis_core::Delivery;
-use heqis_core::DropCause;
-use heqis_core::Encoding;
-use heqis_core::Ending;
-use heqis_core::StageError;
 use heqis_core::wire::{Header, MessageKind, WireFrame};
-use heqis_core::{Clock, duration_ns};
+use heqis_core::{Clock, Delivery, DropCause, Encoding, Ending, StageError, duration_ns};
 use heqis_sp::{Backoff, Connection, SpError, connect};
 
 /// Shortest and longest pause between two attempts to connect.

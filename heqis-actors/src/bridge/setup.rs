@@ -9,9 +9,7 @@ use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use crate::events::Event;
 use crate::frame::{Head, PayloadType};
-use heqis_core::Clock;
-use heqis_core::LinkMetrics;
-use heqis_core::{BridgeOptions, LinkPeer};
+use heqis_core::{BridgeOptions, Clock, LinkMetrics, LinkPeer};
 use heqis_sp::Inproc;
 
 /// What one half of a bridged edge is built from.

@@ -13,13 +13,7 @@ use crate::blocking::block_on;
 use crate::doorbell::Doorbell;
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Frame, Head};
-use heqis_core::Clock;
-use heqis_core::EdgeOptions;
-use heqis_core::EdgeSide;
-use heqis_core::Ending;
-use heqis_core::Metrics;
-use heqis_core::Origin;
-use heqis_core::Payload;
+use heqis_core::{Clock, EdgeOptions, EdgeSide, Ending, Metrics, Origin, Payload};
 
 /// A channel into a graph with room for `capacity` payloads, at least 1: senders for the program, and the source that
 /// [`GraphBuilder::input`](crate::GraphBuilder::input) adds. A sender waits while the channel is full.

@@ -17,9 +17,7 @@ use crate::doorbell::{Doorbell, Tasks};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Frame};
 use crate::stats::StageStats;
-use heqis_core::Clock;
-use heqis_core::Payload;
-use heqis_core::{Ending, FrameOutcome};
+use heqis_core::{Clock, Ending, FrameOutcome, Payload};
 
 /// A way out of a graph: the sink that [`GraphBuilder::output`](crate::GraphBuilder::output) adds, and the receiver for the
 /// program.

@@ -14,12 +14,8 @@ use tokio::sync::watch;
 
 use crate::doorbell::Doorbell;
 use crate::events::{Event, EventBus, Events};
-use heqis_core::ActorState;
 use crate::tracker::SaveDemand;
-use heqis_core::Clock;
-use heqis_core::LogLimit;
-use heqis_core::StageError;
-use heqis_core::Waiting;
+use heqis_core::{ActorState, Clock, LogLimit, StageError, Waiting};
 
 /// A longer drain has no limit in practice; a sum with the time of now must not overflow.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 86_400);

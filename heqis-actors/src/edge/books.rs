@@ -1,9 +1,7 @@
 //! The books of an edge: every frame sent is delivered, a duplicate, dropped for a named cause, or in flight. The
 //! counters are the metrics themselves, so that reports and scraped values cannot differ.
 
-use heqis_core::{Counter, Metrics};
-use heqis_core::{DropCause, FrameOutcome};
-use heqis_core::{EdgeReport, EdgeSide};
+use heqis_core::{Counter, DropCause, EdgeReport, EdgeSide, FrameOutcome, Metrics};
 
 /// The running counts of one edge, or of one side of a bridged edge.
 #[derive(Clone, Debug)]

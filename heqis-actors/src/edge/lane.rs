@@ -5,9 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
-use heqis_core::Ending;
-use heqis_core::Key;
-use heqis_core::Policy;
+use heqis_core::{Ending, Key, Policy};
 
 pub(super) struct Lane {
     pub(super) capacity: usize,

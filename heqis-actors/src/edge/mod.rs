@@ -17,13 +17,10 @@ use lane::{Lane, Queue};
 
 use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
-use heqis_core::Ending;
-use heqis_core::duration_ns;
-use heqis_core::partition;
-use heqis_core::{DropCause, FrameOutcome};
-use heqis_core::{EdgeOptions, Policy};
-use heqis_core::{EdgeReport, EdgeSide, InDoubt};
-use heqis_core::{Gauge, Metrics, Timer};
+use heqis_core::{
+    DropCause, EdgeOptions, EdgeReport, EdgeSide, Ending, FrameOutcome, Gauge, InDoubt, Metrics,
+    Policy, Timer, duration_ns, partition,
+};
 
 /// One edge, shared by its producers and its consumers.
 pub(crate) struct Edge {

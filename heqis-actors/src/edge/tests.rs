@@ -6,8 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::Head;
-use heqis_core::Key;
-use heqis_core::Origin;
+use heqis_core::{Key, Origin};
 
 /// A payload without content.
 #[derive(heqis_derive::Payload)]

@@ -13,13 +13,11 @@ use crate::events::Events;
 use crate::frame::PayloadType;
 use crate::recording::RecordingOptions;
 use crate::registry::{Prepared, fnv1a};
-use heqis_core::StateOptions;
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
-use heqis_core::Clock;
-use heqis_core::LinkPeer;
-use heqis_core::Metrics;
-use heqis_core::{BridgeOptions, EdgeOptions, Scheduling, StageOptions};
+use heqis_core::{
+    BridgeOptions, Clock, EdgeOptions, LinkPeer, Metrics, Scheduling, StageOptions, StateOptions,
+};
 use heqis_sp::Inproc;
 
 /// How long a drain may take where nothing else is said; as in a topology.

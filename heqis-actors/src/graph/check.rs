@@ -5,12 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
 use crate::registry::{Factory, Prepared, fnv1a};
-use heqis_core::StageError;
-use heqis_core::{ANY, PortContract};
-use heqis_core::{BatchOptions, BridgeOptions, RestartOptions, StageOptions};
 use heqis_core::{
-    BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject, GraphDescription,
-    GraphFault, NodeDescription, StageDescription, place,
+    ANY, BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
+    FaultSubject, GraphDescription, GraphFault, NodeDescription, PortContract, RestartOptions,
+    StageDescription, StageError, StageOptions, place,
 };
 
 /// What stages state about the frames of a bridged edge, by subject.

@@ -35,8 +35,7 @@ pub use handle::{GraphHandle, StopHandle};
 pub use liveness::LivenessProbe;
 pub use reporter::Reporter;
 
-use heqis_core::GraphFault;
-use heqis_core::StageError;
+use heqis_core::{GraphFault, StageError};
 
 /// Why a graph could not be started.
 #[derive(Debug, Error)]

@@ -8,9 +8,9 @@ use crate::control::Control;
 use crate::edge::Edge;
 use crate::events::Event;
 use crate::stats::StageStats;
-use heqis_core::Metrics;
-use heqis_core::{Clock, duration_ns};
-use heqis_core::{EdgeReport, EdgeSide, LinkState, NodeReport, Waiting};
+use heqis_core::{
+    Clock, EdgeReport, EdgeSide, LinkState, Metrics, NodeReport, Waiting, duration_ns,
+};
 
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
 const STALLED: Duration = Duration::from_secs(5);

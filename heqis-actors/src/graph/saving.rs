@@ -20,9 +20,7 @@ use super::builder::{GraphBuilder, Span};
 use crate::actor::{Build, Restore, Saved, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
-use heqis_core::{SavedState, StateOptions};
-use heqis_core::DropCause;
-use heqis_core::EdgeSide;
+use heqis_core::{DropCause, EdgeSide, SavedState, StateOptions};
 
 /// How long sources pause at most until no frame is in flight.
 const TIMEOUT: Duration = Duration::from_secs(2);

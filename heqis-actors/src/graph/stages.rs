@@ -20,10 +20,7 @@ use crate::emitter::RawEmitter;
 use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::stats::{Budget, StageStats};
-use heqis_core::EdgeSide;
-use heqis_core::StageError;
-use heqis_core::duration_ns;
-use heqis_core::{EdgeOptions, PIPELINE, StageOptions};
+use heqis_core::{EdgeOptions, EdgeSide, PIPELINE, StageError, StageOptions, duration_ns};
 
 impl Wiring {
     pub(super) fn start_stages(&mut self) -> Result<(), GraphError> {

@@ -18,11 +18,7 @@ use crate::frame::Frame;
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
 use crate::stats::StageStats;
-use crate::window::{Window, WindowSpan, WindowStage};
-use heqis_core::ClosureResult;
-use heqis_core::StageError;
-use heqis_core::{EdgeOptions, StageOptions};
-use heqis_core::{Nothing, Payload};
+use heqis_core::{ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions};
 
 impl GraphBuilder {
     /// Adds a source of what a program sends, see [`channel`](crate::channel).

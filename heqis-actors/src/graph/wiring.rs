@@ -24,13 +24,11 @@ use crate::edge::Edge;
 use crate::events::Event;
 use crate::frame::PayloadType;
 use crate::registry::fnv1a;
-use heqis_core::{ActorState, Snapshot};
 use crate::stats::StageStats;
-use heqis_core::Clock;
-use heqis_core::EdgeSide;
-use heqis_core::Metrics;
-use heqis_core::StageError;
-use heqis_core::{BridgeOptions, Delivery, EdgeOptions, PIPELINE, Policy, Scheduling};
+use heqis_core::{
+    ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Metrics, PIPELINE, Policy,
+    Scheduling, Snapshot, StageError,
+};
 
 /// A started actor, for what starting and saving need of it.
 pub(super) struct Started {

@@ -4,8 +4,7 @@ use actix::prelude::*;
 
 use super::super::messages::{Restore, TakeSnapshot};
 use super::{Phase, StageActor};
-use heqis_core::{ActorState, Snapshot};
-use heqis_core::StageError;
+use heqis_core::{ActorState, Snapshot, StageError};
 
 impl StageActor {
     pub(super) fn state(&self, snapshot: Snapshot) -> ActorState {

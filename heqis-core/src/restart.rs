@@ -2,19 +2,21 @@
 
 use std::collections::VecDeque;
 
-use heqis_core::RestartOptions;
-use heqis_core::duration_ns;
+use crate::clock::duration_ns;
+use crate::options::RestartOptions;
 
 /// Counts restarts in a sliding window, and gives the pause before the next one.
 #[derive(Debug)]
-pub(crate) struct RestartBudget {
+pub struct RestartBudget {
     options: RestartOptions,
     /// Times of the restarts inside the window, oldest first; never longer than `options.max`.
     recent_ns: VecDeque<i64>,
 }
 
 impl RestartBudget {
-    pub(crate) fn new(options: RestartOptions) -> Self {
+    /// A budget of which nothing is spent.
+    #[must_use]
+    pub fn new(options: RestartOptions) -> Self {
         Self {
             options,
             recent_ns: VecDeque::new(),
@@ -22,7 +24,7 @@ impl RestartBudget {
     }
 
     /// The pause before a restart now, nanoseconds; `None` when the budget is used up.
-    pub(crate) fn spend(&mut self, now_ns: i64) -> Option<i64> {
+    pub fn spend(&mut self, now_ns: i64) -> Option<i64> {
         let window_ns = duration_ns(self.options.window);
         while self
             .recent_ns

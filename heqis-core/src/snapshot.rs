@@ -17,9 +17,9 @@ use std::time::Duration;
 use heqis_base::files::write_atomically_with;
 use serde::{Deserialize, Serialize};
 
-use heqis_core::Origins;
-use heqis_core::StageError;
-use heqis_core::setters;
+use crate::error::StageError;
+use crate::origins::Origins;
+use crate::setters;
 
 const MAGIC: [u8; 4] = *b"HQSS";
 const VERSION: u32 = 2;
@@ -95,35 +95,49 @@ impl Snapshot {
 
 /// The state of an actor.
 #[derive(Clone, Debug)]
-pub(crate) enum ActorState {
+pub enum ActorState {
+    /// It processes frames, so that no moment of the node can be saved.
     Busy,
     /// A source has emitted everything up to this position of its stream.
     Position {
+        /// Its name.
         source: String,
+        /// Its stream.
         stream: u64,
+        /// The position.
         position: u64,
     },
+    /// A copy of a stage.
     State {
+        /// Its name.
         stage: String,
+        /// Which of the copies.
         worker: u32,
+        /// Hash of the parameters.
         fingerprint: u64,
+        /// Its state.
         snapshot: Snapshot,
     },
     /// The receiving half of a bridged edge: which frames the states include.
     Received {
+        /// Name of the edge.
         edge: String,
+        /// The frames.
         frames: SavedFrames,
     },
     /// The sending half of a bridged edge: frames that the next node is not done with, as on the wire.
     Sent {
+        /// Name of the edge.
         edge: String,
+        /// The bytes of each frame.
         frames: Vec<Vec<u8>>,
     },
 }
 
 impl ActorState {
     /// The source, stage or edge that this is the state of.
-    pub(crate) fn name(&self) -> Option<&str> {
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
         match self {
             Self::Busy => None,
             Self::Position { source, .. } => Some(source),
@@ -135,14 +149,16 @@ impl ActorState {
 
 /// Positions of streams by part, each as first and last, and origins of frames that complete no item.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SavedFrames {
-    pub(crate) ranges: Vec<(u64, u32, u64, u64)>,
-    pub(crate) open: Vec<(u32, Origins)>,
+pub struct SavedFrames {
+    /// Stream, part, first and last position.
+    pub ranges: Vec<(u64, u32, u64, u64)>,
+    /// Part and origins.
+    pub open: Vec<(u32, Origins)>,
 }
 
 /// The state of a node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SavedState {
+pub struct SavedState {
     topology: String,
     node: String,
     sources: Vec<SavedSource>,
@@ -182,7 +198,7 @@ impl SavedState {
     ///
     /// # Errors
     /// The name of a stage whose state cannot be saved; `None` when an actor is busy.
-    pub(crate) fn of(
+    pub fn of(
         topology: &str,
         node: &str,
         states: impl IntoIterator<Item = ActorState>,
@@ -232,7 +248,7 @@ impl SavedState {
     }
 
     /// Reads the file at `path`; `None` when it does not exist.
-    pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         match File::open(path) {
             Ok(file) => file.take(MAX_BYTES).read_to_end(&mut bytes)?,
@@ -265,7 +281,7 @@ impl SavedState {
     }
 
     /// Writes the file at `path`, in place of an older one.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+    pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut body = postcard::to_stdvec(self).map_err(io::Error::other)?;
         let mut version = 1u32;
         if self.bridged != Bridged::default() {
@@ -285,7 +301,7 @@ impl SavedState {
 
     /// Why this state does not belong to this graph; `None` when it does. `sources` are those of the node: name, stream, and
     /// whether the stream is the same in each run.
-    pub(crate) fn refusal(
+    pub fn refusal(
         &self,
         (topology, node): (&str, &str),
         sources: &[(String, u64, bool)],
@@ -316,7 +332,7 @@ impl SavedState {
     }
 
     /// The state of one copy of a stage; `None` where it is stateless or was not saved.
-    pub(crate) fn of_stage(
+    pub fn of_stage(
         &self,
         stage: &str,
         worker: u32,
@@ -336,7 +352,7 @@ impl SavedState {
     }
 
     /// The frames that arrived over an edge and whose effect is in the states.
-    pub(crate) fn received(&self, edge: &str) -> Option<&SavedFrames> {
+    pub fn received(&self, edge: &str) -> Option<&SavedFrames> {
         let mut received = self.bridged.received.iter();
         received
             .find(|(name, _)| name == edge)
@@ -344,14 +360,14 @@ impl SavedState {
     }
 
     /// The frames of an edge that the next node was not done with.
-    pub(crate) fn sent(&self, edge: &str) -> &[Vec<u8>] {
+    pub fn sent(&self, edge: &str) -> &[Vec<u8>] {
         let mut sent = self.bridged.sent.iter();
         sent.find(|(name, _)| name == edge)
             .map_or(&[], |(_, frames)| frames)
     }
 
     /// The last position of a source whose effect is in the states.
-    pub(crate) fn position(&self, source: &str) -> Option<u64> {
+    pub fn position(&self, source: &str) -> Option<u64> {
         let saved = self.sources.iter().find(|saved| saved.source == source)?;
         Some(saved.position)
     }
