@@ -33,7 +33,6 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod actor;
-mod blocking;
 mod bridge;
 mod channel;
 mod closure;
@@ -43,7 +42,6 @@ mod control;
 mod doorbell;
 mod edge;
 mod emitter;
-mod events;
 mod frame;
 mod graph;
 mod merge;
@@ -73,15 +71,14 @@ pub use commit::{Committed, SourceStream};
 pub use context::{BuildContext, RunIdentity};
 pub use doorbell::Waker;
 pub use emitter::{Collector, Emitter};
-pub use events::{Event, Events};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
 pub use graph::{GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, StopHandle};
 pub use heqis_core::{
     ANY, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
     ClockOffset, ClosureResult, Counter, Counters, Delivery, DropCause, EdgeDescription,
-    EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Exhausted, FaultKind, FaultPlace,
-    FaultSubject, FieldReader, Gauge, Gauges, GraphDescription, GraphFault, InDoubt, Key,
-    LinkMetrics, LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, Metrics,
+    EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events, Exhausted, FaultKind,
+    FaultPlace, FaultSubject, FieldReader, Gauge, Gauges, GraphDescription, GraphFault, InDoubt,
+    Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, Metrics,
     MetricsError, Mismatch, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun, Origins,
     PIPELINE, Payload, PayloadError, Policy, PortContract, PortSchema, Property, Quantiles,
     RestartOptions, Scheduling, Snapshot, StageCounters, StageDescription, StageError,

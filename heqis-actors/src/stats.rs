@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
-use crate::events::{Event, EventBus};
-use heqis_core::{Counter, Metrics, Quantiles, StageReport, Timer};
+use heqis_core::{Counter, Event, EventBus, Metrics, Quantiles, StageReport, Timer};
 
 /// Measurements of one stage. Cheap to clone; workers of a stage share it.
 #[derive(Clone)]

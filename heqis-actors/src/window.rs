@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heqis_core::{ClosureResult, Counter, Ending, Key, Payload, StageError, duration_ns};
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
 use crate::frame::Frame;
 use crate::merge::Merge;
 use crate::stage::Stage;
+use heqis_core::{ClosureResult, Counter, Ending, Key, Payload, StageError, duration_ns};
 
 /// Length or step of a [`Window`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

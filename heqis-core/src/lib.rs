@@ -6,12 +6,13 @@
 //! - `payload`, `key`, `codec`: the content of frames. `encoding`, [`wire`]: their bytes between nodes.
 //! - `origins`, `position_set`: which source items a frame derives from.
 //! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
-//! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `error`: what a running graph reads and reports.
+//! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
 //! - `snapshot`: the state of a node as a file. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
-//! - `file_lock`, `small_file`: files that are locked, or read as a whole.
+//! - `file_lock`, `small_file`: files that are locked, or read as a whole. `blocking`: a future on a thread without executor.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+mod blocking;
 mod check;
 mod clock;
 mod closure_result;
@@ -19,6 +20,7 @@ mod codec;
 mod contract;
 mod encoding;
 mod error;
+mod events;
 mod file_lock;
 mod key;
 mod log_limit;
@@ -37,6 +39,7 @@ mod snapshot;
 pub mod units;
 pub mod wire;
 
+pub use blocking::{block_on, block_on_for};
 pub use check::{
     BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
     GraphDescription, GraphFault, KindDescription, NodeDescription, StageDescription, nearest_name,
@@ -48,6 +51,7 @@ pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use contract::{ANY, Mismatch, PortContract, PortSchema, Property, mismatch};
 pub use encoding::Encoding;
 pub use error::StageError;
+pub use events::{Event, EventBus, Events};
 pub use file_lock::lock_for_writing;
 pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;

@@ -7,9 +7,8 @@ use crate::commit::Committed;
 use crate::control::{Control, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
-use crate::events::Event;
 use crate::frame::{Head, PayloadType};
-use heqis_core::{BridgeOptions, Clock, LinkMetrics, LinkPeer};
+use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer};
 use heqis_sp::Inproc;
 
 /// What one half of a bridged edge is built from.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::setup::BridgeSetup;
-use crate::events::Event;
-use heqis_core::duration_ns;
+use heqis_core::{Event, duration_ns};
 
 /// How long a window is full without an acknowledgement until that is reported.
 const FULL_AFTER: Duration = Duration::from_secs(2);

@@ -9,11 +9,10 @@ use std::task::{self, Poll};
 
 use thiserror::Error;
 
-use crate::blocking::block_on;
 use crate::doorbell::Doorbell;
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Frame, Head};
-use heqis_core::{Clock, EdgeOptions, EdgeSide, Ending, Metrics, Origin, Payload};
+use heqis_core::{Clock, EdgeOptions, EdgeSide, Ending, Metrics, Origin, Payload, block_on};
 
 /// A channel into a graph with room for `capacity` payloads, at least 1: senders for the program, and the source that
 /// [`GraphBuilder::input`](crate::GraphBuilder::input) adds. A sender waits while the channel is full.

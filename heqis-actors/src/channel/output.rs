@@ -12,12 +12,11 @@ use std::time::Duration;
 use futures_util::Stream;
 use thiserror::Error;
 
-use crate::blocking::{block_on, block_on_for};
 use crate::doorbell::{Doorbell, Tasks};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Frame};
 use crate::stats::StageStats;
-use heqis_core::{Clock, Ending, FrameOutcome, Payload};
+use heqis_core::{Clock, Ending, FrameOutcome, Payload, block_on, block_on_for};
 
 /// A way out of a graph: the sink that [`GraphBuilder::output`](crate::GraphBuilder::output) adds, and the receiver for the
 /// program.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Control, lock};
 use crate::doorbell::Doorbell;
-use crate::events::Event;
+use heqis_core::Event;
 
 /// Counts of actors.
 #[derive(Debug, Default)]

@@ -13,9 +13,8 @@ use lifecycle::Lifecycle;
 use tokio::sync::watch;
 
 use crate::doorbell::Doorbell;
-use crate::events::{Event, EventBus, Events};
 use crate::tracker::SaveDemand;
-use heqis_core::{ActorState, Clock, LogLimit, StageError, Waiting};
+use heqis_core::{ActorState, Clock, Event, EventBus, Events, LogLimit, StageError, Waiting};
 
 /// A longer drain has no limit in practice; a sum with the time of now must not overflow.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 86_400);
@@ -74,7 +73,7 @@ impl Control {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             lifecycle: Lifecycle::default(),
-            events: EventBus::new(),
+            events: EventBus::default(),
             stopping: Arc::default(),
             abandoned: AtomicBool::new(false),
             deadline: watch::Sender::new(None),

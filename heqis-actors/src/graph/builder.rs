@@ -9,14 +9,14 @@ use super::handle::StopHandle;
 use crate::actor::RingBufferConfig;
 use crate::context::RunIdentity;
 use crate::control::Control;
-use crate::events::Events;
 use crate::frame::PayloadType;
 use crate::recording::RecordingOptions;
 use crate::registry::{Prepared, fnv1a};
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
 use heqis_core::{
-    BridgeOptions, Clock, EdgeOptions, LinkPeer, Metrics, Scheduling, StageOptions, StateOptions,
+    BridgeOptions, Clock, EdgeOptions, Events, LinkPeer, Metrics, Scheduling, StageOptions,
+    StateOptions,
 };
 use heqis_sp::Inproc;
 

@@ -9,10 +9,8 @@ use tokio::sync::watch;
 
 use super::liveness::LivenessProbe;
 use super::reporter::Reporter;
-use crate::blocking::block_on;
 use crate::control::{Control, Progress};
-use crate::events::Events;
-use heqis_core::NodeReport;
+use heqis_core::{Events, NodeReport, block_on};
 
 /// The owner of a running graph, which runs on threads of its own. Returned by
 /// [`GraphBuilder::spawn`](super::GraphBuilder::spawn); every function works from any thread and on any executor.

@@ -7,8 +7,7 @@ use super::GraphError;
 use super::builder::GraphBuilder;
 use super::handle::GraphHandle;
 use super::supervisor::launch;
-use crate::blocking::block_on;
-use heqis_core::NodeReport;
+use heqis_core::{NodeReport, block_on};
 
 impl GraphBuilder {
     /// Starts the graph on threads of its own, and returns when every stage is built and frames flow. Works from any

@@ -18,6 +18,7 @@ use crate::frame::Frame;
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
 use crate::stats::StageStats;
+use crate::window::{Window, WindowSpan, WindowStage};
 use heqis_core::{ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions};
 
 impl GraphBuilder {

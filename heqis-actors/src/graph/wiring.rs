@@ -21,13 +21,12 @@ use crate::commit::Committed;
 use crate::control::Control;
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
-use crate::events::Event;
 use crate::frame::PayloadType;
 use crate::registry::fnv1a;
 use crate::stats::StageStats;
 use heqis_core::{
-    ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Metrics, PIPELINE, Policy,
-    Scheduling, Snapshot, StageError,
+    ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, Metrics, PIPELINE,
+    Policy, Scheduling, Snapshot, StageError,
 };
 
 /// A started actor, for what starting and saving need of it.

@@ -116,15 +116,18 @@ pub enum Event {
 
 /// Publishes the events of a graph. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct EventBus(Arc<Mutex<Option<broadcast::Sender<Event>>>>);
+pub struct EventBus(Arc<Mutex<Option<broadcast::Sender<Event>>>>);
 
-impl EventBus {
-    pub(crate) fn new() -> Self {
+impl Default for EventBus {
+    /// A bus without subscribers.
+    fn default() -> Self {
         Self(Arc::new(Mutex::new(Some(broadcast::Sender::new(ROOM)))))
     }
+}
 
+impl EventBus {
     /// Publishes to every subscriber, and to the log. Never waits.
-    pub(crate) fn publish(&self, event: Event) {
+    pub fn publish(&self, event: Event) {
         event.log();
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = &*sender {
@@ -134,7 +137,7 @@ impl EventBus {
     }
 
     /// Every event from now on.
-    pub(crate) fn subscribe(&self) -> Events {
+    pub fn subscribe(&self) -> Events {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = match &*sender {
             Some(sender) => sender.subscribe(),
@@ -147,7 +150,7 @@ impl EventBus {
     }
 
     /// Publishes nothing more: subscribers come to the end.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -21,7 +21,7 @@ thread_local! {
 
 /// Blocks the calling thread until `future` completes. Works on every thread, inside a runtime too, whose tasks then wait:
 /// unlike the functions of the runtimes it never panics.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut result = None;
     let all = async { result = Some(future.await) };
     block_on_for(all, None);
@@ -36,10 +36,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     clippy::disallowed_methods,
     reason = "bounds a wait of the program's thread in real time"
 )]
-pub(crate) fn block_on_for<T>(
-    future: impl Future<Output = T>,
-    timeout: Option<Duration>,
-) -> Option<T> {
+pub fn block_on_for<T>(future: impl Future<Output = T>, timeout: Option<Duration>) -> Option<T> {
     let waker = WAKER.with(Waker::clone);
     let mut cx = Context::from_waker(&waker);
     // Inside a task of tokio the future could otherwise wait for a budget that only the blocked task can renew.
