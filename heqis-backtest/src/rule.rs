@@ -5,10 +5,9 @@
 
 use std::path::Path;
 
-use heqis_bundle::suggested_rule;
+use heqis_bundle::{DirectionLayout, load, suggested_rule};
 use heqis_data::predictions::Predictions;
 use heqis_data::predictions::write::rule_path;
-use heqis_infer::Bundle;
 use heqis_quant::DecisionRule;
 use serde::Serialize;
 
@@ -30,7 +29,7 @@ impl ChosenRule {
     /// they have no probabilities, the default rule requires no confidence.
     ///
     /// # Errors
-    /// [`BacktestError::Infer`] when a bundle cannot be read, [`BacktestError::Rule`] when the rule of its manifest, or of the
+    /// [`BacktestError::Bundle`] when a bundle is invalid, [`BacktestError::Rule`] when the rule of its manifest, or of the
     /// file next to a table, is invalid.
     pub fn of(
         source: &Source,
@@ -46,7 +45,7 @@ impl ChosenRule {
         }
         match source {
             Source::Bundles { direction, .. } => {
-                if let Some(rule) = suggested_rule(&Bundle::load(direction)?)? {
+                if let Some(rule) = suggested_rule(&load::<DirectionLayout>(direction)?.bundle)? {
                     let from = format!("bundle {}", direction.display());
                     return Ok(Self { rule, from });
                 }

@@ -1,10 +1,11 @@
 //! Why a bundle cannot be used.
 
+use heqis_infer::error::shown;
 use heqis_infer::{Bundle, InferError};
 
 /// The first rule of the contract that a bundle breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("bundle {bundle}: {rule}, got {got}")]
+#[error("bundle {bundle}: {}, got {}", shown(rule), shown(got))]
 pub struct Defect {
     /// Directory of the bundle.
     pub bundle: String,

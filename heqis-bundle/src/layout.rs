@@ -4,9 +4,10 @@ use std::path::Path;
 
 use heqis_infer::bundle::SCALER_FILE;
 use heqis_infer::{Bundle, BundleParts, Dtype, TensorSpec};
-use heqis_quant::{FeatureSet, Scaler};
+use heqis_quant::{FeatureSet, RowWindow, Scaler};
 
 use crate::error::{BundleError, defect};
+use crate::provenance::{fitted_to, suggested_rule};
 use crate::role::{Role, joined_names};
 
 /// The layout of a role, read from a bundle that has it.
@@ -27,11 +28,11 @@ pub trait Layout: Sized {
     ///
     /// [`BundleError::Contract`] with the first rule that the bundle breaks.
     fn of(bundle: &Bundle) -> Result<Self, BundleError> {
-        let task = bundle.manifest().task.as_str();
-        if task != Self::ROLE.name() {
-            let rule = format!("task must be {}", Self::ROLE);
-            return Err(defect(bundle, rule, task));
+        let role = role_of(bundle)?;
+        if role != Self::ROLE {
+            return Err(defect(bundle, format!("task must be {}", Self::ROLE), role));
         }
+        check_figures(bundle)?;
         Self::read(bundle)
     }
 }
@@ -82,14 +83,40 @@ impl AnyLayout {
 ///
 /// [`BundleError::Contract`] with the first rule that the bundle breaks.
 pub fn check(bundle: &Bundle) -> Result<AnyLayout, BundleError> {
+    match role_of(bundle)? {
+        Role::Factors => FactorsLayout::of(bundle).map(AnyLayout::Factors),
+        Role::Direction => DirectionLayout::of(bundle).map(AnyLayout::Direction),
+    }
+}
+
+/// Returns the role that the manifest states, which must be that of the model's tensors where these are of the other role.
+fn role_of(bundle: &Bundle) -> Result<Role, BundleError> {
     let task = &bundle.manifest().task;
     let unknown = |_| {
         let names = Role::ALL.map(Role::name).join(" or ");
         defect(bundle, format!("task must be {names}"), task)
     };
-    match task.parse().map_err(unknown)? {
-        Role::Factors => FactorsLayout::of(bundle).map(AnyLayout::Factors),
-        Role::Direction => DirectionLayout::of(bundle).map(AnyLayout::Direction),
+    let role: Role = task.parse().map_err(unknown)?;
+    let (other, input, outputs) = match role {
+        Role::Factors => (
+            Role::Direction,
+            DirectionLayout::INPUT,
+            &DirectionLayout::OUTPUTS[..],
+        ),
+        Role::Direction => (
+            Role::Factors,
+            FactorsLayout::INPUT,
+            &[FactorsLayout::OUTPUT][..],
+        ),
+    };
+    let is_other = bundle.inputs().map(|spec| spec.name.as_str()).eq([input])
+        && bundle
+            .outputs()
+            .map(|spec| spec.name.as_str())
+            .eq(outputs.iter().copied());
+    match is_other {
+        true => Err(defect(bundle, format!("task must be {other}"), role)),
+        false => Ok(role),
     }
 }
 
@@ -158,6 +185,7 @@ impl Layout for FactorsLayout {
             let rule = format!("window_bars must be {window}, the model's window");
             return Err(defect(bundle, rule, manifest.window_bars));
         }
+        check_size(bundle, window, width)?;
         Ok(Self {
             window,
             factors,
@@ -227,14 +255,20 @@ impl Layout for DirectionLayout {
             &joined_names(factors, scaler.feature_names()),
         )?;
         check_width(bundle, width)?;
-        let bars = scaler.window_size() + rows - 1;
-        if manifest.window_bars != bars {
+        let window = scaler.window_size();
+        let bars = window.checked_add(rows - 1);
+        if bars != Some(manifest.window_bars) {
+            let bars = bars.map_or_else(
+                || format!("{window} + {}", rows - 1),
+                |bars| bars.to_string(),
+            );
             let rule = format!(
-                "window_bars must be {bars}, the scaler's window of {} and the model's further rows",
-                scaler.window_size()
+                "window_bars must be {bars}, the scaler's window of {window} and the model's further rows"
             );
             return Err(defect(bundle, rule, manifest.window_bars));
         }
+        check_size(bundle, window, scaler.n_features())?;
+        check_size(bundle, rows, width)?;
         Ok(Self {
             rows,
             width,
@@ -253,9 +287,16 @@ fn one<'a>(mut specs: impl Iterator<Item = &'a TensorSpec>) -> Option<(&'a str, 
     is_one.then_some((spec.name.as_str(), spec.shape.as_slice()))
 }
 
+/// Shows tensors; of many, the first ones and the number of the others.
 fn show<'a>(specs: impl Iterator<Item = &'a TensorSpec>) -> String {
-    let specs: Vec<String> = specs.map(ToString::to_string).collect();
-    specs.join(", ")
+    const MOST: usize = 4;
+    let mut specs = specs.map(ToString::to_string);
+    let mut shown: Vec<String> = specs.by_ref().take(MOST).collect();
+    let others = specs.count();
+    if others > 0 {
+        shown.push(format!("and {others} more"));
+    }
+    shown.join(", ")
 }
 
 fn read_scaler(bundle: &Bundle) -> Result<Scaler, BundleError> {
@@ -273,10 +314,34 @@ fn check_names(bundle: &Bundle, scaler: &Scaler, expected: &[String]) -> Result<
         return Err(defect(bundle, rule, error));
     }
     let names = &bundle.manifest().feature_names;
-    if names != expected {
-        let rule = format!("feature_names must be {expected:?}, by the scaler");
-        return Err(defect(bundle, rule, format!("{names:?}")));
-    }
+    let differs = |at: &usize| names.get(*at) != expected.get(*at);
+    let Some(at) = (0..names.len().max(expected.len())).find(differs) else {
+        return Ok(());
+    };
+    let show = |names: &[String]| match names.get(at) {
+        Some(name) => format!("{name} among {}", names.len()),
+        None => format!("none among {}", names.len()),
+    };
+    let rule = format!(
+        "feature_names[{at}] must be {} names, by the scaler",
+        show(expected)
+    );
+    Err(defect(bundle, rule, show(names)))
+}
+
+/// Checks that a window of so many rows can be kept in memory.
+fn check_size(bundle: &Bundle, rows: usize, width: usize) -> Result<(), BundleError> {
+    let window = RowWindow::new(rows, width);
+    window.map(drop).map_err(|_| {
+        let rule = "a window of the model must hold at most 2^24 values";
+        defect(bundle, rule, format!("{rows} rows of {width}"))
+    })
+}
+
+/// Checks the day and the decision rule of the manifest, which the commands read.
+fn check_figures(bundle: &Bundle) -> Result<(), BundleError> {
+    suggested_rule(bundle)?;
+    fitted_to(bundle)?;
     Ok(())
 }
 

@@ -38,5 +38,5 @@ pub mod role;
 pub use error::{BundleError, Defect};
 pub use layout::{AnyLayout, DirectionLayout, FactorsLayout, Layout, Loaded, check, load, write};
 pub use pair::check_pair;
-pub use provenance::{Provenance, suggested_rule};
+pub use provenance::{Provenance, fitted_to, suggested_rule};
 pub use role::{Role, factor_names, joined_names};

@@ -1,6 +1,7 @@
 //! Whether two bundles belong together.
 
-use heqis_infer::bundle::{FACTORS_HASH_KEY, MODEL_FILE};
+use heqis_infer::Bundle;
+use heqis_infer::bundle::{FACTORS_HASH_KEY, MODEL_FILE, SCALER_FILE};
 
 use crate::error::{BundleError, defect};
 use crate::layout::{DirectionLayout, FactorsLayout, Loaded};
@@ -26,7 +27,9 @@ pub fn check_pair(
     let other = factors.bundle.dir().display();
     if bundle.scaler_params() != factors.bundle.scaler_params() {
         let rule = format!("scaler_params.json must be that of the feature model {other}");
-        return Err(defect(bundle, rule, "another one"));
+        let hash = |bundle: &Bundle| bundle.sha256(SCALER_FILE).unwrap_or_default().to_owned();
+        let rule = format!("{rule}, sha256 {}", hash(&factors.bundle));
+        return Err(defect(bundle, rule, hash(bundle)));
     }
     let count = factors.layout.factors;
     if read != count {

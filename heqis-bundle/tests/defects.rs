@@ -56,12 +56,12 @@ fn every_defect_is_refused_with_its_rule_and_the_value_met() {
             "{}: expected {expected:?}, got {got:?}",
             case.name
         );
-        // A user that accepts any role says the same, apart from the roles that it accepts.
+        assert!(got.len() < 2000, "{}: {} bytes", case.name, got.len());
+        // A user that accepts any role says the same.
         let Ok(bundle) = Bundle::load(&dir) else {
             continue;
         };
         let got = check(&bundle).unwrap_err().to_string();
-        let expected = expected.replace("must be factors,", "must be factors or direction,");
         assert!(got.starts_with(&expected), "{}: {got}", case.name);
     }
 }

@@ -197,3 +197,15 @@ pub struct Unavailable {
     /// The reason, as a lowercase fragment.
     pub reason: String,
 }
+
+impl Unavailable {
+    /// Returns a backend with the reason, which need not name the backend a second time.
+    pub(crate) fn new(backend: BackendKind, reason: impl ToString) -> Self {
+        let reason = reason.to_string();
+        let named = format!("backend {backend}: ");
+        Self {
+            backend,
+            reason: reason.strip_prefix(&named).unwrap_or(&reason).to_owned(),
+        }
+    }
+}

@@ -53,6 +53,7 @@ pub trait Engine: Send + fmt::Debug {
     /// [`InferError::NoBackend`] when no working backend is left.
     fn fail_over(&mut self, reason: &str) -> Result<(), InferError> {
         Err(InferError::NoBackend {
+            bundle: String::new(),
             tried: vec![Unavailable {
                 backend: self.backend(),
                 reason: reason.to_owned(),

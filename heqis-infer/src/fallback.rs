@@ -41,6 +41,7 @@ impl Fallback {
             }
         }
         Err(InferError::NoBackend {
+            bundle: self.bundle.dir().display().to_string(),
             tried: self.failed_over.clone(),
         })
     }

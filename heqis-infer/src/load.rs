@@ -38,7 +38,7 @@ pub fn load(
     backend: BackendKind,
     libraries: &Libraries,
 ) -> Result<Box<dyn Engine>, Unavailable> {
-    dispatch(bundle, backend, libraries).map_err(|reason| Unavailable { backend, reason })
+    dispatch(bundle, backend, libraries).map_err(|reason| Unavailable::new(backend, reason))
 }
 
 /// Loads a bundle's model on one backend, and checks its gate and the self-test. Every failure is a reason, since the caller
@@ -48,10 +48,9 @@ pub(crate) fn load_checked(
     backend: BackendKind,
     libraries: &Libraries,
 ) -> Result<(Box<dyn Engine>, SelfTest), Unavailable> {
-    let unavailable = |reason: String| Unavailable { backend, reason };
     if let Some(reason) = bundle.gate(backend) {
         if !bundle.is_forced() {
-            return Err(unavailable(reason));
+            return Err(Unavailable::new(backend, reason));
         }
         let (bundle, backend) = (bundle.manifest().name.as_str(), backend.name());
         tracing::warn!(bundle, backend, reason, "forced");
@@ -59,6 +58,6 @@ pub(crate) fn load_checked(
     let mut engine = load(bundle, backend, libraries)?;
     let self_test = bundle
         .self_test(engine.as_mut())
-        .map_err(|error| unavailable(error.to_string()))?;
+        .map_err(|error| Unavailable::new(backend, error))?;
     Ok((engine, self_test))
 }

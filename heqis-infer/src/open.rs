@@ -34,7 +34,7 @@ pub struct Opened {
 /// # Errors
 ///
 /// [`InferError::BackendList`] when the list is empty or names a backend twice; [`InferError::Strict`] when `strict`
-/// is set and the first backend is unavailable; [`InferError::NoBackend`] when none is available.
+/// is set, the list names several, and the first is unavailable; [`InferError::NoBackend`] when none is available.
 ///
 /// # Examples
 ///
@@ -116,12 +116,19 @@ pub fn open_with(
                     strict,
                     "backend unavailable"
                 );
-                if strict {
-                    return Err(InferError::Strict(unavailable));
+                // A list of one backend has nothing to fall back to.
+                if strict && backends.len() > 1 {
+                    return Err(InferError::Strict {
+                        bundle: bundle.dir().display().to_string(),
+                        unavailable,
+                    });
                 }
                 fallbacks.push(unavailable);
             }
         }
     }
-    Err(InferError::NoBackend { tried: fallbacks })
+    Err(InferError::NoBackend {
+        bundle: bundle.dir().display().to_string(),
+        tried: fallbacks,
+    })
 }

@@ -87,13 +87,26 @@ pub fn select_with(
                 );
                 timings.push(Timing { backend, window });
             }
-            Err(error) if strict => return Err(error),
-            Err(InferError::Strict(unavailable)) => tried.push(unavailable),
+            Err(InferError::NoBackend {
+                bundle,
+                tried: mut failed,
+            }) => match failed.pop() {
+                Some(unavailable) if strict => {
+                    return Err(InferError::Strict {
+                        bundle,
+                        unavailable,
+                    });
+                }
+                failed => tried.extend(failed),
+            },
             Err(error) => return Err(error),
         }
     }
     let Some(fastest) = timings.iter().min_by_key(|timing| timing.window) else {
-        return Err(InferError::NoBackend { tried });
+        return Err(InferError::NoBackend {
+            bundle: bundle.dir().display().to_string(),
+            tried,
+        });
     };
     // Of equal times the earlier backend wins: `min_by_key` returns the first of equals.
     let mut order = vec![fastest.backend];

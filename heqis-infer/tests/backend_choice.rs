@@ -75,7 +75,10 @@ fn strict_forbids_falling_back_and_allows_a_first_choice_that_works() {
     let error = open(&bundle, &[BackendKind::Rknn, BackendKind::Cpu], true).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "backend rknn unavailable: the bundle has no model.rknn; strict forbids falling back"
+        format!(
+            "bundle {}: backend rknn unavailable: the bundle has no model.rknn; strict forbids falling back",
+            bundle.dir().display()
+        )
     );
     let opened = open(&bundle, &[BackendKind::Cpu, BackendKind::Rknn], true).unwrap();
     assert!(opened.fallbacks.is_empty());
@@ -85,7 +88,7 @@ fn strict_forbids_falling_back_and_allows_a_first_choice_that_works() {
 fn a_list_without_a_working_backend_names_each_reason() {
     let (_root, bundle) = bundle();
     match open(&bundle, &[BackendKind::Cuda, BackendKind::Rknn], false).unwrap_err() {
-        InferError::NoBackend { tried } => {
+        InferError::NoBackend { tried, .. } => {
             assert_eq!(
                 tried,
                 [

@@ -391,7 +391,7 @@ fn a_manifest_over_its_limit_is_refused_unread() {
 
 #[test]
 fn a_field_that_breaks_its_rule_is_named_with_its_value() {
-    let cases: [(&str, Value, &str); 8] = [
+    let cases: [(&str, Value, &str); 14] = [
         ("/name", json!(""), "name must not be empty, got "),
         (
             "/window_bars",
@@ -406,7 +406,41 @@ fn a_field_that_breaks_its_rule_is_named_with_its_value() {
         (
             "/training_span/from",
             json!("17.8.2004"),
-            "training_span.from must be a date YYYY-MM-DD, got 17.8.2004",
+            "training_span.from must be a date YYYY-MM-DD of the years 1900 to 2199, got 17.8.2004",
+        ),
+        (
+            "/training_span/to",
+            json!("2015-02-29"),
+            "training_span.to must be a date YYYY-MM-DD of the years 1900 to 2199, got 2015-02-29",
+        ),
+        (
+            "/golden/tolerance",
+            json!(1e30),
+            "golden.tolerance must be finite, at least 0 and at most 0.01, or 1 % of the largest golden output where that is \
+             more, got 1000000000000000000000000000000",
+        ),
+        (
+            "/name",
+            json!("../../evil"),
+            "name must be a plain name of at most 100 letters, digits and any of `._-+ `, beginning with a letter or digit, \
+             got \"../../evil\"",
+        ),
+        (
+            "/name",
+            json!("a\n\u{1b}[31mred"),
+            "name must be a plain name of at most 100 letters, digits and any of `._-+ `, beginning with a letter or digit, \
+             got \"a\\n\\u{1b}[31mred\"",
+        ),
+        (
+            "/verified",
+            json!({"cpu": {"by": "x", "windows": 0, "max_abs_error": 0.0, "mean_abs_error": 0.0, "tolerance": 0.0, "passed": true}}),
+            "verified.cpu.windows must be at least 1, got 0",
+        ),
+        (
+            "/verified",
+            json!({"cpu": {"by": "x", "windows": 1, "max_abs_error": 0.0, "mean_abs_error": 0.0, "tolerance": 1e38, "passed": true}}),
+            "verified.cpu.tolerance must be finite, at least 0 and at most 0.01, or 1 % of the largest golden output where \
+             that is more, got 1",
         ),
         (
             "/training_span/from",
@@ -416,7 +450,7 @@ fn a_field_that_breaks_its_rule_is_named_with_its_value() {
         (
             "/golden/tolerance",
             json!(-0.5),
-            "golden.tolerance must be finite and not negative, got -0.5",
+            "golden.tolerance must be finite, at least 0 and at most 0.01, or 1 % of the largest golden output where that is more, got -0.5",
         ),
         (
             "/golden/windows",
@@ -431,7 +465,10 @@ fn a_field_that_breaks_its_rule_is_named_with_its_value() {
     ];
     for (pointer, value, message) in cases {
         let fixture = Fixture::new();
-        fixture.edit(|manifest| *manifest.pointer_mut(pointer).unwrap() = value);
+        fixture.edit(|manifest| match pointer {
+            "/verified" => manifest["verified"] = value,
+            _ => *manifest.pointer_mut(pointer).unwrap() = value,
+        });
         assert_fault(&fixture, "manifest.json", message);
     }
 }
@@ -472,7 +509,7 @@ fn a_wrong_golden_output_fails_the_self_test_and_the_opening() {
         other => panic!("{other}"),
     }
     match open(&bundle, &[BackendKind::Cpu], false).unwrap_err() {
-        InferError::NoBackend { tried } => {
+        InferError::NoBackend { tried, .. } => {
             assert_eq!(tried.len(), 1);
             assert!(
                 tried[0]

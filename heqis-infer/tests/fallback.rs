@@ -117,7 +117,7 @@ fn a_list_without_another_working_backend_ends_with_every_reason() {
     let rows = batch();
     let view = TensorView::f32(&[3, 4, 3], &rows);
     match opened.engine.run(&[view], &mut [Vec::new()]).unwrap_err() {
-        InferError::NoBackend { tried } => assert_eq!(tried.len(), 2),
+        InferError::NoBackend { tried, .. } => assert_eq!(tried.len(), 2),
         other => panic!("{other}"),
     }
 }
@@ -199,13 +199,13 @@ fn strict_and_fastest_require_every_backend() {
     )
     .unwrap_err();
     assert!(
-        matches!(&error, InferError::Strict(failed) if failed.backend == BackendKind::Cuda),
+        matches!(&error, InferError::Strict { unavailable, .. } if unavailable.backend == BackendKind::Cuda),
         "{error}"
     );
     let none = [BackendKind::Cuda, BackendKind::Tensorrt];
     let error = select_with(&bundle, &none, false, BackendPolicy::Fastest, &libraries).unwrap_err();
     assert!(
-        matches!(&error, InferError::NoBackend { tried } if tried.len() == 2),
+        matches!(&error, InferError::NoBackend { tried, .. } if tried.len() == 2),
         "{error}"
     );
 }

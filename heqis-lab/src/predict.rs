@@ -7,13 +7,12 @@ use clap::Args;
 use heqis_backtest::inputs::{RawBars, ReferenceData, markets};
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{PredictedBar, Source};
-use heqis_bundle::suggested_rule;
+use heqis_bundle::{DirectionLayout, FactorsLayout, check_pair, load, suggested_rule};
 use heqis_data::predictions::Forecast;
 use heqis_data::predictions::write::{PredictionRow, rule_path, write, write_rule};
 use heqis_infer::Bundle;
 use heqis_quant::{Cleaner, Date, Prediction, SignalMode};
 use heqis_train::export::run::write_bundles;
-use serde_json::Value;
 
 use crate::backtest::read_clean;
 use crate::batch_predictor::BatchPredictor;
@@ -93,7 +92,12 @@ pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
     let threads = args.input.threads();
     let sources: Vec<Source> = models.iter().map(|(_, source)| source.clone()).collect();
     let bundles = sources.iter().map(|source| match source {
-        Source::Bundles { direction, .. } => Bundle::load(direction).map_err(LabError::from),
+        Source::Bundles { factors, direction } => {
+            let factors = factors.as_ref().map(load::<FactorsLayout>).transpose()?;
+            let direction = load::<DirectionLayout>(direction)?;
+            check_pair(factors.as_ref(), &direction)?;
+            Ok::<_, LabError>(direction.bundle)
+        }
         Source::Table(path) => {
             let rule = "must be a model, not a table of predictions";
             Err(LabError::rule_got("--strategy", rule, path.display()))
@@ -180,8 +184,8 @@ fn named(out: &Path, target: &str) -> PathBuf {
 /// Returns the last day used to fit or choose a direction model: that of the command, else of the manifest.
 ///
 /// # Errors
-/// [`LabError::Quant`] when a date of the manifest is invalid, [`LabError::Rule`] when weights or scaler were fitted
-/// on later days than the command states.
+/// [`LabError::Bundle`] when a day of the manifest is invalid, [`LabError::Rule`] when weights or scaler were fitted on later
+/// days than the command states.
 fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
     let manifest = bundle.manifest();
     let trained = Date::parse(&manifest.training_span.to)?;
@@ -193,12 +197,7 @@ fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
         }
         return Ok(given);
     }
-    let figures = &manifest.figures;
-    let samples = figures
-        .get("samples")
-        .map(|spans| &spans["validation"]["to"]);
-    let date = figures.get("fitted_to").or(samples).and_then(Value::as_str);
-    let Some(date) = date else {
+    let Some(date) = heqis_bundle::fitted_to(bundle)? else {
         eprintln!(
             "warning: {}: the manifest does not state which days the model was chosen by, so fitted_to is the end of the \
              training span, {trained}; --fitted-to sets it",
@@ -206,5 +205,5 @@ fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
         );
         return Ok(trained);
     };
-    Ok(Date::parse(date)?.max(trained))
+    Ok(date.max(trained))
 }

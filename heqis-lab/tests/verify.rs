@@ -188,3 +188,41 @@ fn an_empty_comparison_and_invalid_bounds_are_rejected() {
         assert!(verify(&bundle, implementations(&bundle, &args).unwrap(), &broken).is_err());
     }
 }
+
+#[test]
+fn options_of_trading_without_an_accelerator_or_without_bars_are_rejected() {
+    let mut traded = args("baseline-direction");
+    traded.boards.trade = vec!["bars.csv".into()];
+    let rejected = |args: &VerifyArgs| heqis_lab::verify::run(args).unwrap_err().to_string();
+    let message = rejected(&traded);
+    assert!(
+        message.ends_with("the model must read no factors without a feature model, got 8"),
+        "{message}"
+    );
+    traded.boards.with = Some(bundle("multi-gan-direction"));
+    let message = rejected(&traded);
+    assert!(
+        message.ends_with("task must be factors, got direction"),
+        "{message}"
+    );
+    traded.boards.with = Some(bundle("baseline-factors"));
+    let message = rejected(&traded);
+    assert!(
+        message.starts_with("--trade: compares the decisions of accelerators"),
+        "{message}"
+    );
+
+    #[derive(clap::Parser)]
+    struct Verify {
+        #[command(flatten)]
+        args: VerifyArgs,
+    }
+    for option in ["--with", "--settings", "--from", "--to"] {
+        let words = ["verify", "--bundle", "b", option, "2020-01-02"];
+        let refused = <Verify as clap::Parser>::try_parse_from(words).map(|parsed| parsed.args);
+        assert!(
+            refused.unwrap_err().to_string().contains("--trade <BARS>"),
+            "{option}"
+        );
+    }
+}

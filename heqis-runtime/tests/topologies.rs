@@ -75,9 +75,11 @@ fn two_bundles_that_do_not_fit_each_other_are_a_fault_before_the_start() {
     // The factors of another encoder are other numbers under the same names.
     let other = faults(&["stages.features.params.bundle=\"models/baseline-factors\""]);
     assert!(
-        other
-            .iter()
-            .any(|fault| fault.contains("takes factors model = ")),
+        other.iter().any(|fault| fault
+            .starts_with("terms-mismatch stage `engine` (trt-engine) after `features`: bundle ")
+            && fault.contains(
+                "multi-gan-direction: scaler_params.json must be that of the feature model "
+            )),
         "{other:?}"
     );
     assert_eq!(faults(&["stages.features.params.rows=32"]), [""; 0]);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 
 use super::files::{CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, sha256_hex};
-use super::verified::{Verified, field_fault};
+use super::verified::{Verified, check_tolerance, field_fault};
 use crate::backend::BackendKind;
 use crate::error::BundleFault;
 use crate::tensor::{Dtype, TensorSpec};
@@ -148,6 +148,13 @@ impl Manifest {
             schema: Option<serde_json::Value>,
         }
         let json = |error: serde_json::Error| BundleFault::Json(error.to_string());
+        // A struct may also be read from a list of its values, which no manifest is.
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        if first == Some(&b'[') {
+            return Err(BundleFault::Json(
+                "must be an object, got a list".to_owned(),
+            ));
+        }
         let version: Version = serde_json::from_slice(bytes).map_err(json)?;
         match version.schema {
             Some(schema) if schema == SCHEMA => {}
@@ -200,6 +207,10 @@ impl Manifest {
                 return Err(field_fault(field, "must not be empty", text));
             }
         }
+        if !is_name(&self.name) {
+            let rule = "must be a plain name of at most 100 letters, digits and any of `._-+ `, beginning with a letter or digit";
+            return Err(field_fault("name", rule, format!("{:?}", self.name)));
+        }
         if self.window_bars == 0 {
             return Err(field_fault(
                 "window_bars",
@@ -212,9 +223,9 @@ impl Manifest {
         check_specs("outputs", &self.outputs)?;
         self.training_span.check()?;
         self.golden.check(&self.inputs, &self.outputs)?;
-        self.verified
-            .iter()
-            .try_for_each(|(backend, verified)| verified.check(&format!("verified.{backend}")))
+        self.verified.iter().try_for_each(|(backend, verified)| {
+            verified.check(&format!("verified.{backend}"), self.golden.max_tolerance())
+        })
     }
 
     /// Compares the manifest's tensors with those of the model or of an engine.
@@ -241,13 +252,12 @@ impl TrainingSpan {
             ("training_span.from", &self.from),
             ("training_span.to", &self.to),
         ] {
-            let shaped = date.len() == 10
-                && date.bytes().enumerate().all(|(i, byte)| match i {
-                    4 | 7 => byte == b'-',
-                    _ => byte.is_ascii_digit(),
-                });
-            if !shaped {
-                return Err(field_fault(field, "must be a date YYYY-MM-DD", date));
+            if !is_date(date) {
+                return Err(field_fault(
+                    field,
+                    "must be a date YYYY-MM-DD of the years 1900 to 2199",
+                    date,
+                ));
             }
         }
         // Dates of this form compare as texts.
@@ -266,14 +276,21 @@ impl TrainingSpan {
 }
 
 impl Golden {
+    /// Returns the largest tolerance that a bundle may state, here and for a backend: 0.01, or 1 % of the largest golden
+    /// output where that is more. Above it a comparison would say nothing about the model.
+    #[must_use]
+    pub fn max_tolerance(&self) -> f32 {
+        let outputs = self
+            .windows
+            .iter()
+            .flat_map(|window| window.outputs.values());
+        let largest = outputs
+            .flatten()
+            .fold(1.0_f32, |most, value| most.max(value.abs()));
+        0.01 * largest
+    }
+
     fn check(&self, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Result<(), BundleFault> {
-        if !(self.tolerance.is_finite() && self.tolerance >= 0.0) {
-            return Err(field_fault(
-                "golden.tolerance",
-                "must be finite and not negative",
-                self.tolerance,
-            ));
-        }
         if self.windows.is_empty() {
             return Err(field_fault(
                 "golden.windows",
@@ -293,7 +310,7 @@ impl Golden {
                 outputs,
             )?;
         }
-        Ok(())
+        check_tolerance("golden.tolerance", self.tolerance, self.max_tolerance())
     }
 }
 
@@ -303,11 +320,15 @@ fn check_golden(
     specs: &[TensorSpec],
 ) -> Result<(), BundleFault> {
     if data.len() != specs.len() {
-        let names = data.keys().cloned().collect::<Vec<_>>().join(", ");
+        let known = |name: &&String| specs.iter().any(|spec| spec.name == **name);
+        let got = match data.keys().find(|name| !known(name)) {
+            Some(other) => format!("{} tensors, {other} among them", data.len()),
+            None => format!("{} of {} tensors", data.len(), specs.len()),
+        };
         return Err(field_fault(
             field,
             "must hold each tensor once and no other",
-            names,
+            got,
         ));
     }
     for spec in specs {
@@ -407,6 +428,37 @@ fn check_hash(field: &str, hash: &str) -> Result<(), BundleFault> {
         Ok(())
     } else {
         Err(field_fault(field, "must be 64 lower-case hex digits", hash))
+    }
+}
+
+/// Returns whether a bundle's name can name a file or a directory, and be shown, as it is.
+fn is_name(name: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-+ ".contains(c);
+    name.chars().count() <= 100
+        && name.starts_with(char::is_alphanumeric)
+        && !name.ends_with(' ')
+        && name.chars().all(is_plain)
+}
+
+/// Returns whether a text is a day of the calendar in the years of market data, `YYYY-MM-DD`.
+fn is_date(text: &str) -> bool {
+    let is_shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(i, byte)| match i {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    // Every digit is ASCII by now, so the text can be cut between any two of them.
+    let number = |from: usize, to: usize| text[from..to].parse::<u32>().unwrap_or_default();
+    is_shaped && {
+        let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            2 => 28 + u32::from(is_leap),
+            4 | 6 | 9 | 11 => 30,
+            1..=12 => 31,
+            _ => 0,
+        };
+        (1900..=2199).contains(&year) && (1..=days).contains(&day)
     }
 }
 

@@ -43,12 +43,16 @@ pub struct TradingDifference {
 }
 
 impl Verified {
-    /// Checks the rules that every measurement keeps.
-    pub(super) fn check(&self, field: &str) -> Result<(), BundleFault> {
+    /// Checks the rules that every measurement keeps; `most` is the largest tolerance that the bundle may state.
+    pub(super) fn check(&self, field: &str, most: f32) -> Result<(), BundleFault> {
+        if self.windows == 0 {
+            let field = format!("{field}.windows");
+            return Err(field_fault(&field, "must be at least 1", self.windows));
+        }
+        check_tolerance(&format!("{field}.tolerance"), self.tolerance, most)?;
         for (name, value) in [
             ("max_abs_error", self.max_abs_error),
             ("mean_abs_error", self.mean_abs_error),
-            ("tolerance", self.tolerance),
         ] {
             if !(value.is_finite() && value >= 0.0) {
                 let field = format!("{field}.{name}");
@@ -57,6 +61,26 @@ impl Verified {
                     "must be finite and not negative",
                     value,
                 ));
+            }
+        }
+        if let Some(trading) = &self.trading {
+            for (name, count) in [
+                ("class_flips", trading.class_flips),
+                ("decisions", trading.decisions),
+            ] {
+                if count > trading.bars {
+                    let field = format!("{field}.trading.{name}");
+                    return Err(field_fault(&field, "must not exceed trading.bars", count));
+                }
+            }
+            for (name, value) in [
+                ("reference_return", trading.reference_return),
+                ("backend_return", trading.backend_return),
+            ] {
+                if !value.is_finite() {
+                    let field = format!("{field}.trading.{name}");
+                    return Err(field_fault(&field, "must be finite", value));
+                }
             }
         }
         if self.passed && self.max_abs_error > self.tolerance {
@@ -68,6 +92,17 @@ impl Verified {
             ));
         }
         Ok(())
+    }
+}
+
+/// Checks a tolerance against the largest one that the bundle may state.
+pub(super) fn check_tolerance(field: &str, tolerance: f32, most: f32) -> Result<(), BundleFault> {
+    match (0.0..=most).contains(&tolerance) {
+        true => Ok(()),
+        false => {
+            let rule = "must be finite, at least 0 and at most 0.01, or 1 % of the largest golden output where that is more";
+            Err(field_fault(field, rule, tolerance))
+        }
     }
 }
 

@@ -6,15 +6,50 @@ mod graph;
 pub use bundle::BundleFault;
 pub use graph::GraphFault;
 
+use std::fmt::Display;
+
 use crate::backend::{BackendKind, Unavailable};
 use crate::tensor::TensorFault;
+
+/// Longest message that is shown whole, and what is shown of a longer one, characters.
+const LONGEST: usize = 1000;
+const HEAD: usize = 600;
+const TAIL: usize = 200;
+
+/// Returns a message that may quote a file: control characters are escaped, and of a long message the middle is left out.
+#[must_use]
+pub fn shown(message: impl Display) -> String {
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().collect::<String>(),
+        false => c.to_string(),
+    };
+    let text: Vec<char> = message.to_string().chars().collect();
+    let show = |part: &[char]| part.iter().copied().map(escape).collect::<String>();
+    match text.len() > LONGEST {
+        true => format!(
+            "{} … {} characters … {}",
+            show(&text[..HEAD]),
+            text.len() - HEAD - TAIL,
+            show(&text[text.len() - TAIL..])
+        ),
+        false => show(&text),
+    }
+}
+
+/// Returns the begin of a message about a bundle.
+fn place(bundle: &str) -> String {
+    match bundle.is_empty() {
+        true => String::new(),
+        false => format!("bundle {bundle}: "),
+    }
+}
 
 /// The errors of this crate; each message names the place, the rule and the value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InferError {
     /// A bundle directory breaks one of its rules.
-    #[error("bundle file {file}: {fault}")]
+    #[error("bundle file {file}: {}", shown(fault))]
     Bundle {
         /// Path of the offending file or directory, as given plus the file's name.
         file: String,
@@ -89,11 +124,19 @@ pub enum InferError {
     #[error("backend list: {0}")]
     BackendList(String),
     /// The first backend of the list is unavailable and falling back is forbidden.
-    #[error("{0}; strict forbids falling back")]
-    Strict(#[source] Unavailable),
+    #[error("bundle {bundle}: {unavailable}; strict forbids falling back")]
+    Strict {
+        /// Directory of the bundle.
+        bundle: String,
+        /// The backend, with its reason.
+        #[source]
+        unavailable: Unavailable,
+    },
     /// No backend of the list is available.
-    #[error("no backend available: {}", tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{}no backend available: {}", place(bundle), tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NoBackend {
+        /// Directory of the bundle; empty for an engine without one.
+        bundle: String,
         /// Every backend that was tried, with its reason, in order of preference.
         tried: Vec<Unavailable>,
     },
@@ -105,7 +148,7 @@ impl InferError {
     pub fn is_of_the_backend(&self) -> bool {
         matches!(
             self,
-            Self::RunFailed { .. } | Self::Strict(_) | Self::NoBackend { .. }
+            Self::RunFailed { .. } | Self::Strict { .. } | Self::NoBackend { .. }
         )
     }
 }

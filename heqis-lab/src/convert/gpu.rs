@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use heqis_infer::Bundle;
 use heqis_infer::backend::TENSORRT_BUILD;
 use heqis_infer::bundle::MODEL_FILE;
 use heqis_infer::tensorrt::{ENGINE_INFO_FILE, EngineInfo};
 
+use super::load_all;
 use crate::error::LabError;
 
 /// The script that builds every engine next to its model.
@@ -20,16 +20,20 @@ const SCRIPT_FILE: &str = "build-engines.sh";
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when a bundle cannot be loaded, [`LabError::Rule`] when two have the same name, [`LabError::Data`] when
+/// [`LabError::Bundle`] with the first bundle that is invalid, before anything is written, [`LabError::Rule`] when two have the same name, [`LabError::Data`] when
 /// a file cannot be written.
 pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> {
-    for dir in bundles {
-        let bundle = Bundle::load(dir)?;
+    let bundles = load_all(bundles)?;
+    let mut places: Vec<PathBuf> = Vec::new();
+    for bundle in &bundles {
         let place = out.join(&bundle.manifest().name);
-        if place.exists() {
+        if place.exists() || places.contains(&place) {
             let rule = format!("{} exists already", place.display());
             return Err(LabError::rule("convert", rule));
         }
+        places.push(place);
+    }
+    for (bundle, place) in bundles.iter().zip(places) {
         fs::create_dir_all(&place).map_err(|source| LabError::file(&place, source))?;
         write(&place.join(MODEL_FILE), bundle.model())?;
     }
@@ -50,13 +54,13 @@ pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> 
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when a bundle cannot be loaded or written, [`LabError::Data`] when the board built no engine of one,
+/// [`LabError::Bundle`] with the first bundle that is invalid, [`LabError::Infer`] when one cannot be written, [`LabError::Data`] when the board built no engine of one,
 /// [`LabError::Rule`] when it built one of another model or did not state TensorRT's version and the GPU.
 pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> {
     let read = |path: PathBuf| fs::read(&path).map_err(|source| LabError::file(&path, source));
     let mut lines = Vec::new();
-    for dir in bundles {
-        let bundle = Bundle::load(dir)?;
+    for bundle in load_all(bundles)? {
+        let dir = bundle.dir();
         let place = from.join(&bundle.manifest().name);
         if read(place.join(MODEL_FILE))? != bundle.model() {
             let rule = format!(

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use heqis_bundle::BundleError;
 use heqis_infer::Bundle;
 use heqis_infer::backend::RKNN_BUILD;
 
@@ -114,10 +115,18 @@ impl NpuArgs {
     ///
     /// # Errors
     ///
-    /// As [`calibration::training_windows`].
+    /// [`LabError::Rule`] when the environment does not exist, and as [`calibration::training_windows`].
     pub fn npu(&self, bundle: &Bundle) -> Result<npu::Npu, LabError> {
+        let python = environment::python(&self.env);
+        if !python.exists() {
+            let env = self.env.display();
+            let rule = format!(
+                "has no Python for the toolkit: `heqis-lab convert setup --env {env}` makes it"
+            );
+            return Err(LabError::rule(env, rule));
+        }
         Ok(npu::Npu {
-            python: environment::python(&self.env),
+            python,
             chip: self.chip,
             build: self.precision,
             calibration: match self.precision {
@@ -140,15 +149,28 @@ impl NpuArgs {
 pub fn run(args: &ConvertArgs) -> Result<CommandOutput, LabError> {
     let lines = match &args.command {
         Command::Setup { env, python } => environment::make(python, env)?,
-        Command::Rknn(args) => args
-            .bundles
+        Command::Rknn(args) => load_all(&args.bundles)?
             .iter()
-            .map(|dir| rknn(&Bundle::load(dir)?, &args.npu))
+            .map(|bundle| rknn(bundle, &args.npu))
             .collect::<Result<_, LabError>>()?,
         Command::Tensorrt { bundles, out } => gpu::script(bundles, out)?,
         Command::Adopt { bundles, from } => gpu::adopt(bundles, from)?,
     };
     Ok(lines.into())
+}
+
+/// Loads the bundles, which must be valid for their roles before anything is built of the first.
+///
+/// # Errors
+///
+/// [`LabError::Bundle`] with the first rule that a bundle breaks.
+pub(crate) fn load_all(dirs: &[PathBuf]) -> Result<Vec<Bundle>, LabError> {
+    let load = |dir: &PathBuf| {
+        let bundle = Bundle::load(dir).map_err(BundleError::from)?;
+        heqis_bundle::check(&bundle)?;
+        Ok(bundle)
+    };
+    dirs.iter().map(load).collect()
 }
 
 /// Builds one bundle's model for the NPU, adds it to the bundle, and returns a summary.

@@ -25,20 +25,20 @@ pub struct BoardArgs {
     /// Largest absolute difference of an accelerator, in half precision or less, from the reference.
     #[arg(long, value_name = "DIFFERENCE", default_value_t = GATE)]
     pub gate: f32,
-    /// Daily bars on which decisions and profit are compared.
+    /// Daily bars on which decisions and profit are compared, of an accelerator by `--backend` or `--simulate`.
     #[arg(long, value_name = "BARS")]
     pub trade: Vec<PathBuf>,
     /// The other bundle of the pair, for decisions.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "trade")]
     pub with: Option<PathBuf>,
     /// TOML file with rule, filters, broker and allocation.
-    #[arg(long, value_name = "TOML")]
+    #[arg(long, value_name = "TOML", requires = "trade")]
     pub settings: Option<PathBuf>,
     /// First day that is traded.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", requires = "trade")]
     pub from: Option<Date>,
     /// Last day that is traded.
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", requires = "trade")]
     pub to: Option<Date>,
     /// Proportion of the bars whose most likely class an accelerator may change.
     #[arg(long, value_name = "SHARE", default_value_t = FLIPS)]

@@ -71,6 +71,9 @@ pub struct VerifyArgs {
 pub fn run(args: &VerifyArgs) -> Result<CommandOutput, LabError> {
     let bundle = Bundle::load(&args.bundle)?;
     heqis_bundle::check(&bundle)?;
+    if let Some(trade) = args.boards.trading() {
+        trade.check_pair(&bundle)?;
+    }
     let mut implementations = implementations(&bundle, args)?;
     if let Some(dir) = &args.run {
         let run = TrainedRun::open(dir)?;
@@ -152,6 +155,11 @@ pub fn verify(
             ),
         ));
     }
+    let trading = args.boards.trading();
+    if trading.is_some() && implementations.iter().all(|one| is_exact(one.as_ref())) {
+        let rule = "compares the decisions of accelerators: name one by --backend, or the simulator by --simulate";
+        return Err(LabError::rule("--trade", rule));
+    }
     let manifest = bundle.manifest();
     let mut report = Report {
         bundle: args.bundle.display().to_string(),
@@ -186,7 +194,7 @@ pub fn verify(
             }
         }
     }
-    if let Some(trade) = args.boards.trading() {
+    if let Some(trade) = trading {
         for implementation in &mut implementations {
             if is_exact(implementation.as_ref()) {
                 continue;

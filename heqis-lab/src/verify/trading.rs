@@ -10,7 +10,7 @@ use heqis_backtest::inputs::{RawBars, ReferenceData};
 use heqis_backtest::run::run;
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{BundleModel, PredictedSeries, decide, predict_series};
-use heqis_bundle::Role;
+use heqis_bundle::{DirectionLayout, FactorsLayout, Role, load};
 use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::reference::Tables;
 use heqis_infer::{Bundle, TradingDifference};
@@ -20,7 +20,7 @@ use heqis_quant::{CleanConfig, Date, Prediction, Span, Symbol};
 use heqis_train::metrics::errors::most_likely;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// The data and settings for comparing decisions.
@@ -98,6 +98,32 @@ impl Trade {
         Ok(difference)
     }
 
+    /// Checks that the other bundle belongs to this one, before anything is computed.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::Bundle`] with the first rule that a bundle breaks, [`LabError::Rule`] when a feature model has no direction
+    /// model.
+    pub fn check_pair(&self, bundle: &Bundle) -> Result<(), LabError> {
+        let (factors, direction) = self.pair(bundle)?;
+        let factors = factors.map(load::<FactorsLayout>).transpose()?;
+        heqis_bundle::check_pair(factors.as_ref(), &load::<DirectionLayout>(direction)?)?;
+        Ok(())
+    }
+
+    /// Returns the directories of the feature model and of the direction model.
+    fn pair<'a>(&'a self, bundle: &'a Bundle) -> Result<(Option<&'a Path>, &'a Path), LabError> {
+        let other = self.with.as_deref();
+        match (role(bundle)?, other) {
+            (Role::Factors, Some(direction)) => Ok((Some(bundle.dir()), direction)),
+            (Role::Factors, None) => {
+                let rule = "a feature model needs a direction model to trade: name one by --with";
+                Err(LabError::rule("verify", rule))
+            }
+            (Role::Direction, factors) => Ok((factors, bundle.dir())),
+        }
+    }
+
     /// Predicts every stock, oldest bar first.
     fn predict(
         &self,
@@ -108,14 +134,8 @@ impl Trade {
         recording: &Rc<RefCell<Recording>>,
     ) -> Result<Vec<(Symbol, PredictedSeries)>, LabError> {
         let role = role(bundle)?;
-        let (inner, scaler) = match (role, &self.with) {
-            (Role::Factors, Some(direction)) => BundleModel::load(Some(bundle.dir()), direction)?,
-            (Role::Factors, None) => {
-                let rule = "a feature model needs a direction model to trade: name one by --with";
-                return Err(LabError::rule("verify", rule.to_owned()));
-            }
-            (Role::Direction, factors) => BundleModel::load(factors.as_deref(), bundle.dir())?,
-        };
+        let (factors, direction) = self.pair(bundle)?;
+        let (inner, scaler) = BundleModel::load(factors, direction)?;
         let config = PipelineConfig {
             clean: reference_data.clean.clone(),
             ..PipelineConfig::new(scaler, settings.strategy(SignalMode::Return))

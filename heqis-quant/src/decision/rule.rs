@@ -76,8 +76,12 @@ pub struct DecisionRule {
 }
 
 impl DecisionRule {
-    /// Returns an error when a threshold is out of its range.
-    pub(super) fn validate(&self) -> Result<(), QuantError> {
+    /// Checks the ranges of the thresholds.
+    ///
+    /// # Errors
+    ///
+    /// [`QuantError::Value`] with the first threshold that is out of its range.
+    pub fn validate(&self) -> Result<(), QuantError> {
         finite(PLACE, "enter", self.enter)?;
         if finite(PLACE, "exit", self.exit)? >= self.enter {
             return Err(QuantError::value(
