@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use heqis_data::Rule;
+use heqis_data::renamed::{RenamedKey, warnings, without_former};
 use heqis_quant::decision::{Filters, SignalMode, Strategy, TradingState};
 use heqis_quant::{Date, DecisionRule, Markets};
 use serde::{Deserialize, Serialize};
@@ -45,7 +47,10 @@ pub struct Settings {
     /// The filters of signals.
     pub filters: Filters,
     /// The trading state by day; active before the first entry. Pending orders are not cancelled.
-    #[serde(rename = "kill")]
+    #[serde(
+        rename(serialize = "kill", deserialize = "trading_state"),
+        alias = "kill"
+    )]
     pub trading_states: Vec<TradingStateChange>,
     /// The account and its order handling.
     pub broker: BrokerConfig,
@@ -100,17 +105,12 @@ impl Default for Settings {
     }
 }
 
-/// Warns of filters that a file names by their former keys.
-pub fn warn_of_renamed(path: &Path, filters: Option<&toml::Value>) {
-    for (former, current) in Filters::RENAMED {
-        if filters.is_some_and(|filters| filters.get(former).is_some()) {
-            eprintln!(
-                "warning: {}: filters.{former} is now filters.{current}; the former name is accepted for one version",
-                path.display()
-            );
-        }
-    }
-}
+/// Renamed keys of a settings file.
+const RENAMED: [RenamedKey<'static>; 3] = [
+    ("", "kill", "trading_state"),
+    ("filters", Filters::RENAMED[0].0, Filters::RENAMED[0].1),
+    ("filters", Filters::RENAMED[1].0, Filters::RENAMED[1].1),
+];
 
 impl Settings {
     /// Reads a TOML file.
@@ -123,10 +123,14 @@ impl Settings {
             std::fs::read_to_string(path).map_err(|source| BacktestError::file(path, source))?;
         let refuse = |error: toml::de::Error| {
             let place = path.display().to_string();
-            BacktestError::rule_got(place, "must be settings of a backtest", error.message())
+            let message = without_former(error.message(), &RENAMED);
+            BacktestError::rule_got(place, "must be settings of a backtest", message)
         };
         let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
-        warn_of_renamed(path, table.get("filters"));
+        let renamed = warnings(&table, &RENAMED);
+        for warning in renamed.map_err(|both| Rule::new(path.display(), both))? {
+            eprintln!("warning: {}: {warning}", path.display());
+        }
         let basis = table.get("basis").and_then(|basis| basis.as_table());
         let settings = Self {
             names_rule: table.contains_key("rule"),
@@ -152,7 +156,7 @@ impl Settings {
             .find(|pair| pair[0].from >= pair[1].from)
         {
             let (rule, got) = ("must be later than the one before it", pair[1].from);
-            return Err(BacktestError::rule_got("kill".to_owned(), rule, got));
+            return Err(BacktestError::rule_got("trading_state", rule, got));
         }
         self.rules().map(|_| ())
     }

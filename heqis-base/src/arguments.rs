@@ -51,9 +51,16 @@ pub fn rename(
         .iter()
         .position(|argument| argument == "--")
         .unwrap_or(arguments.len());
-    let command_at = arguments[..end]
+    let mut words = arguments[..end]
         .iter()
-        .position(|argument| argument.to_str().is_some_and(|text| !text.starts_with('-')));
+        .enumerate()
+        .filter_map(|(at, argument)| Some((at, argument.to_str()?)))
+        .filter(|(_, text)| !text.starts_with('-'));
+    // `help COMMAND` names a command, too.
+    let command_at = match words.next() {
+        Some((at, "help")) => Some(words.next().map_or(at, |(at, _)| at)),
+        first => first.map(|(at, _)| at),
+    };
     let new_command = |text: &str| {
         renamed.iter().find_map(|renamed| match renamed {
             Renamed::Command { old, new } if *old == text => Some(*new),
@@ -131,6 +138,8 @@ mod tests {
         for (line, wanted, warnings) in [
             ("lab old-name --old=a b", "lab new-name --new=a b", 2),
             ("lab -v old-name --old a", "lab -v new-name --new a", 2),
+            ("lab help old-name", "lab help new-name", 1),
+            ("lab help", "lab help", 0),
             ("lab new-name --new a", "lab new-name --new a", 0),
             ("lab other --old a", "lab other --old a", 0),
             ("lab new-name old-name", "lab new-name old-name", 0),

@@ -38,10 +38,14 @@ impl Token {
     /// # Errors
     /// [`DashboardError::Token`] when `text` is not 32 to 128 hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self, DashboardError> {
-        let good = (32..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
-        match good {
+        let length = text.len();
+        let others = text
+            .bytes()
+            .filter(|byte| !byte.is_ascii_hexdigit())
+            .count();
+        match (32..=128).contains(&length) && others == 0 {
             true => Ok(Self(text.to_owned())),
-            false => Err(DashboardError::Token { length: text.len() }),
+            false => Err(DashboardError::Token { length, others }),
         }
     }
 

@@ -30,10 +30,14 @@ pub enum DashboardError {
         address: SocketAddr,
     },
     /// The given token is malformed. The message does not show it.
-    #[error("dashboard token: must be 32 to 128 hexadecimal digits, got {length} characters")]
+    #[error(
+        "dashboard token: must be 32 to 128 hexadecimal digits, got {length} bytes, {others} of them no such digits"
+    )]
     Token {
         /// Its length in bytes.
         length: usize,
+        /// Number of bytes that are not hexadecimal digits.
+        others: usize,
     },
     /// A file could not be read.
     #[error("{path}: {source}")]

@@ -250,10 +250,29 @@ pub struct NodeState {
     /// Its edges, and its halves of bridged edges.
     pub edges: Vec<EdgeState>,
     /// Trading states of its deciding stages.
-    #[serde(rename = "kill")]
-    pub trading_states: Vec<StageTradingState>,
+    #[serde(flatten)]
+    pub trading_states: TradingStates,
     /// Backends that run its models.
     pub engines: Vec<EngineState>,
+}
+
+/// Trading states of a node's deciding stages, under the current name and the former one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TradingStates {
+    /// Trading states of its deciding stages.
+    trading_states: Vec<StageTradingState>,
+    /// Former name of `trading_states`, written for one version.
+    #[schemars(extend("deprecated" = true))]
+    kill: Vec<StageTradingState>,
+}
+
+impl From<Vec<StageTradingState>> for TradingStates {
+    fn from(trading_states: Vec<StageTradingState>) -> Self {
+        Self {
+            kill: trading_states.clone(),
+            trading_states,
+        }
+    }
 }
 
 /// Trading state of a stage.

@@ -92,7 +92,7 @@ pub enum DataError {
     },
     /// A TOML document has the wrong syntax or shape.
     #[cfg(feature = "sets")]
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", source.to_string().trim_end())]
     Toml {
         /// Path of the file.
         path: String,

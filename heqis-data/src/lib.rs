@@ -20,6 +20,7 @@
 //! | `store` | the data set on disk, and its reader |
 //! | `predictions` | tables of predictions: the one reader and the one writer |
 //! | `digest` | digests of files |
+//! | `renamed` | renamed keys of TOML files |
 //! | `table` | a table written as CSV and as Parquet |
 //! | `svg` | charts as SVG |
 //! | `watch_list` | the watch list: sectors with their instruments |
@@ -60,6 +61,8 @@ pub mod predictions;
 #[cfg(feature = "sets")]
 pub mod prepare;
 pub mod prices;
+#[cfg(feature = "sets")]
+pub mod renamed;
 pub mod report;
 #[cfg(feature = "sets")]
 pub mod store;

@@ -51,7 +51,8 @@ impl WatchList {
     /// [`DataError::Rule`] with line and column, or naming a sector without instruments.
     pub fn parse(text: &str, place: &str) -> Result<Self, DataError> {
         let refuse = |rule: String| DataError::from(Rule::new(place, rule));
-        let list: Self = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        let list: Self = toml::from_str(text)
+            .map_err(|error| refuse(error.to_string().trim_end().to_owned()))?;
         let is_empty = |sector: &&Sector| {
             sector.stocks.is_empty() && sector.indices.is_empty() && sector.funds.is_empty()
         };

@@ -448,8 +448,11 @@ pub fn run(args: &BacktestArgs) -> Result<CommandOutput, LabError> {
     let unbridged: usize = instruments.values().map(|line| line.unbridged).sum();
     if unbridged > 0 {
         shown.push(format!(
-            "{unbridged} bars lie on another price level than the ones before, and no event in --events bridges them: \
-             holdings cross them as a loss"
+            "{}: a jump in price without an event in --events; a position held across it books the jump as profit or loss",
+            match unbridged {
+                1 => "1 bar".to_owned(),
+                count => format!("{count} bars"),
+            }
         ));
     }
     if let Some(line) = lines.first() {

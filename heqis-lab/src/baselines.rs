@@ -72,7 +72,13 @@ pub fn run(args: &BaselinesArgs) -> Result<CommandOutput, LabError> {
     let text = match args.format {
         Form::Markdown => {
             let quoted = warnings.iter().map(|warning| format!("> {warning}\n\n"));
-            quoted.collect::<String>() + &table.markdown()
+            let legend = match args.run {
+                Some(_) => {
+                    "\nalone: a generator after pre-training; game: after the adversarial phase\n"
+                }
+                None => "",
+            };
+            quoted.collect::<String>() + &table.markdown() + legend
         }
         Form::Csv => table.csv(),
         Form::Json => table.json()?,

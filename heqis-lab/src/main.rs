@@ -23,6 +23,21 @@ const RENAMED: &[Renamed] = &[
         old: "--beside",
         new: "--compare",
     },
+    Renamed::Option {
+        of: Some("select"),
+        old: "--believe-from",
+        new: "--min-deflated-sharpe",
+    },
+    Renamed::Option {
+        of: Some("audit"),
+        old: "--most-errors",
+        new: "--max-errors",
+    },
+    Renamed::Option {
+        of: Some("audit"),
+        old: "--most-skill",
+        new: "--max-correlation",
+    },
 ];
 
 /// Fit models on market data and write the bundles that the boards load.

@@ -102,7 +102,7 @@ impl PrepareArgs {
         let share = self.train_fraction;
         if !(share > 0.0 && share <= 1.0) {
             return refuse(format!(
-                "--train-fraction must lie above 0 and at most at 1, got {share}"
+                "--train-fraction must be greater than 0 and at most 1, got {share}"
             ));
         }
         if self.window == 0 {

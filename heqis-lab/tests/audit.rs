@@ -317,7 +317,7 @@ fn the_command_reports_every_check_and_its_exit_code_the_result() {
         "{text}"
     );
     // With zero standard errors even a chance correlation fails.
-    let bad = run(&["--most-errors", "0", "--json"]);
+    let bad = run(&["--max-errors", "0", "--json"]);
     assert_eq!(bad.status.code(), Some(1));
     let answer: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
     let failed: Vec<&str> = answer["findings"]

@@ -199,7 +199,7 @@ fn the_trading_state_applies_from_its_day_on_as_on_a_board() {
     fs::write(
         &settings,
         format!(
-            "kill = [{{ from = \"{reducing}\", state = \"reducing\" }}, {{ from = \"{halted}\", state = \"halted\" }}, \
+            "trading_state = [{{ from = \"{reducing}\", state = \"reducing\" }}, {{ from = \"{halted}\", state = \"halted\" }}, \
              {{ from = \"{again}\", state = \"active\" }}]\n"
         ),
     )
@@ -368,8 +368,18 @@ fn invalid_arguments_are_rejected_with_the_reason() {
         ),
         (
             format!("{{data}}/002032.SZ.csv {both}"),
-            "kill = [{ from = \"2010-01-05\", state = \"halted\" }, { from = \"2010-01-05\", state = \"active\" }]",
-            "kill: must be later",
+            "trading_state = [{ from = \"2010-01-05\", state = \"halted\" }, { from = \"2010-01-05\", state = \"active\" }]",
+            "trading_state: must be later",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both}"),
+            "kill = []\ntrading_state = []",
+            "settings.toml: kill is now trading_state: both are given, remove kill",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both}"),
+            "[filters]\none_word_no_buy = true\nlimit_locked_no_buy = true",
+            "settings.toml: filters.one_word_no_buy is now filters.limit_locked_no_buy: both are given",
         ),
         (
             format!("{{data}}/002032.SZ.csv {both}"),

@@ -540,11 +540,11 @@ fn the_command_prints_lines_or_json_and_names_invalid_arguments() {
     for (wrong, part) in [
         (
             ["--train-fraction", "0"],
-            "--train-fraction must lie above 0",
+            "--train-fraction must be greater than 0",
         ),
         (
             ["--train-fraction", "NaN"],
-            "--train-fraction must lie above 0",
+            "--train-fraction must be greater than 0",
         ),
         (["--window", "0"], "--window must be at least 1"),
         (["--features", "magic"], "magic"),

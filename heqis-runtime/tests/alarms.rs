@@ -180,7 +180,7 @@ fn trading_is_halted_and_let_go_on_the_page() {
         let (_, list) = ask(port, "GET", "/api/decisions?limit=1", "")?;
         Some(list["rows"][0]["reason"].clone())
     };
-    let state = || live(port).map(|live| live["nodes"][0]["kill"].clone());
+    let state = || live(port).map(|live| live["nodes"][0]["trading_states"].clone());
     let killed = |state: &str| json!([{ "stage": "signal", "state": state, "settable": true }]);
     wait_until("decisions are made", || {
         newest().is_some_and(|reason| reason.is_string())
@@ -188,15 +188,15 @@ fn trading_is_halted_and_let_go_on_the_page() {
     assert_eq!(state(), Some(killed("active")));
     let about = ask(port, "GET", "/api/about", "").unwrap().1;
     assert_eq!(
-        (&about["can"]["kill"], &about["can"]["drift"]),
-        (&true.into(), &true.into())
+        ["trading_state", "kill", "drift"].map(|can| &about["can"][can]),
+        [&json!(true); 3]
     );
 
     let order = |state: &str| {
         ask(
             port,
             "POST",
-            "/api/control/kill",
+            "/api/control/trading-state",
             &format!("{{\"state\":\"{state}\"}}"),
         )
     };

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use heqis_runtime::registry::registry;
-use heqis_runtime::topology::{Code, Override, Plan, Request, load_text};
+use heqis_runtime::topology::{Code, Override, Plan, Request, editor_schema, load_text};
+use serde_json::Value;
 
 /// The shipped topology of one host, with a watch and a trading state under the names that are given.
 fn plan(state: &str, file: &str, indicators: &str) -> Result<Plan, Vec<String>> {
@@ -74,4 +75,44 @@ fn a_former_name_in_one_layer_is_overridden_under_the_current_name_in_another() 
         .collect();
     assert_eq!(of_watch.len(), 1, "{faults}");
     assert!(of_watch[0].starts_with("t.toml:3:45: W0002"), "{faults}");
+}
+
+#[test]
+fn the_schema_of_editors_marks_former_names_as_deprecated_and_has_none_in_a_default() {
+    fn objects<'a>(value: &'a Value, visit: &mut impl FnMut(&'a Value)) {
+        visit(value);
+        match value {
+            Value::Object(object) => object.values().for_each(|value| objects(value, visit)),
+            Value::Array(items) => items.iter().for_each(|item| objects(item, visit)),
+            _ => {}
+        }
+    }
+    let schema = editor_schema(&registry());
+    let mut former = Vec::new();
+    objects(&schema, &mut |value| {
+        for (name, property) in value["properties"].as_object().into_iter().flatten() {
+            if let Some(old) = property["x-formerly"].as_str() {
+                assert!(
+                    value["properties"][old]["deprecated"] == true,
+                    "{old} of {name}"
+                );
+                former.push(old);
+            }
+        }
+    });
+    assert!(former.len() >= 6, "{former:?}");
+    let mut defaults = 0;
+    objects(&schema, &mut |value| {
+        objects(&value["default"], &mut |default| {
+            for key in default
+                .as_object()
+                .into_iter()
+                .flat_map(|object| object.keys())
+            {
+                defaults += 1;
+                assert!(!former.contains(&key.as_str()), "{key} in a default");
+            }
+        });
+    });
+    assert!(defaults > 10);
 }

@@ -35,7 +35,7 @@ function overview() {
   const differ = clocks(state);
   const [source] = ends(topology);
   const last = ends(topology).at(-1);
-  const kills = all(state, "kill");
+  const kills = all(state, "trading_states");
   const worst = ["halted", "reducing", "active"].find((name) => kills.some((kill) => kill.state === name));
   $("overview").replaceChildren(
     figure(t("nodesUp"), `${state.nodes.length - down} / ${state.nodes.length}`, { tone: down ? "bad" : "", note: [...new Set(state.nodes.map((node) => t(node.condition)))].join(", ") }),
@@ -50,8 +50,8 @@ function overview() {
 }
 
 function killSwitch() {
-  const kills = all(state, "kill");
-  const settable = about.can.kill && kills.some((kill) => kill.settable !== false);
+  const kills = all(state, "trading_states");
+  const settable = about.can.trading_state && kills.some((kill) => kill.settable !== false);
   $("kill").hidden = !settable;
   if (!settable) return;
   for (const button of $("kill").children) {
@@ -174,7 +174,7 @@ export function translate() {
   graph = undefined;
   $("no-graph").replaceChildren(empty(t("noGraphTitle"), t("noGraph"), "heqis-runtime --topology topologies/single-host.toml --set nodes.host.dashboard.stay=true"));
   $("kill").replaceChildren(...["active", "reducing", "halted"].map((name) => el("button", { "data-state": name, onclick: async () => {
-    if (confirm(t("sureKill", word("kills", name)))) await post("/api/control/kill", { state: name });
+    if (confirm(t("sureKill", word("kills", name)))) await post("/api/control/trading-state", { state: name });
   } }, word("kills", name))));
   $("waterfall-of").replaceChildren(
     el("button", { "data-of": "all", onclick: () => { decision = undefined; draw(); } }, t("allFrames")),

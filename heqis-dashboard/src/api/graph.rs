@@ -47,7 +47,7 @@ pub(crate) async fn events(
     Ok(HttpResponse::Ok().json(EventsResponse { rows, more }))
 }
 
-/// Body of `POST /api/control/kill`.
+/// Body of `POST /api/control/trading-state`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradingStateOrder {
@@ -55,7 +55,18 @@ pub(crate) struct TradingStateOrder {
     state: TradingState,
 }
 
-/// `POST /api/control/kill`; the guard has checked flag, token and origin, here and below.
+/// `POST /api/control/kill`, the former path of [`set_trading_state`], which is served for one version.
+pub(crate) async fn set_trading_state_formerly(
+    sources: web::Data<Sources>,
+    order: web::Json<TradingStateOrder>,
+) -> Result<HttpResponse, ApiError> {
+    tracing::warn!(
+        "/api/control/kill is now /api/control/trading-state; the former path is served for one version"
+    );
+    set_trading_state(sources, order).await
+}
+
+/// `POST /api/control/trading-state`; the guard has checked flag, token and origin, here and below.
 pub(crate) async fn set_trading_state(
     sources: web::Data<Sources>,
     order: web::Json<TradingStateOrder>,

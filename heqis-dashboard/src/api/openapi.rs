@@ -227,13 +227,17 @@ pub(crate) fn document() -> Value {
         None,
     );
     let order = writer.schemas.subschema_for::<TradingStateOrder>();
-    writer.control(
-        "/api/control/kill",
-        "Sets the trading state of the stages of this node.",
-        Vec::new(),
-        "200",
-        Some(order.into()),
-    );
+    let order = Value::from(order);
+    for path in ["/api/control/trading-state", "/api/control/kill"] {
+        writer.control(
+            path,
+            "Sets the trading state of the stages of this node.",
+            Vec::new(),
+            "200",
+            Some(order.clone()),
+        );
+    }
+    writer.paths["/api/control/kill"]["post"]["deprecated"] = true.into();
     let order = writer.schemas.subschema_for::<JobOrder>();
     writer.control(
         "/api/control/jobs",

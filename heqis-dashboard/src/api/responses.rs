@@ -73,6 +73,9 @@ pub(crate) struct Capabilities {
     /// A watch list; adding to it needs control.
     watch: bool,
     /// Stages whose trading state can be set; setting it needs control.
+    trading_state: bool,
+    /// Former name of `trading_state`, written for one version.
+    #[schemars(extend("deprecated" = true))]
     kill: bool,
     /// The graph can be drained.
     drain: bool,
@@ -82,6 +85,8 @@ impl Capabilities {
     fn of(sources: &Sources, control: bool) -> Self {
         let watch =
             |jobs: &std::sync::Arc<dyn crate::jobs::Jobs>| matches!(jobs.watch_list(), Ok(Some(_)));
+        let can_set = |live: &std::sync::Arc<dyn crate::live::Live>| live.can_set_trading_state();
+        let trading_state = sources.live.as_ref().is_some_and(can_set);
         Self {
             topology: sources.live.is_some(),
             runs: sources.archive.is_some(),
@@ -90,10 +95,8 @@ impl Capabilities {
             drift: sources.training.is_some(),
             jobs: sources.jobs.is_some(),
             watch: sources.jobs.as_ref().is_some_and(watch),
-            kill: sources
-                .live
-                .as_ref()
-                .is_some_and(|live| live.can_set_trading_state()),
+            trading_state,
+            kill: trading_state,
             drain: control && sources.live.is_some(),
         }
     }

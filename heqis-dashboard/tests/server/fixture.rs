@@ -52,7 +52,7 @@ impl Live for Graph {
                 detail: None,
                 stages: Vec::new(),
                 edges: Vec::new(),
-                trading_states: Vec::new(),
+                trading_states: Vec::new().into(),
                 engines: Vec::new(),
             }],
             alarms: Vec::new(),

@@ -300,7 +300,14 @@ fn a_control_action_needs_flag_token_post_and_origin() {
     };
     let origin = |served: &crate::fixture::Served| format!("Origin: http://{}", served.address);
 
-    for path in ["drain", "kill", "jobs", "jobs/1/cancel", "watch"] {
+    for path in [
+        "drain",
+        "trading-state",
+        "kill",
+        "jobs",
+        "jobs/1/cancel",
+        "watch",
+    ] {
         let (on_origin, off_origin) = (origin(&on), origin(&off));
         for (status, served, method, lines) in [
             (403, &off, "POST", vec![&bearer, &off_origin]),
@@ -346,7 +353,7 @@ fn a_control_action_needs_flag_token_post_and_origin() {
     let kill = |body: &str| {
         let mut connection = Connection::open(on.address);
         let head = format!(
-            "POST /api/control/kill HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n{}\r\nContent-Type: application/json\r\n\
+            "POST /api/control/trading-state HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n{}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             on.address,
             origin(&on),

@@ -34,12 +34,20 @@ use heqis_quant::decision::journal::{Contents, EntryId, JournalLine};
 pub use names::Names;
 pub use reader::{Reader, SegmentReader};
 
+/// Returns the reason of an error in words; the name of a missing file says the rest.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// The reason for which a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
     /// The operating system reported an error.
-    #[error("journal {path}: {what}: {source}")]
+    #[error("journal {path}: {what}: {}", reason(source))]
     Io {
         /// The file.
         path: PathBuf,

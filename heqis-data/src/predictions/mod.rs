@@ -413,7 +413,7 @@ impl Predictions {
             count => format!(" and {} more", count - 4),
         };
         let rule = format!(
-            "must have a row of a traded bar; those of {}{more} reach from {from} to {to}",
+            "must have a row of a traded bar; the bars of {}{more} are of {from} to {to}",
             names.join(", ")
         );
         let got = format!("{rows} rows of other bars, the first is {first}");

@@ -9,13 +9,14 @@ use heqis_quant::{Bar, Date, Marks};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::error::LabError;
 
 /// The result of one check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Name of the check.
     pub check: &'static str,
@@ -24,8 +25,21 @@ pub struct Finding {
     /// Whether no fault was found; true as well where the check was not possible.
     pub good: bool,
     /// The measurement, and the first fault.
-    #[serde(rename = "told")]
     pub detail: String,
+}
+
+/// Writes `passed` and `detail`, and for one version their former names too, `good` and `told`.
+impl Serialize for Finding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Finding", 6)?;
+        object.serialize_field("check", self.check)?;
+        object.serialize_field("checked", &self.checked)?;
+        object.serialize_field("passed", &self.good)?;
+        object.serialize_field("detail", &self.detail)?;
+        object.serialize_field("good", &self.good)?;
+        object.serialize_field("told", &self.detail)?;
+        object.end()
+    }
 }
 
 impl Finding {
@@ -192,12 +206,12 @@ pub fn start_drift(
             false => moved / spread,
         };
         worst = worst.max(drift);
-        detail.push(format!("{drift:.1e} from {} bars", bars.len() - start));
+        detail.push(format!(
+            "{drift:.1e} of the spread with {} bars",
+            bars.len() - start
+        ));
     }
-    let detail = format!(
-        "the last prediction changes by {}, of the spread",
-        detail.join(", ")
-    );
+    let detail = format!("the last prediction changes by {}", detail.join(", "));
     // NaN counts as a large drift.
     Ok(Finding::new(
         "start_drift",
@@ -207,7 +221,7 @@ pub fn start_drift(
 }
 
 /// With shuffled days the past holds no information on the future, so predictions must have no skill: their correlation
-/// with the next returns lies within `most_errors` standard errors of zero, in each of `rounds` shuffles.
+/// with the next returns lies within `max_errors` standard errors of zero, in each of `rounds` shuffles.
 ///
 /// A day keeps its proportions (open, high and low over close, volume) and its return; only the order is random, and with
 /// it every label.
@@ -220,11 +234,11 @@ pub fn shuffled(
     bars: &[Bar],
     test_from: Date,
     rounds: usize,
-    most_errors: f64,
+    max_errors: f64,
     seed: u64,
 ) -> Result<Finding, LabError> {
     let mut detail = Vec::new();
-    let mut worst = 0.0_f64;
+    let (mut worst, mut days) = (0.0_f64, 0);
     for round in 0..rounds as u64 {
         let market = shuffle(bars, seed.wrapping_add(round));
         let decisions = subject.fit(&market, test_from)?.decide(&market)?;
@@ -241,12 +255,19 @@ pub fn shuffled(
         let correlation = pearson(&predicted, &realised).unwrap_or(0.0);
         worst = worst.max(correlation.abs() * (predicted.len() as f64).sqrt());
         detail.push(format!("{correlation:+.3} over {} days", predicted.len()));
+        days = days.max(predicted.len());
+    }
+    if days == 0 {
+        return Ok(Finding::unchecked(
+            "shuffled",
+            "the test span holds no prediction",
+        ));
     }
     let detail = format!(
         "predictions correlate with the next returns by {}",
         detail.join(", ")
     );
-    Ok(Finding::new("shuffled", worst <= most_errors, detail))
+    Ok(Finding::new("shuffled", worst <= max_errors, detail))
 }
 
 /// Returns the days of a series in random order, chained by their returns from the first close on.
@@ -381,7 +402,7 @@ pub fn costs(trades: &Trades) -> Finding {
         "costs",
         trades.fees_cents > 0,
         format!(
-            "fees are {:.3} % of what was traded, {of_gain}",
+            "fees are {:.3} % of the traded amount, {of_gain}",
             100.0 * share
         ),
     )

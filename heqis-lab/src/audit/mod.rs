@@ -76,10 +76,10 @@ pub struct Options {
     pub rounds: usize,
     /// Standard errors by which predictions on a shuffled market may correlate with the next returns.
     #[arg(long, value_name = "N", default_value_t = 4.0)]
-    pub most_errors: f64,
+    pub max_errors: f64,
     /// Rank correlation of a table's predictions with later returns, above which they count as look-ahead.
     #[arg(long, value_name = "N", default_value_t = 0.2)]
-    pub most_skill: f64,
+    pub max_correlation: f64,
     /// Bars after which predictions must not depend on the start of the history.
     #[arg(long, value_name = "BARS", default_value_t = 500)]
     pub warmup_bars: usize,
@@ -96,8 +96,8 @@ impl Default for Options {
         Self {
             cuts: 32,
             rounds: 3,
-            most_errors: 4.0,
-            most_skill: 0.2,
+            max_errors: 4.0,
+            max_correlation: 0.2,
             warmup_bars: 500,
             drift: 1e-6,
             seed: 0,
@@ -131,13 +131,17 @@ pub fn audit(
     test_from: Date,
     options: &Options,
 ) -> Result<Audit, LabError> {
+    if bars.last().is_none_or(|bar| bar.date < test_from) {
+        let rule = format!("must hold a bar from {test_from} on");
+        return Err(LabError::rule("test span", rule));
+    }
     let fitted = subject.fit(bars, test_from)?;
     let fitted = fitted.as_ref();
     let trades = fitted.trade(bars, &fitted.decide(bars)?)?;
     let Options {
         cuts,
         rounds,
-        most_errors,
+        max_errors,
         warmup_bars,
         drift,
         seed,
@@ -149,7 +153,7 @@ pub fn audit(
             checks::scaler_span(fitted, test_from),
             checks::future_cut_off(fitted, bars, cuts, seed)?,
             checks::start_drift(fitted, bars, warmup_bars, drift)?,
-            checks::shuffled(subject, bars, test_from, rounds, most_errors, seed)?,
+            checks::shuffled(subject, bars, test_from, rounds, max_errors, seed)?,
             checks::fills(bars, &trades),
             checks::costs(&trades),
         ],

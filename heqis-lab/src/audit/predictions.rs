@@ -113,7 +113,7 @@ pub fn audit(
                 bars,
                 test_from,
                 options.rounds,
-                options.most_errors,
+                options.max_errors,
                 options.seed,
             )?,
             checks::fills(bars, &trades),
@@ -253,7 +253,8 @@ impl TestRows {
             };
             for ahead in 1..=MOST_BARS as isize {
                 let (correlation, errors) = rank(ahead);
-                let found = correlation.abs() > options.most_skill && errors > options.most_errors;
+                let found =
+                    correlation.abs() > options.max_correlation && errors > options.max_errors;
                 good &= !found;
                 if found || ahead == 1 {
                     detail.push(format!(
@@ -264,9 +265,9 @@ impl TestRows {
             detail.push(format!("{:+.3} with that of its own bar", rank(0).0));
         }
         let detail = format!(
-            "rank correlations: {} (at most {} is plausible)",
+            "rank correlations: {}; at most {} is plausible",
             detail.join(", "),
-            options.most_skill
+            options.max_correlation
         );
         Finding::new(check, good, detail)
     }

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use heqis_backtest::settings::warn_of_renamed;
+use heqis_data::renamed::{RenamedKey, warnings, without_former};
 use heqis_quant::Decision;
-use heqis_quant::Strategy;
+use heqis_quant::{Filters, Strategy};
 
 use crate::error::LabError;
 use crate::output::CommandOutput;
@@ -94,6 +94,12 @@ pub fn compare(way: &'static str, expected: &[String], got: &[String]) -> Option
         })
 }
 
+/// Renamed keys of a file of strategies.
+const RENAMED: [RenamedKey<'static>; 2] = [
+    ("*.filters", Filters::RENAMED[0].0, Filters::RENAMED[0].1),
+    ("*.filters", Filters::RENAMED[1].0, Filters::RENAMED[1].1),
+];
+
 /// Reads strategies by name and checks each.
 ///
 /// # Errors
@@ -102,13 +108,15 @@ pub fn compare(way: &'static str, expected: &[String], got: &[String]) -> Option
 /// holds none, and [`LabError::Quant`] when one is invalid.
 pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
     let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
-    let strategies: BTreeMap<String, Strategy> =
-        toml::from_str(&text).map_err(|error| LabError::rule(path.display(), error.to_string()))?;
-    let table: toml::Table =
-        toml::from_str(&text).map_err(|error| LabError::rule(path.display(), error.to_string()))?;
-    for strategy in table.values() {
-        warn_of_renamed(path, strategy.get("filters"));
+    let refuse = |error: toml::de::Error| {
+        LabError::rule(path.display(), without_former(&error.to_string(), &RENAMED))
+    };
+    let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
+    let renamed = warnings(&table, &RENAMED);
+    for warning in renamed.map_err(|both| LabError::rule(path.display(), both))? {
+        eprintln!("warning: {}: {warning}", path.display());
     }
+    let strategies: BTreeMap<String, Strategy> = toml::from_str(&text).map_err(refuse)?;
     if strategies.is_empty() {
         return Err(LabError::rule(path.display(), "holds no strategy"));
     }

@@ -98,7 +98,7 @@ pub struct SelectArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub min_confidence: f64,
     /// Lowest deflated Sharpe ratio at which a winner is believed; below it, cash is recommended.
-    #[arg(long, value_name = "PROBABILITY", default_value_t = BELIEVED_FROM)]
+    #[arg(long = "min-deflated-sharpe", value_name = "PROBABILITY", default_value_t = BELIEVED_FROM)]
     pub believe_from: f64,
     /// Number of earlier trials on this data, manual or automatic: they count in the deflated Sharpe ratio.
     #[arg(long, value_name = "N", default_value_t = 0)]

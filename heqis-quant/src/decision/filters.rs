@@ -59,7 +59,7 @@ fn hundred() -> f64 {
 pub struct AdxGate {
     /// Bars of the directional indicators.
     pub bars: usize,
-    /// Bars of the mean over them.
+    /// Bars of the mean that smooths them.
     pub smooth_bars: usize,
     /// Which formula; by default that of Chinese terminals.
     #[serde(default = "terminal")]

@@ -36,7 +36,7 @@ pub struct RsiParams {
 pub struct AdxParams {
     /// Bars of the directional indicators.
     pub bars: usize,
-    /// Bars of the mean over them.
+    /// Bars of the mean that smooths them.
     pub smooth_bars: usize,
     /// Which formula; by default that of Chinese terminals.
     #[serde(default = "terminal")]

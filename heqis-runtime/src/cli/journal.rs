@@ -177,7 +177,7 @@ fn verify(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u
         Err(error) => return failed(&error, err),
     };
     for fault in &report.faults {
-        writeln!(err, "{fault}")?;
+        writeln!(err, "heqis-runtime: {fault}")?;
     }
     if !report.faults.is_empty() {
         return Ok(FAILED);

@@ -53,7 +53,10 @@ pub fn stages(
             None => {
                 let hint =
                     nearest_name(name, registry.kinds().map(|kind| kind.name)).unwrap_or_default();
-                writeln!(err, "there is no stage kind `{name}`; {hint}")?;
+                writeln!(
+                    err,
+                    "heqis-runtime: there is no stage kind `{name}`; {hint}"
+                )?;
                 return Ok(FAULTY);
             }
         },
@@ -92,7 +95,7 @@ pub(super) fn table(header: &[&str], width: usize) -> Table {
 }
 
 fn overview(kinds: &[&StageKind], width: usize) -> String {
-    let mut table = table(&["kind", "takes", "makes", "what it does"], width);
+    let mut table = table(&["kind", "input", "output", "what it does"], width);
     for kind in kinds {
         table.add_row([
             kind.name,
@@ -105,13 +108,13 @@ fn overview(kinds: &[&StageKind], width: usize) -> String {
 }
 
 fn described(kind: &StageKind, width: usize) -> String {
-    let takes = kind
+    let input = kind
         .input
-        .map_or("a source".to_owned(), |input| format!("takes `{input}`"));
-    let makes = kind
+        .map_or("a source".to_owned(), |input| format!("input `{input}`"));
+    let output = kind
         .output
-        .map_or("a sink".to_owned(), |output| format!("makes `{output}`"));
-    let mut remarks = vec![takes, makes];
+        .map_or("a sink".to_owned(), |output| format!("output `{output}`"));
+    let mut remarks = vec![input, output];
     if kind.blocking {
         remarks.push("runs on an arbiter of its own unless the topology names another".to_owned());
     }

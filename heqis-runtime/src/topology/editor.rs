@@ -1,6 +1,7 @@
 //! The JSON schema that editors use to complete and check topology files.
 
 use heqis_actors::Registry;
+use heqis_actors::renamed::{FORMERLY, former_name};
 use serde_json::{Map, Value, json};
 
 use super::parsed::format_schema;
@@ -40,7 +41,33 @@ pub fn editor_schema(registry: &Registry) -> Value {
     if let Some(definitions) = schema.pointer_mut("/$defs").and_then(Value::as_object_mut) {
         definitions.insert("kinds".into(), Value::Object(kinds));
     }
+    add_former_names(&mut schema);
     schema
+}
+
+/// Adds the former name of each renamed property, which is read for one version, as a deprecated property.
+fn add_former_names(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+                let former = properties.iter().filter_map(|(name, property)| {
+                    let former = former_name(property)?.to_owned();
+                    let mut property = property.as_object()?.clone();
+                    property.remove(FORMERLY);
+                    property.remove("default");
+                    property.insert("deprecated".into(), true.into());
+                    let description = format!("Former name of `{name}`, read for one version.");
+                    property.insert("description".into(), description.into());
+                    Some((former, Value::Object(property)))
+                });
+                let former: Vec<(String, Value)> = former.collect();
+                properties.extend(former);
+            }
+            object.values_mut().for_each(add_former_names);
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_former_names),
+        _ => {}
+    }
 }
 
 /// A kind's schema refers to its own root; inside the file's schema that root lies at `home`.

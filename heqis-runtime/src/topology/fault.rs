@@ -78,7 +78,7 @@ codes! {
     WrongType "E0202" "wrong-type" "A value must be of the type of its key or parameter.",
     OutOfRange,
     UnknownValue "E0204" "unknown-value" "A value must be one of those that its key or parameter knows.",
-    BadTime "E0205" "bad-time" "A span of time is a number directly followed by ns, us, ms, s, m or h.",
+    BadTime "E0205" "bad-time" "A duration is a number directly followed by ns, us, ms, s, m or h.",
     BadAddress "E0206" "bad-address" "An address is a host name or an IP address; with a port, `host:port`.",
     UnusableParameters,
     UnusableFile "E0208" "unusable-file" "A file that a node reads must be a regular file of a bounded size.",

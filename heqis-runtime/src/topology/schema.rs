@@ -87,7 +87,7 @@ impl<'a> Walk<'a> {
         if !types.is_empty() && !types.iter().any(|name| has_type(tree, name)) {
             let is_time = schema.get("format").and_then(Json::as_str) == Some(TIME_FORMAT);
             let wanted = if is_time {
-                "a span of time such as \"5s\"".to_owned()
+                "a duration such as \"5s\"".to_owned()
             } else {
                 describe_types(&types)
             };
@@ -174,7 +174,7 @@ impl<'a> Walk<'a> {
         if schema.get("format").and_then(Json::as_str) == Some(TIME_FORMAT)
             && let Err(rule) = parse_time(text)
         {
-            let message = format!("`{}` is no span of time: {rule}, got {tree}", self.here());
+            let message = format!("`{}` must be a duration: {rule}, got {tree}", self.here());
             self.report(
                 Fault::new(Code::BadTime, tree.place, message)
                     .help("write it like \"200us\", \"1.5s\" or \"5m\""),

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use heqis_data::Rule;
+use heqis_data::renamed::{RenamedKey, warnings, without_former};
 use heqis_infer::bundle::sha256_hex;
 use heqis_quant::{Date, Symbol};
 use serde::{Deserialize, Serialize};
@@ -246,12 +248,18 @@ impl TrainConfig {
     ///
     /// As [`TrainConfig::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, TrainError> {
-        let config: Self = toml::from_str(text).map_err(|source| TrainError::toml(path, source))?;
         let table: toml::Table =
             toml::from_str(text).map_err(|source| TrainError::toml(path, source))?;
-        for warning in renamed_keys(&table) {
+        let renamed = warnings(&table, &RENAMED);
+        for warning in renamed.map_err(|both| Rule::new(path.display(), both))? {
             eprintln!("warning: {}: {warning}", path.display());
         }
+        let config: Self = toml::from_str(text).map_err(|source| {
+            Rule::new(
+                path.display(),
+                without_former(&source.to_string(), &RENAMED),
+            )
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -424,30 +432,12 @@ impl TrainConfig {
 }
 
 /// Keys that have a new name: table, former name, name. Former names are read for one version.
-const RENAMED: [(&str, &str, &str); 4] = [
+const RENAMED: [RenamedKey<'static>; 4] = [
     ("data", "purge_days", "purge_bars"),
     ("schedule", "alone_epochs", "pretraining_epochs"),
     ("schedule", "game_epochs", "adversarial_epochs"),
     ("losses", "deception", "adversarial"),
 ];
-
-/// Returns a warning for each former name that a file still uses.
-fn renamed_keys(table: &toml::Table) -> Vec<String> {
-    let is_used = |table_name: &str, key: &str| {
-        table
-            .get(table_name)
-            .is_some_and(|keys| keys.get(key).is_some())
-    };
-    RENAMED
-        .iter()
-        .filter(|(table, former, _)| is_used(table, former))
-        .map(|(table, former, name)| {
-            format!(
-                "{table}.{former} is now {table}.{name}; the former name is read for this version only"
-            )
-        })
-        .collect()
-}
 
 fn one() -> usize {
     1
@@ -492,7 +482,7 @@ mod tests {
         );
         assert_eq!(other.losses.adversarial, 0.5);
         assert_eq!(one.sha256().unwrap(), other.sha256().unwrap());
-        let warnings = |text: &str| renamed_keys(&toml::from_str(text).unwrap());
+        let warnings = |text: &str| warnings(&toml::from_str(text).unwrap(), &RENAMED).unwrap();
         assert!(warnings(&new).is_empty());
         let warnings = warnings(&former);
         assert_eq!(warnings.len(), RENAMED.len());
@@ -522,7 +512,8 @@ mod tests {
             let own = if table == "data" { "set = \"s\"\n" } else { "" };
             let text = format!("{set}[{table}]\n{own}{former} = 1\n{name} = 1\n");
             let refused = parse(&text).unwrap_err().to_string();
-            assert!(refused.contains("duplicate field"), "{refused}");
+            let both = format!("test.toml: {table}.{former} is now {table}.{name}: both are given");
+            assert!(refused.starts_with(&both), "{refused}");
         }
     }
 }

@@ -175,7 +175,7 @@ impl Stage for TrtEngine {
                 let (symbol, date) = (frame.bar.symbol, frame.bar.date);
                 if let Some(left_out) = self.log.admit() {
                     self.newest_not_finite.set(format!("{symbol} {date}"));
-                    tracing::warn!(stage = %self.stage, %symbol, %date, ?prediction, left_out, "the prediction is not finite");
+                    tracing::warn!(stage = %self.stage, %symbol, %date, ?prediction, suppressed = left_out, "the prediction is not finite");
                 }
             }
             out.emit(

@@ -23,6 +23,7 @@ use crate::trading_state::{self, TradingStateSwitch};
 /// Parameters of a `signal` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = current_names)]
 pub struct SignalConfig {
     /// Which output of the model gives the signal; by default the predicted return.
     #[serde(default)]
@@ -42,6 +43,19 @@ pub struct SignalConfig {
     #[serde(default)]
     #[schemars(extend("x-formerly" = "kill_file"))]
     pub trading_state_file: Option<PathBuf>,
+}
+
+/// Writes the default of the filters with their current names; filters are serialised with the former ones.
+fn current_names(schema: &mut schemars::Schema) {
+    let default = schema.pointer_mut("/properties/filters/default");
+    let Some(default) = default.and_then(serde_json::Value::as_object_mut) else {
+        return;
+    };
+    for (former, current) in Filters::RENAMED {
+        if let Some(value) = default.remove(former) {
+            default.insert(current.to_owned(), value);
+        }
+    }
 }
 
 impl SignalConfig {

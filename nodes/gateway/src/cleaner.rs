@@ -23,8 +23,7 @@ impl Stage for Cleaner {
     type In = BarMessage;
     type Out = BarMessage;
     const KIND: &'static str = "cleaner";
-    const ABOUT: &'static str =
-        "Rejects bars that cannot be, each with its reason, and marks gaps.";
+    const ABOUT: &'static str = "Rejects impossible bars, each with a reason, and marks gaps.";
 
     fn check(config: &CleanConfig, _: &Path) -> Vec<String> {
         heqis_quant::Cleaner::new(config.clone())
@@ -63,7 +62,7 @@ impl Stage for Cleaner {
                 let (counter, log) = &mut self.rejects[reject.index()];
                 counter.inc();
                 if let Some(left_out) = log.admit() {
-                    tracing::warn!(stage = %self.stage, symbol = %frame.0.symbol, date = %frame.0.date, reason = reject.reason(), %reject, left_out, "bar rejected");
+                    tracing::warn!(stage = %self.stage, symbol = %frame.0.symbol, date = %frame.0.date, reason = reject.reason(), %reject, suppressed = left_out, "bar rejected");
                 }
             }
         }

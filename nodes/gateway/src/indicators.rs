@@ -217,7 +217,7 @@ impl Stage for Indicators {
             Err(error) => {
                 self.refused.inc();
                 if let Some(left_out) = self.log.admit() {
-                    tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, %error, left_out, "bar refused");
+                    tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, %error, suppressed = left_out, "bar refused");
                 }
             }
         }

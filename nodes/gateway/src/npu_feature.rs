@@ -207,7 +207,7 @@ impl Stage for NpuFeature {
                 self.refused.inc();
                 if let Some(left_out) = self.log.admit() {
                     let BarRef { symbol, date, .. } = frame.bar;
-                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, left_out, "row refused");
+                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, suppressed = left_out, "row refused");
                 }
                 return Ok(());
             }
@@ -239,7 +239,7 @@ impl Stage for NpuFeature {
             self.not_finite.inc();
             if let Some(left_out) = self.log.admit() {
                 let BarRef { symbol, date, .. } = frame.bar;
-                tracing::warn!(stage = %self.stage, %symbol, %date, %error, left_out, "bar refused: the factors are not finite");
+                tracing::warn!(stage = %self.stage, %symbol, %date, %error, suppressed = left_out, "bar refused: the factors are not finite");
             }
             return Ok(());
         }

@@ -331,7 +331,7 @@ mod tests {
                     events: Vec::new(),
                 }],
                 edges: vec![edge],
-                trading_states: Vec::new(),
+                trading_states: Vec::new().into(),
                 engines: Vec::new(),
             }],
             ..State::default()

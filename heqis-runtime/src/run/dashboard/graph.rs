@@ -110,7 +110,7 @@ impl Graph {
             detail: None,
             stages: Vec::new(),
             edges: Vec::new(),
-            trading_states: Vec::new(),
+            trading_states: Vec::new().into(),
             engines: Vec::new(),
         }
     }
@@ -326,7 +326,7 @@ fn state(
     trading_states: Vec<StageTradingState>,
 ) -> NodeState {
     NodeState {
-        trading_states,
+        trading_states: trading_states.into(),
         engines: report.stages.iter().filter_map(engine).collect(),
         node: report.node,
         condition,

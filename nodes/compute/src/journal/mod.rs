@@ -200,7 +200,7 @@ impl Stage for Journal {
                 stage = cx.stage(),
                 path = %path.display(),
                 decisions = resumed.decisions,
-                complete = resumed.complete,
+                stream = if resumed.complete { "complete" } else { "open" },
                 "journal resumed"
             );
             if resumed.complete {

@@ -82,7 +82,7 @@ impl BadInput {
         counter.inc();
         let admitted = log.lock().unwrap_or_else(PoisonError::into_inner).admit();
         if let Some(left_out) = admitted {
-            tracing::warn!(stage = %self.stage, what = self.what, reason = reason.name(), %error, left_out, "not a bar");
+            tracing::warn!(stage = %self.stage, what = self.what, reason = reason.name(), %error, suppressed = left_out, "not a bar");
         }
     }
 }

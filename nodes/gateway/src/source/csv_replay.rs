@@ -41,7 +41,7 @@ pub enum Max {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CsvReplayConfig {
-    /// The files, each in order of time: CSV, also packed by gzip, or Parquet where it is built in; Tushare, Yahoo and
+    /// The files, each in order of time: CSV, also compressed with gzip, or Parquet if it is built in; Tushare, Yahoo and
     /// similar headers are recognised. A file without a symbol column holds the symbol that it is named after, such as
     /// `002032.SZ.csv`.
     #[schemars(length(min = 1))]
@@ -58,13 +58,13 @@ pub struct CsvReplayConfig {
     /// What prices are, instead of what the files show: as traded, or adjusted for ex-rights by the vendor.
     #[serde(default)]
     pub prices: Option<Prices>,
-    /// What volumes count, instead of what the amounts show.
+    /// Unit of the volumes: shares or lots; by default the one that the amounts show.
     #[serde(default)]
     pub volume_unit: Option<VolumeUnit>,
     /// The IANA zone of times without an offset, instead of that of the instrument's exchange.
     #[serde(default)]
     pub timezone: Option<String>,
-    /// Whether the day or the month comes first where the year stands last.
+    /// Order of day and month in dates that end with the year.
     #[serde(default)]
     pub day_order: Option<DayOrder>,
 }
@@ -292,6 +292,8 @@ impl Source for CsvReplay {
         for path in &config.paths {
             let rows = open(&cx.path(path), &config.options()).map_err(StageError::Config)?;
             for warning in &rows.detected().warnings {
+                // The option is one of the lab's commands.
+                let warning = warning.trim_end_matches(": see --events");
                 tracing::warn!(stage = cx.stage(), path = %path.display(), %warning, "table of bars");
             }
             tracing::info!(stage = cx.stage(), path = %path.display(), table = %rows.detected(), "table of bars");

@@ -15,15 +15,15 @@ const SYMBOL_DAYS: (u32, u32) = (1, 36_500);
 /// Parameters of every live source. Serde flattens them into those of the source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct LiveConfig {
-    /// Most symbols at once; bars of further ones are refused, because every stage keeps something for each symbol.
+    /// Most symbols at once; bars of further symbols are rejected, because every stage keeps state for each symbol.
     #[serde(default = "max_symbols")]
     #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
     pub max_symbols: usize,
-    /// Days by the node's clock without a bar after which a symbol gives its place back.
+    /// Days by the node's clock after which a symbol without a bar no longer counts towards `max_symbols`.
     #[serde(default = "symbol_days")]
     #[schemars(range(min = SYMBOL_DAYS.0, max = SYMBOL_DAYS.1))]
     pub symbol_days: u32,
-    /// A text file of the codes that are let in, one a line, `#` before comments; absent, any code is. It is read again
+    /// A text file of the accepted codes, one a line, `#` before comments; without it every code is accepted. It is read again
     /// within a second after it has changed.
     #[serde(default)]
     pub symbols_file: Option<PathBuf>,

@@ -81,7 +81,7 @@ impl LiveGate {
         if is_future(bar.date, now_ns) {
             self.future_bar.inc();
             if let Some(left_out) = self.future_log.admit() {
-                tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, left_out, "bar refused: its day has not come");
+                tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, suppressed = left_out, "bar refused: its day has not come");
             }
             return false;
         }
@@ -98,7 +98,7 @@ impl LiveGate {
             self.refused_symbol.inc();
             self.newest_refused = Some(bar.symbol);
             if let Some(left_out) = self.symbol_log.admit() {
-                tracing::warn!(stage = %self.stage, symbol = %bar.symbol, rule, left_out, "symbol refused");
+                tracing::warn!(stage = %self.stage, symbol = %bar.symbol, rule, suppressed = left_out, "symbol refused");
             }
         } else {
             self.symbols.insert(bar.symbol, now_ns);
@@ -138,7 +138,7 @@ impl LiveGate {
             }
             Err(fault) => {
                 if let Some(left_out) = self.list_log.admit() {
-                    tracing::warn!(stage = %self.stage, fault, left_out, "symbols_file cannot be read, the list stays as it was");
+                    tracing::warn!(stage = %self.stage, fault, suppressed = left_out, "symbols_file cannot be read, the list stays as it was");
                 }
             }
         }

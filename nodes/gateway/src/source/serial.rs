@@ -223,14 +223,14 @@ impl Line {
                         End::Gone(error) => {
                             self.disconnect.inc();
                             if let Some(left_out) = self.log.admit() {
-                                tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, left_out, "line lost");
+                                tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, suppressed = left_out, "line lost");
                             }
                         }
                     }
                 }
                 Err(error) => {
                     if let Some(left_out) = self.away.admit() {
-                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, left_out, "line cannot be opened, will retry");
+                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, suppressed = left_out, "line cannot be opened, will retry");
                     }
                 }
             }
@@ -293,7 +293,7 @@ impl Line {
                 }]
                 .inc();
                 if let Some(left_out) = log.admit() {
-                    tracing::warn!(%stage, ?noise, left_out, "no frame");
+                    tracing::warn!(%stage, ?noise, suppressed = left_out, "no frame");
                 }
             }
         });

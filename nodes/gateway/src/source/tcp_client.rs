@@ -217,7 +217,7 @@ impl Reading {
                 shared.idle.inc();
                 if let Some(left_out) = shared.admit_line() {
                     let spoke = seat.spoke.load(Ordering::Acquire);
-                    tracing::warn!(%peer, spoke, left_out, "client cut off: it sends no bar");
+                    tracing::warn!(%peer, spoke, suppressed = left_out, "client cut off: it sends no bar");
                 }
             }
             Some(End::Torn(bytes)) => {
@@ -229,7 +229,7 @@ impl Reading {
             Some(End::TooLong) => {
                 shared.long_line.inc();
                 if let Some(left_out) = shared.admit_line() {
-                    tracing::warn!(%peer, max = config.max_line_bytes, left_out, "client cut off: its line is too long");
+                    tracing::warn!(%peer, max = config.max_line_bytes, suppressed = left_out, "client cut off: its line is too long");
                 }
             }
             _ => {}

@@ -36,16 +36,16 @@ pub struct TcpLinesConfig {
     #[serde(default = "max_line_bytes")]
     #[schemars(range(min = LINE_BYTES.0, max = LINE_BYTES.1))]
     pub max_line_bytes: usize,
-    /// Most clients at once. When another comes, the one that has been silent longest makes room, if that is at least
-    /// `idle_timeout`; else the new one is refused.
+    /// Most clients at once. A further client replaces the one that has been silent longest, if that one has been silent for at
+    /// least `idle_timeout`; otherwise it is rejected.
     #[serde(default = "max_clients")]
     #[schemars(range(min = CLIENTS.0, max = CLIENTS.1))]
     pub max_clients: usize,
-    /// How long a client may send no bar before its place may be given to another; one that has never sent a bar is closed
-    /// after this long in any case.
+    /// How long a client may send no bar before a further client may replace it; a client that has never sent a bar is
+    /// disconnected after this time in any case.
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Time,
-    /// Symbols that are admitted, and bars from before.
+    /// The accepted symbols, and earlier bars.
     #[serde(flatten)]
     pub live: LiveConfig,
     /// Whether the source ends when its last client has left.

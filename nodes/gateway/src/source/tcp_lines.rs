@@ -216,7 +216,7 @@ fn listener(shared: &Shared, sender: &LiveSender, stage: &str) -> Option<Arc<Tcp
             Err(error) => {
                 if let Some(left_out) = shared.clients.admit_line() {
                     let address = shared.listening().address;
-                    tracing::warn!(stage, %address, %error, left_out, "cannot listen for bars yet, will retry");
+                    tracing::warn!(stage, %address, %error, suppressed = left_out, "cannot listen for bars yet, will retry");
                 }
             }
         }
@@ -244,7 +244,7 @@ fn accept(
             if !make_room(&clients, config) {
                 shared.refused.inc();
                 if let Some(left_out) = shared.clients.admit_line() {
-                    tracing::warn!(%peer, max = config.max_clients, left_out, "client refused: too many are here");
+                    tracing::warn!(%peer, max = config.max_clients, suppressed = left_out, "client refused: too many are here");
                 }
                 return Ok(None);
             }
@@ -255,7 +255,7 @@ fn accept(
             Ok(client) => clients.extend(client),
             Err(error) => {
                 if let Some(left_out) = shared.clients.admit_line() {
-                    tracing::warn!(%error, left_out, "a client cannot be accepted");
+                    tracing::warn!(%error, suppressed = left_out, "a client cannot be accepted");
                 }
                 std::thread::park_timeout(ACCEPT_PAUSE);
             }
