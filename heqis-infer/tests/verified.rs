@@ -63,14 +63,14 @@ fn a_backend_that_failed_its_gate_is_refused_unless_it_is_forced() {
     let good = amend(
         &Bundle::load(root.path().join("small")).unwrap(),
         BackendKind::Cpu,
-        verified(0.05, 0.1, true),
+        verified(0.005, 0.01, true),
     );
     assert!(!open(&good).unwrap().forced);
 }
 
 #[test]
 fn the_self_test_uses_the_tolerance_of_the_measurement() {
-    // The stand-in's results differ by up to 15 from the reference, and the measurement allows this backend so much.
+    // The stand-in's results differ by 0.005 from the reference, and the measurement allows this backend so much.
     let root = tempfile::tempdir().unwrap();
     let mut parts = common::small_parts();
     parts.golden.windows.truncate(1);
@@ -79,13 +79,24 @@ fn the_self_test_uses_the_tolerance_of_the_measurement() {
         tensor out scores 3 2 1 5 3 2 1 5 0 1 0 0 20\n\
         tensor out shares 3 2 1 5 3 2 1 5 0 1 0 0 20\n";
     parts.other_files = BTreeMap::from([("model.rknn".to_owned(), rknn.into())]);
-    let bundle = Bundle::write(root.path().join("small"), &parts).unwrap();
     let libraries = Libraries::from_env().with(RKNN_LIBRARY, stand_in::stand_in());
+    let bundle = Bundle::write(root.path().join("small"), &parts).unwrap();
+    let mut engine = load(&bundle, BackendKind::Rknn, &libraries).unwrap();
+    let window = &mut parts.golden.windows[0];
+    let shape = bundle.manifest().inputs[0].shape.clone();
+    let input = TensorView::f32(&shape, &window.inputs["window"]);
+    let mut outputs = vec![Vec::new(); 2];
+    engine.run(&[input], &mut outputs).unwrap();
+    for (spec, mut values) in engine.outputs().iter().zip(outputs) {
+        values.iter_mut().for_each(|value| *value += 0.005);
+        window.outputs.insert(spec.name.clone(), values);
+    }
+    let bundle = Bundle::write(root.path().join("small"), &parts).unwrap();
     let open = |bundle: &Bundle| open_with(bundle, &[BackendKind::Rknn], true, &libraries);
     let refused = open(&bundle).unwrap_err().to_string();
     assert!(refused.contains("tolerance 0.00001"), "{refused}");
-    let wide = amend(&bundle, BackendKind::Rknn, verified(1.0, 1000.0, true));
-    assert!(open(&wide).unwrap().self_test.max_abs_error > 0.1);
+    let wide = amend(&bundle, BackendKind::Rknn, verified(0.005, 0.008, true));
+    assert!(open(&wide).unwrap().self_test.max_abs_error > 0.004);
 }
 
 #[test]
@@ -133,12 +144,12 @@ fn impossible_measurements_are_refused_by_name() {
             .unwrap_err()
             .to_string()
     };
-    let refused = refuse(verified(0.5, 0.1, true));
+    let refused = refuse(verified(0.5, 0.01, true));
     assert!(
         refused.ends_with("verified.rknn.passed must be false above the tolerance, got true"),
         "{refused}"
     );
-    let refused = refuse(verified(f32::NAN, 0.1, false));
+    let refused = refuse(verified(f32::NAN, 0.01, false));
     assert!(
         refused.contains("verified.rknn.max_abs_error must be finite and not negative, got NaN"),
         "{refused}"

@@ -137,7 +137,7 @@ fn an_unknown_kind_gets_a_hint() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert_eq!(
         err,
-        "there is no stage kind `claner`; did you mean `cleaner`?\n"
+        "heqis-runtime: there is no stage kind `claner`; did you mean `cleaner`?\n"
     );
 }
 
