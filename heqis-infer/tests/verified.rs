@@ -11,7 +11,8 @@ use std::path::Path;
 
 use heqis_infer::backend::RKNN_LIBRARY;
 use heqis_infer::{
-    BackendKind, Bundle, InferError, Libraries, TradingDifference, Verified, open_with,
+    BackendKind, Bundle, InferError, Libraries, TensorView, TradingDifference, Verified, load,
+    open_with,
 };
 
 fn bundle(dir: &Path) -> Bundle {
