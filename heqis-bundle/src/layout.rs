@@ -329,7 +329,7 @@ fn check_names(bundle: &Bundle, scaler: &Scaler, expected: &[String]) -> Result<
     Err(defect(bundle, rule, show(names)))
 }
 
-/// Checks that a window of so many rows can be kept in memory.
+/// Checks that a window of this many rows can be kept in memory.
 fn check_size(bundle: &Bundle, rows: usize, width: usize) -> Result<(), BundleError> {
     let window = RowWindow::new(rows, width);
     window.map(drop).map_err(|_| {
