@@ -14,10 +14,28 @@
 //! Not here: training and backtests (`heqis-lab`), and the web page (`heqis-dashboard`). Metrics need no feature: every graph has
 //! them, and [`Reporter`](actors::Reporter) renders them as text.
 //!
+//! ```
+//! use std::time::Duration;
+//!
+//! use heqis::prelude::*;
+//!
+//! #[derive(Payload)]
+//! struct Word(String);
+//!
+//! let report = GraphBuilder::new("hello")
+//!     .source_iter("words", ["hello", "", "graph"].map(|word| Word(word.into())))
+//!     .filter("written", |word: &Frame<Word>| !word.0.is_empty())
+//!     .sink_fn("print", |word: &Frame<Word>| println!("{}", word.0))
+//!     .chain(&["words", "written", "print"])
+//!     .run(Duration::from_secs(1))?;
+//! assert!(report.is_clean(), "every frame is delivered");
+//! # Ok::<(), GraphError>(())
+//! ```
+//!
 //! # The whole pipeline
 //!
-//! Bars of a file become journalled decisions (feature `pipeline`). `examples/` shows a stage, a source and a backend of one's
-//! own, a payload over the wire, and a binary with own kinds.
+//! Bars of a file become journalled decisions (feature `pipeline`). `examples/` has programs for each way of
+//! embedding, which `docs/embedding.md` explains.
 //!
 //! ```
 //! use std::time::Duration;

@@ -12,6 +12,9 @@ use crate::frame::Frame;
 use crate::stage::{Next, Source, Stage};
 use heqis_core::{Payload, Snapshot, StageError};
 
+/// Name of the kind of sources that are closures.
+pub(crate) const CLOSURE: &str = "closure";
+
 /// A stage without state that calls a shared closure.
 pub(crate) struct SharedFn<I, O, F> {
     call: Arc<F>,
@@ -99,7 +102,9 @@ where
 {
     type Config = ();
     type Out = P;
-    const KIND: &'static str = "closure";
+    const KIND: &'static str = CLOSURE;
+    // Only the program knows whether a second run gives the same items: it does, if it states their identity.
+    const REPLAYABLE: bool = true;
 
     fn next(&mut self) -> Result<Next<P>, StageError> {
         (self.next)()

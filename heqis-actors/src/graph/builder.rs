@@ -334,7 +334,7 @@ impl GraphBuilder {
     }
 
     /// States the identity of what the source `name` reads, such as the name and date of a feed: two runs with the same `id`
-    /// give the same items. A replayable source whose kind derives no identity ([`Source::identity`]) needs it to be resumed
+    /// give the same items. A source of a closure or an iterator is replayable only with it. A replayable source whose kind derives no identity ([`Source::identity`]) needs it to be resumed
     /// after a restart; without it each process has a stream of its own.
     #[must_use]
     pub fn stream(mut self, name: &str, id: impl Display) -> Self {
