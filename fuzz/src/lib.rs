@@ -337,6 +337,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_corpus_holds_the_seeds_and_every_target_takes_it() {
@@ -350,6 +351,38 @@ mod tests {
                 );
             }
             inputs(name).unwrap().iter().for_each(|bytes| run(bytes));
+        }
+    }
+
+    #[test]
+    fn every_target_has_its_corpus_its_program_and_its_row() {
+        let home = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let read = |name: &str| std::fs::read_to_string(home.join(name)).unwrap();
+        let folder = |name: &str| -> BTreeSet<String> {
+            let entries = home.join(name).read_dir().unwrap();
+            let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+            entries.map(|entry| stem(entry.unwrap().path())).collect()
+        };
+        let (readme, manifest) = (read("README.md"), read("Cargo.toml"));
+        let table = readme.lines().skip_while(|line| !line.starts_with('|'));
+        let rows = table.take_while(|line| line.starts_with('|'));
+        let rows =
+            rows.filter_map(|row| Some(row.strip_prefix("| `")?.split_once('`')?.0.to_owned()));
+        let programs = manifest.lines().filter_map(|line| {
+            let path = line.strip_prefix("path = \"fuzz_targets/")?;
+            Some(path.strip_suffix(".rs\"")?.to_owned())
+        });
+        let targets = BTreeSet::from(TARGETS.map(|target| target.name.to_owned()));
+        for (place, names) in [
+            ("folders of fuzz/corpus", folder("corpus")),
+            ("files of fuzz/fuzz_targets", folder("fuzz_targets")),
+            ("[[bin]] of fuzz/Cargo.toml", programs.collect()),
+            ("rows of the first table of fuzz/README.md", rows.collect()),
+        ] {
+            assert_eq!(
+                names, targets,
+                "left: {place}, right: `TARGETS` of fuzz/src/lib.rs"
+            );
         }
     }
 

@@ -145,8 +145,10 @@ pub trait Stage: Sized + 'static {
     /// Processes one frame.
     ///
     /// # Errors
-    /// [`StageError::Failed`] makes the framework rebuild the stage and try the frame once more;
-    /// [`StageError::Unavailable`] as often as the restart budget allows.
+    /// - [`StageError::Refused`] drops this frame, cause `refused`, with an alarm. The stage keeps its state and continues:
+    ///   the error of a frame that cannot be processed. An expected outcome is a counter and no error.
+    /// - [`StageError::Failed`] makes the framework rebuild the stage, which loses its state, and try the frame once more.
+    /// - [`StageError::Unavailable`] does the same as often as the restart budget allows.
     fn process(
         &mut self,
         frame: &Frame<Self::In>,

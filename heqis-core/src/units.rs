@@ -1,10 +1,11 @@
 //! Values with a unit, as parameters and topologies write them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Name of the format in the JSON schema of a [`Time`].
 pub const TIME_FORMAT: &str = "heqis-time";
@@ -59,6 +60,27 @@ pub fn parse_time(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// Writes the shortest form that [`parse_time`] reads, in seconds or a smaller unit: `60s`, `1.5s`, `200us`.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, ns) = (self.0.as_secs(), self.0.subsec_nanos());
+        match (seconds, ns) {
+            (_, 0) => write!(f, "{seconds}s"),
+            (0, _) if ns % 1_000_000 == 0 => write!(f, "{}ms", ns / 1_000_000),
+            (0, _) if ns % 1_000 == 0 => write!(f, "{}us", ns / 1_000),
+            (0, _) => write!(f, "{ns}ns"),
+            _ => write!(f, "{}s", format!("{seconds}.{ns:09}").trim_end_matches('0')),
+        }
+    }
+}
+
+/// As text. Schemas need it for the defaults of parameters.
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -104,6 +126,21 @@ mod tests {
                 Duration::from_nanos(ns),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_time_is_written_as_it_is_read() {
+        for text in [
+            "0s",
+            "7ns",
+            "200us",
+            "300ms",
+            "60s",
+            "1.5s",
+            "1000000000.000000001s",
+        ] {
+            assert_eq!(Time(parse_time(text).unwrap()).to_string(), text);
         }
     }
 

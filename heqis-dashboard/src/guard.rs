@@ -38,7 +38,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 /// The access rules of one server.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct AccessRules {
     pub(crate) settings: Settings,
     /// Name of the cookie. Cookies are shared by all ports of a host, so the name holds the port.
     pub(crate) cookie: String,
@@ -47,7 +47,7 @@ pub(crate) struct Gate {
 /// Status and reason of a rejected request.
 type Rejection = (StatusCode, &'static str);
 
-impl Gate {
+impl AccessRules {
     pub(crate) fn new(settings: Settings) -> Self {
         let cookie = format!("heqis_{}", settings.address.port());
         Self { settings, cookie }
@@ -157,11 +157,11 @@ pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let gate = request
-        .app_data::<web::Data<Gate>>()
-        .map(|gate| Arc::clone(gate));
-    let checked = match &gate {
-        Some(gate) => gate.check(request.method(), request.uri(), request.headers()),
+    let access = request
+        .app_data::<web::Data<AccessRules>>()
+        .map(|access| Arc::clone(access));
+    let checked = match &access {
+        Some(access) => access.check(request.method(), request.uri(), request.headers()),
         None => Err((
             StatusCode::INTERNAL_SERVER_ERROR,
             "the server has no access rules",

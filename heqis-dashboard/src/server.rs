@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer, web};
 
 use crate::access::Settings;
 use crate::error::DashboardError;
-use crate::guard::{Gate, LOGIN, guard};
+use crate::guard::{AccessRules, LOGIN, guard};
 use crate::sources::Sources;
 use crate::stream::Hub;
 use crate::{api, api_error, assets, stream};
@@ -46,8 +46,8 @@ impl Dashboard {
             .map(|token| token.reveal().to_owned());
         let hub = Arc::new(Hub::new(streams));
         let runs_a_graph = sources.live.is_some();
-        let (gate, sources, streams_hub) = (
-            web::Data::new(Gate::new(settings)),
+        let (access, sources, streams_hub) = (
+            web::Data::new(AccessRules::new(settings)),
             web::Data::new(sources),
             web::Data::from(hub.clone()),
         );
@@ -56,7 +56,7 @@ impl Dashboard {
                 lower_priority();
             }
             App::new()
-                .app_data(gate.clone())
+                .app_data(access.clone())
                 .app_data(sources.clone())
                 .app_data(streams_hub.clone())
                 .app_data(

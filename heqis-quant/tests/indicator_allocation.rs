@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Day, supor};
 use heqis_quant::indicators::{
-    Adx, Atr, Boll, Cci, Ema, Indicator, Kdj, KdjStart, Ma, Macd, Obv, Profile, Returns, Rsi,
-    Stoch, Volatility, VolumeRatio,
+    Adx, Atr, Boll, Cci, Di, Ema, Indicator, Kdj, KdjStart, Ma, Macd, Obv, Profile, Returns, Rsi,
+    SmaCn, Stoch, TrueRange, Volatility, VolumeRatio,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -80,6 +80,8 @@ fn no_update_allocates() {
             allocations(Macd::new(12, 26, 9, profile).unwrap(), &days, close),
             allocations(Rsi::new(14, profile).unwrap(), &days, close),
             allocations(Atr::new(14, profile).unwrap(), &days, Day::hlc),
+            allocations(TrueRange::new(profile), &days, Day::hlc),
+            allocations(Di::new(14, profile).unwrap(), &days, Day::hlc),
             allocations(Adx::new(14, 14, profile).unwrap(), &days, Day::hlc),
             allocations(Obv::new(profile), &days, Day::volume),
         ] {
@@ -89,6 +91,7 @@ fn no_update_allocates() {
     let kdj = Kdj::new(9, 3, 3, KdjStart::Fifty).unwrap();
     for allocated in [
         allocations(Ma::new(20).unwrap(), &days, close),
+        allocations(SmaCn::new(6, 1).unwrap(), &days, close),
         allocations(Boll::new(20, 2.0, 0).unwrap(), &days, close),
         allocations(Returns::new(5).unwrap(), &days, close),
         allocations(Volatility::new(20).unwrap(), &days, close),

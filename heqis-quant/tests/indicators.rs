@@ -167,6 +167,64 @@ fn bits(values: &[Option<Vec<f64>>]) -> Vec<Option<Vec<u64>>> {
         .collect()
 }
 
+/// Whether a text makes an indicator of this type.
+fn makes(text: &str, indicator: &str) -> bool {
+    let call = format!("{indicator}::new(");
+    text.match_indices(&call).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric())
+    })
+}
+
+#[test]
+fn every_exported_indicator_has_its_entries() {
+    let module = include_str!("../src/indicators/mod.rs");
+    let exports = module.split("pub use ").skip(1);
+    let exported: Vec<&str> = exports
+        .filter_map(|export| export.split_once(';')?.0.split_once("::"))
+        .flat_map(|(_, names)| names.split(['{', '}', ',']).map(str::trim))
+        .filter(|name| !name.is_empty())
+        // The lines of an indicator, and how it starts.
+        .filter(|name| !name.ends_with("Value") && !name.ends_with("Start"))
+        .collect();
+    assert!(exported.len() > 15 && exported.contains(&"Rsi"));
+    let this = include_str!("indicators.rs");
+    let (golden, hand_worked) = (include_str!("golden.rs"), include_str!("hand_worked.rs"));
+    let (_, entries) = this.split_once("fn every()").unwrap();
+    let (entries, _) = entries.split_once("fn replay(").unwrap();
+    let allocation = include_str!("indicator_allocation.rs");
+    let mut missing = Vec::new();
+    for name in exported {
+        if !module.contains(&format!("//! | [`{name}`]"))
+            && !module.contains(&format!(", [`{name}`] |"))
+        {
+            missing.push(format!(
+                "{name}: its row of the table at the top of src/indicators/mod.rs"
+            ));
+        }
+        if !makes(entries, name) {
+            missing.push(format!(
+                "{name}: its entry in `every` of tests/indicators.rs"
+            ));
+        }
+        if !makes(golden, name) && !makes(hand_worked, name) {
+            missing.push(format!(
+                "{name}: values computed elsewhere, in tests/golden.rs or tests/hand_worked.rs"
+            ));
+        }
+        if !makes(allocation, name) {
+            missing.push(format!(
+                "{name}: its entry in tests/indicator_allocation.rs"
+            ));
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "missing in heqis-quant:\n{}",
+        missing.join("\n")
+    );
+}
+
 #[test]
 fn the_first_value_comes_right_after_the_warm_up_and_none_is_missing_after_it() {
     let days = supor();

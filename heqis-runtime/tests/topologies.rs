@@ -6,12 +6,14 @@
 #[path = "../../heqis-bundle/tests/support/mod.rs"]
 mod bundles;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use heqis_runtime::cli::schema;
 use heqis_runtime::registry::registry;
 use heqis_runtime::topology::{Override, Plan, Request, load};
+use serde_json::Value;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies")
@@ -106,7 +108,7 @@ fn every_defect_of_a_bundle_is_a_fault_with_the_contracts_message() {
 }
 
 #[test]
-fn filters_without_their_gauges_are_a_fault_before_the_start() {
+fn filters_without_their_indicators_are_a_fault_before_the_start() {
     let trend = "stages.signal.params.filters={ trend = { short_bars = 5, long_bars = 20 } }";
     let market = |long_bars: usize| {
         let trend = format!("{{ trend = {{ short_bars = 5, long_bars = {long_bars} }} }}");
@@ -121,7 +123,7 @@ fn filters_without_their_gauges_are_a_fault_before_the_start() {
         [format!("{wanted}[\"ma_5\", \"ma_30\"]")]
     );
     assert_eq!(faults(&[trend, &market(20)]), [""; 0]);
-    // Limits and the entry price need the market, and no gauge.
+    // Limits and the entry price need the market, and no filter indicator.
     let stop = "stages.signal.params.filters={ stop_loss = 0.1 }";
     assert_eq!(faults(&[stop]).len(), 1);
     assert_eq!(
@@ -167,8 +169,99 @@ fn the_shipped_editor_schema_is_current() {
     if std::env::var_os("HEQIS_BLESS").is_some() {
         fs::write(&path, &current).unwrap();
     }
+    let shipped = fs::read_to_string(path).unwrap();
+    let kinds = |text: &str| -> BTreeSet<String> {
+        let schema: Value = serde_json::from_str(text).unwrap();
+        let kinds = schema["$defs"]["kinds"].as_object().unwrap();
+        kinds.keys().cloned().collect()
+    };
+    let (lists, knows) = (kinds(&shipped), kinds(&current));
     assert!(
-        fs::read_to_string(path).unwrap() == current,
-        "run this test with HEQIS_BLESS=1 to rewrite the schema"
+        shipped == current,
+        "topologies/heqis.schema.json lacks the kinds {:?}, has {:?} too many, or describes parameters that have changed: \
+         `HEQIS_BLESS=1 cargo test -p heqis-runtime --test topologies` rewrites it",
+        knows.difference(&lists).collect::<Vec<_>>(),
+        lists.difference(&knows).collect::<Vec<_>>(),
     );
+}
+
+/// Parameters that may be left out, without a default in the schema, by their path.
+fn without_default(schema: &Value, root: &Value, path: &str, found: &mut Vec<String>) {
+    let target = schema["$ref"]
+        .as_str()
+        .and_then(|target| target.strip_prefix('#'));
+    let schema = target
+        .and_then(|target| root.pointer(target))
+        .unwrap_or(schema);
+    let required = schema["required"].as_array().into_iter().flatten();
+    let required: Vec<&str> = required.filter_map(Value::as_str).collect();
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let parts = ["anyOf", "oneOf"]
+            .into_iter()
+            .flat_map(|key| property[key].as_array());
+        let types = parts
+            .flatten()
+            .chain([property])
+            .flat_map(|part| match &part["type"] {
+                Value::Array(types) => types.clone(),
+                one => vec![one.clone()],
+            });
+        // `Option`, and tables and lists that are empty: nothing is what they are without a value.
+        let may_be_nothing = types
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .any(|name| ["null", "array", "object"].contains(&name.as_str()));
+        if property.get("default").is_none()
+            && !may_be_nothing
+            && !required.contains(&name.as_str())
+        {
+            found.push(path.clone());
+        }
+        if path.matches('.').count() < 4 {
+            without_default(property, root, &path, found);
+        }
+    }
+}
+
+#[test]
+fn a_parameter_with_a_default_shows_it() {
+    let (registry, mut found) = (registry(), Vec::new());
+    for kind in registry.kinds() {
+        without_default(&kind.schema, &kind.schema, kind.name, &mut found);
+    }
+    assert!(
+        found.is_empty(),
+        "`heqis-runtime stages` shows no default for {found:?}: their types need `Serialize`"
+    );
+    let idle = &registry.kind("tcp-lines").unwrap().schema["properties"]["idle_timeout"];
+    assert_eq!(idle["default"], "60s");
+}
+
+/// The lists of kinds that only readers use, and nothing derives from the registry.
+#[test]
+fn every_kind_is_in_a_diagram_and_every_live_source_in_the_table_of_the_page() {
+    let read = |path: &str| fs::read_to_string(directory().join("..").join(path)).unwrap();
+    let nodes = read("nodes/gateway/src/lib.rs") + &read("nodes/compute/src/lib.rs");
+    let diagrams: BTreeSet<&str> = nodes
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! "))
+        .flat_map(str::split_whitespace)
+        .collect();
+    let page = read("docs/topology.md");
+    let (_, table) = page.split_once("### Live sources\n").unwrap();
+    let (table, _) = table.split_once("\n#").unwrap();
+    for kind in registry().kinds() {
+        // The ring buffer is no stage of a node.
+        assert!(
+            diagrams.contains(kind.name) || kind.name == "ring-buffer",
+            "`{}` is missing in the diagram at the top of nodes/gateway/src/lib.rs or nodes/compute/src/lib.rs",
+            kind.name
+        );
+        let is_live = kind.input.is_none() && !kind.replayable;
+        assert!(
+            !is_live || table.contains(&format!("\n| `{}` |", kind.name)),
+            "`{}` is missing in the table of live sources of docs/topology.md",
+            kind.name
+        );
+    }
 }

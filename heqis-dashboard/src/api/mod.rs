@@ -16,13 +16,16 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use crate::api_error::{ApiError, error_response};
-use crate::guard::Gate;
+use crate::guard::AccessRules;
 use crate::sources::Sources;
 use responses::About;
 
 /// `GET /api/about`.
-pub(crate) async fn about(sources: web::Data<Sources>, gate: web::Data<Gate>) -> HttpResponse {
-    HttpResponse::Ok().json(About::of(&sources, gate.settings.control))
+pub(crate) async fn about(
+    sources: web::Data<Sources>,
+    access: web::Data<AccessRules>,
+) -> HttpResponse {
+    HttpResponse::Ok().json(About::of(&sources, access.settings.control))
 }
 
 /// `GET /api/openapi.json`.
@@ -37,8 +40,11 @@ pub(crate) struct LoginQuery {
 }
 
 /// `GET /login`: moves the token from the address into a cookie that scripts cannot read.
-pub(crate) async fn login(gate: web::Data<Gate>, query: web::Query<LoginQuery>) -> HttpResponse {
-    match &gate.settings.token {
+pub(crate) async fn login(
+    access: web::Data<AccessRules>,
+    query: web::Query<LoginQuery>,
+) -> HttpResponse {
+    match &access.settings.token {
         Some(token) if !token.matches(&query.token) => {
             error_response(StatusCode::UNAUTHORIZED, "this is not the token")
         }
@@ -48,7 +54,7 @@ pub(crate) async fn login(gate: web::Data<Gate>, query: web::Query<LoginQuery>) 
                 header::SET_COOKIE,
                 format!(
                     "{}={}; HttpOnly; SameSite=Strict; Path=/",
-                    gate.cookie,
+                    access.cookie,
                     token.reveal()
                 ),
             ))

@@ -8,6 +8,9 @@ use crate::adjust::ExRight;
 use crate::date::Date;
 use crate::symbol::Symbol;
 
+/// Trading minutes of a day.
+pub(super) const DAY_MINUTES: u32 = 240;
+
 /// What the cleaner knows about its instruments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +31,7 @@ pub struct CleanConfig {
     pub ex_rights: Vec<ExRight>,
     /// The largest fall from the last close to an ex-right reference price, as a fraction in (0, 1). A deeper fall is
     /// rejected. The default of 0.75 admits a bonus of three shares for one.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub ex_right_max_drop: f64,
     /// Without a calendar, a hole of more than this many weekdays counts as a gap. The default of 10 is the longest
     /// exchange holiday so far (lunar new year 2000).
@@ -36,6 +40,7 @@ pub struct CleanConfig {
     /// 11:30 and 13:00 to 15:00 for Chinese instruments, and all minutes in a market that never closes. Without it only
     /// missing days do.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = DAY_MINUTES))]
     pub bar_minutes: Option<u32>,
 }
 

@@ -1,6 +1,7 @@
 //! Days and minutes that are missing before a bar.
 
 use super::Cleaner;
+use super::config::DAY_MINUTES;
 use super::rules::BarRules;
 use super::series::{Hole, SeriesState};
 use crate::bar::Bar;
@@ -8,9 +9,6 @@ use crate::calendar::Calendar;
 use crate::date::Date;
 use crate::rules::Days;
 use crate::symbol::Exchange;
-
-/// Trading minutes of a day.
-pub(super) const DAY_MINUTES: u32 = 240;
 
 /// Returns the trading minutes of a day that had passed at a time: 1 at 09:31, 120 from 11:30 to 13:00, 240 from 15:00.
 fn minutes_passed(date: Date, time_ns: i64) -> u32 {

@@ -31,7 +31,7 @@ use crate::calendar::Calendar;
 use crate::error::QuantError;
 use crate::rules::{Limits, Markets};
 use crate::symbol::Symbol;
-use missing::DAY_MINUTES;
+use config::DAY_MINUTES;
 use plausible::{check_alone, check_mean_price};
 use rules::{BarRules, moved};
 use series::{Hole, SeriesState, values};

@@ -223,7 +223,14 @@ fn describe(schema: &Value, root: &Value) -> String {
         (Some(low), Some(high)) => format!(" {low}..{high}"),
         (Some(low), None) => format!(" >= {low}"),
         (None, Some(high)) => format!(" <= {high}"),
-        (None, None) => String::new(),
+        (None, None) => {
+            let exclusive = [("exclusiveMinimum", ">"), ("exclusiveMaximum", "<")];
+            let limits = exclusive.iter().filter_map(|(key, sign)| {
+                let limit = schema[*key].as_f64()?;
+                Some(format!(" {sign} {limit}"))
+            });
+            limits.collect::<Vec<_>>().join(",")
+        }
     };
     match name {
         "" => "any".to_owned(),

@@ -7,7 +7,8 @@
 //! - **Drain**: a graph that is stopped in mid-stream finishes what is under way.
 //! - **Snapshot and restore**: a run that is stopped and continued from its saved state gives the frames of one run.
 //!
-//! A kind of the registry that has no entry in [`cases::stages`] or [`cases::sources`] fails the test.
+//! A kind of the registry that has no entry in [`cases::stages`] or [`cases::sources`] fails the test, and so does a stage
+//! without `snapshot`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cases;
@@ -26,26 +27,31 @@ const STOP_AFTER: u64 = 120;
 #[test]
 fn every_kind_of_the_registry_has_an_entry() {
     let registry = registry();
-    let (is_source, is_stage): (Vec<_>, Vec<_>) =
-        registry.kinds().partition(|kind| kind.input.is_none());
-    let names = |kinds: Vec<&heqis_actors::StageKind>| -> BTreeSet<&str> {
-        kinds.into_iter().map(|kind| kind.name).collect()
-    };
-    let stages = cases::stages();
-    let sources = cases::sources();
-    assert_eq!(
-        stages.iter().map(|case| case.kind).collect::<BTreeSet<_>>(),
-        names(is_stage),
-        "left: entries of cases::stages, right: stages of the registry"
+    let kinds: BTreeSet<&str> = registry.kinds().map(|kind| kind.name).collect();
+    let stages: Vec<&str> = cases::stages().iter().map(|case| case.kind).collect();
+    let sources: Vec<&str> = cases::sources().iter().map(|case| case.kind).collect();
+    let is_source = |kind: &str| registry.kind(kind).unwrap().input.is_none();
+    let entries: BTreeSet<&str> = stages.iter().chain(&sources).copied().collect();
+    let missing: Vec<String> = kinds
+        .difference(&entries)
+        .map(|kind| match is_source(kind) {
+            true => format!("`{kind}` in `sources`"),
+            false => format!("`{kind}` in `stages`"),
+        })
+        .collect();
+    let surplus: Vec<&str> = entries.difference(&kinds).copied().collect();
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "heqis-runtime/tests/compliance/cases.rs: entries that are missing: [{}]; entries without a kind in the registry: \
+         {surplus:?}",
+        missing.join(", ")
     );
-    assert_eq!(
-        sources
-            .iter()
-            .map(|case| case.kind)
-            .collect::<BTreeSet<_>>(),
-        names(is_source),
-        "left: entries of cases::sources, right: sources of the registry"
+    assert!(
+        sources.iter().all(|kind| is_source(kind)) && !stages.iter().any(|kind| is_source(kind)),
+        "heqis-runtime/tests/compliance/cases.rs: a source is in `stages`, or a stage in `sources`"
     );
+    // Without its feed, a live source would wait a minute for bars.
+    each_source(|_| {});
 }
 
 fn each_stage(check: impl Fn(&StageCase)) {
@@ -56,6 +62,13 @@ fn each_stage(check: impl Fn(&StageCase)) {
 
 fn each_source(check: impl Fn(&SourceCase)) {
     for case in cases::sources() {
+        assert_eq!(
+            case.is_replayable(),
+            matches!(case.feed, Feed::None),
+            "{}: a live source has `Feed::Live` in heqis-runtime/tests/compliance/cases.rs with a feed of live.rs, and a \
+             replayable one `Feed::None`",
+            case.kind
+        );
         check(&case);
     }
 }
@@ -145,6 +158,12 @@ fn a_stage_that_is_stopped_drains_and_continues_from_its_saved_state() {
             "{}: what was emitted before the stop differs",
             case.kind
         );
+        assert!(
+            directory.path().join("state").exists(),
+            "{}: the node saved no state; a stage with state needs `snapshot` and `restore`, one without state returns \
+             `Snapshot::Stateless` from `snapshot`",
+            case.kind
+        );
         let second = Run::of_stage(case, directory.path()).saving().finish();
         second.check_books();
         let mut both = first.frames;
@@ -155,10 +174,15 @@ fn a_stage_that_is_stopped_drains_and_continues_from_its_saved_state() {
                 both.push(frame);
             }
         }
-        assert_eq!(both.len(), whole.frames.len(), "{}", case.kind);
+        assert_eq!(
+            both.len(),
+            whole.frames.len(),
+            "{}: left: frames before and after a stop, right: frames of one run; `snapshot` or `restore` lacks state",
+            case.kind
+        );
         assert!(
             both == whole.frames,
-            "{}: frames after the stop differ",
+            "{}: frames after the stop differ; `snapshot` or `restore` lacks state",
             case.kind
         );
         assert!(
@@ -179,7 +203,12 @@ fn sources_keep_order_and_close_their_books() {
         let positions: Vec<u64> = run.frames.iter().map(|frame| frame.position).collect();
         let expected: Vec<u64> = (1..=positions.len() as u64).collect();
         assert_eq!(positions, expected, "{}: positions have gaps", case.kind);
-        assert!(positions.len() as u64 > STOP_AFTER, "{}", case.kind);
+        assert!(
+            positions.len() as u64 > STOP_AFTER,
+            "{}: {} frames are too few, the parameters of its entry or its feed give too few bars",
+            case.kind,
+            positions.len()
+        );
         if let Feed::Live(live) = &case.feed {
             let mut closes = run.bars().map(|bar| bar.close).collect::<Vec<_>>();
             // The first bar is repeated until the source takes it.

@@ -1,8 +1,8 @@
 //! Stages of the gateway node (RK3568): from market data to features, and the decisions that return.
 //!
 //! ```text
-//! csv-replay | simulated | tcp-lines ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ indicators ▸ FeatureRow
-//!                                                          ▸ npu-feature ▸ Features ▸ (to the compute node)
+//! csv-replay | simulated | tcp-lines | serial ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ indicators ▸ FeatureRow
+//!     ▸ npu-feature ▸ Features ▸ (to the compute node)
 //! (from the compute node) Decision ▸ feedback
 //! ```
 //!

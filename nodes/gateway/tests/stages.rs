@@ -165,7 +165,7 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
 }
 
 #[test]
-fn a_gauge_that_cannot_be_is_refused_by_name() {
+fn a_filter_indicator_with_a_length_out_of_range_is_refused_by_name() {
     let market = json!({ "filter_indicators": { "rsi": { "bars": 1 } } });
     let faults = Indicators::check(&config(json!({ "market": market })), Path::new(""));
     assert!(

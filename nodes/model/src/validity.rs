@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Largest number of results that the share of invalid ones is taken of.
 pub const MAX_WINDOW: usize = 65_536;
 
 /// The action when a model counts as broken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnInvalid {
     /// The next backend takes over, as for one that fails; when none is left, the node ends.

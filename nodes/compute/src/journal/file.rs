@@ -15,7 +15,7 @@ use heqis_quant::decision::journal::{
     StreamName,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::files::{finish_restore, open_locked};
 use super::{aside, resume};
@@ -24,7 +24,7 @@ use super::{aside, resume};
 const DAY_NS: i64 = 86_400_000_000_000;
 
 /// What a start does with a journal that is finished.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "ExistingJournal")]
 pub enum Existing {
@@ -36,7 +36,7 @@ pub enum Existing {
 }
 
 /// What a start does with an unfinished journal of another topology, rule, bundle or stream of bars.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "JournalMismatch")]
 pub enum Mismatch {

@@ -42,7 +42,7 @@ use heqis_messages::DecisionMessage;
 use heqis_quant::Decision;
 use heqis_quant::decision::journal::{EntryId, Identity, StreamName};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use file::{Existing, Mismatch};
 pub use heqis_data::journal::{JournalError, read};
@@ -57,7 +57,7 @@ const SEGMENT_RANGE: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// When written records are forced to the disk. A record is safe from a killed process as soon as it is written;
 /// syncing is about power cuts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Sync")]
 pub enum SyncPolicy {

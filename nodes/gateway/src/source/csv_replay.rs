@@ -15,12 +15,12 @@ use heqis_data::bars::{Prices, TableOptions, VolumeUnit};
 use heqis_messages::BarMessage;
 use heqis_quant::{Bar, Date, DayOrder, QuantError};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::bad_input::BadInput;
 
 /// How fast bars are replayed: `"max"`, or a multiple of real time such as `86400.0` for a day a second.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Speed {
     /// As fast as the pipeline takes them.
@@ -30,7 +30,7 @@ pub enum Speed {
 }
 
 /// The word `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Max {
     /// As fast as the pipeline takes them.

@@ -8,21 +8,21 @@ use heqis_actors::{BuildContext, Next, StageError, Waker};
 use heqis_messages::BarMessage;
 use heqis_quant::Bar;
 
+use super::admission::Admission;
 use super::live_config::LiveConfig;
-use super::live_gate::LiveGate;
 use super::past::Past;
 
 /// Bars that wait between the reading threads and the pipeline. A full channel makes the threads stop reading, so that the
 /// sender waits.
 const CHANNEL: usize = 256;
 
-/// The receiving end of a live source: the bars of its threads that pass the gate, after those of its files.
+/// The receiving end of a live source: the bars of its threads that are admitted, after those of its files.
 #[derive(Debug)]
 pub(super) struct LiveInput {
     /// `None` once the input is closed.
     bars: Option<Receiver<Bar>>,
     closed: Arc<AtomicBool>,
-    gate: LiveGate,
+    admission: Admission,
     past: Past,
 }
 
@@ -48,7 +48,7 @@ impl LiveInput {
         let input = Self {
             bars: Some(bars),
             closed: closed.clone(),
-            gate: LiveGate::new(cx, config)?,
+            admission: Admission::new(cx, config)?,
             past: Past::open(&config.warm_up, cx)?,
         };
         let sender = LiveSender {
@@ -59,19 +59,19 @@ impl LiveInput {
         Ok((input, sender))
     }
 
-    /// Returns the next bar from before the source, for [`heqis_actors::Source::past`].
+    /// Returns the next bar from before the source, for [`heqis_actors::Source::warm_up`].
     pub(super) fn warm_up(&mut self) -> Result<Option<BarMessage>, StageError> {
         self.past.next()
     }
 
-    /// Returns the next bar that the gate admits; [`Next::End`] when every sender is gone.
+    /// Returns the next admitted bar; [`Next::End`] when every sender is gone.
     pub(super) fn next(&mut self) -> Next<BarMessage> {
         let Some(bars) = &self.bars else {
             return Next::End;
         };
         loop {
             return match bars.try_recv() {
-                Ok(bar) if self.gate.admit(&bar) => Next::Item(BarMessage(bar)),
+                Ok(bar) if self.admission.admit(&bar) => Next::Item(BarMessage(bar)),
                 Ok(_) => continue,
                 Err(TryRecvError::Empty) => Next::Waiting,
                 Err(TryRecvError::Disconnected) => Next::End,

@@ -3,17 +3,17 @@
 //! - `csv_replay`, `simulated`: the same bars in every run.
 //! - `tcp_lines`, with a `tcp_client` for each connection, and `serial`, with its `frames`: live. `json_bar`: a bar as both
 //!   read it. `whole_lines`: lines of bounded length from a socket.
-//! - `live`, `live_config`: the channel and the parameters that live sources share. `live_gate`: which of their bars are admitted; `symbols`: the file that lists codes.
-//!   `past`: bars from before.
+//! - `live`, `live_config`: the channel and the parameters that live sources share. `admission`: which of their bars are admitted;
+//!   `symbols`: the file that lists codes. `past`: bars from before.
 //! - `bad_input`: counts and logs rows and lines that are no bars.
 
+mod admission;
 mod bad_input;
 mod csv_replay;
 mod frames;
 mod json_bar;
 mod live;
 mod live_config;
-mod live_gate;
 mod past;
 mod serial;
 mod simulated;

@@ -1,5 +1,5 @@
-//! The gate of live sources. It admits a bar whose day has come and whose symbol is in a list, or among a bounded number of
-//! symbols.
+//! Admission of the bars of live sources: a bar whose day has come and whose symbol is in a list, or among a bounded number of
+//! symbols, is admitted.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Admits bars, or counts why it does not: `future_bar` and `refused_symbol`. The note `symbols` states how many symbols have a
 /// place, of how many, and which was refused last.
 #[derive(Debug)]
-pub(super) struct LiveGate {
+pub(super) struct Admission {
     stage: String,
     clock: Clock,
     /// The symbols that have a place, with the time of the last bar by the clock, nanoseconds.
@@ -40,7 +40,7 @@ pub(super) struct LiveGate {
     list_log: LogLimit,
 }
 
-impl LiveGate {
+impl Admission {
     /// # Errors
     /// [`StageError::Config`] when the list of symbols cannot be read.
     pub(super) fn new(cx: &BuildContext, config: &LiveConfig) -> Result<Self, StageError> {
@@ -51,7 +51,7 @@ impl LiveGate {
             .transpose()
             .map_err(|fault| StageError::config(format!("symbols_file: {fault}")))?;
         let log = || LogLimit::new(cx.clock().clone());
-        let mut gate = Self {
+        let mut admission = Self {
             stage: cx.stage().to_owned(),
             clock: cx.clock().clone(),
             symbols: HashMap::new(),
@@ -69,9 +69,9 @@ impl LiveGate {
             symbol_log: log(),
             list_log: log(),
         };
-        gate.write_note(cx.clock().now_ns());
-        gate.noted_ns = None;
-        Ok(gate)
+        admission.write_note(cx.clock().now_ns());
+        admission.noted_ns = None;
+        Ok(admission)
     }
 
     /// Returns whether a bar is admitted. A bar from after tomorrow would make all later bars of its symbol late; a symbol
@@ -216,11 +216,11 @@ mod tests {
         }
     }
 
-    fn gate(
+    fn admission(
         directory: &Path,
         max_symbols: usize,
         list: Option<&str>,
-    ) -> (LiveGate, BuildContext, Clock) {
+    ) -> (Admission, BuildContext, Clock) {
         let clock = Clock::virtual_at(DAY_NS);
         let cx = BuildContext::detached("market", directory, clock.clone());
         let config = LiveConfig {
@@ -228,21 +228,21 @@ mod tests {
             symbols_file: list.map(PathBuf::from),
             ..LiveConfig::default()
         };
-        (LiveGate::new(&cx, &config).unwrap(), cx, clock)
+        (Admission::new(&cx, &config).unwrap(), cx, clock)
     }
 
     #[test]
     fn a_symbol_without_a_bar_for_days_gives_its_place_back() {
-        let (mut gate, cx, clock) = gate(Path::new(""), 2, None);
+        let (mut admission, cx, clock) = admission(Path::new(""), 2, None);
         let note = || cx.counters().notes()["symbols"].clone();
         assert_eq!(note(), "0 of 2");
-        assert!(gate.admit(&bar("600000.SH")) && gate.admit(&bar("600001.SH")));
+        assert!(admission.admit(&bar("600000.SH")) && admission.admit(&bar("600001.SH")));
         clock.advance_to(DAY_NS + 5 * DAY_NS);
-        assert!(!gate.admit(&bar("600002.SH")) && gate.admit(&bar("600000.SH")));
+        assert!(!admission.admit(&bar("600002.SH")) && admission.admit(&bar("600000.SH")));
         assert_eq!(note(), "2 of 2, refused last: 600002.SH");
         clock.advance_to(DAY_NS + 8 * DAY_NS);
-        assert!(gate.admit(&bar("600002.SH")), "600001.SH is gone");
-        assert!(gate.admit(&bar("600000.SH")) && !gate.admit(&bar("600001.SH")));
+        assert!(admission.admit(&bar("600002.SH")), "600001.SH is gone");
+        assert!(admission.admit(&bar("600000.SH")) && !admission.admit(&bar("600001.SH")));
         assert_eq!(cx.counter("refused_symbol").get(), 2);
     }
 
@@ -251,24 +251,29 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let list = directory.path().join("symbols.txt");
         std::fs::write(&list, "# ours\n600000.SH # a bank\n\n600001.SH\n").unwrap();
-        let (mut gate, cx, clock) = gate(directory.path(), 2, Some("symbols.txt"));
+        let (mut admission, cx, clock) = admission(directory.path(), 2, Some("symbols.txt"));
         for garbage in 2..100 {
-            assert!(!gate.admit(&bar(&format!("6{garbage:05}.SH"))));
+            assert!(!admission.admit(&bar(&format!("6{garbage:05}.SH"))));
         }
-        assert!(gate.admit(&bar("600000.SH")) && gate.admit(&bar("600001.SH")));
-        let later = |gate: &mut LiveGate, seconds: i64, symbol: &str| {
+        assert!(admission.admit(&bar("600000.SH")) && admission.admit(&bar("600001.SH")));
+        let later = |admission: &mut Admission, seconds: i64, symbol: &str| {
             clock.advance_to(DAY_NS + seconds * 1_000_000_000);
-            gate.admit(&bar(symbol))
+            admission.admit(&bar(symbol))
         };
         std::fs::write(&list, "600000.SH\n600002.SH\n#\n").unwrap();
-        assert!(later(&mut gate, 2, "600002.SH") && !later(&mut gate, 2, "600001.SH"));
+        assert!(later(&mut admission, 2, "600002.SH") && !later(&mut admission, 2, "600001.SH"));
         // Whatever cannot be read leaves the list as it was.
         for bad in ["no symbol!\n", "600000.SH\n600001.SH\n600002.SH\n", ""] {
             std::fs::write(&list, bad).unwrap();
-            assert!(later(&mut gate, 4 + bad.len() as i64, "600002.SH"), "{bad}");
+            assert!(
+                later(&mut admission, 4 + bad.len() as i64, "600002.SH"),
+                "{bad}"
+            );
         }
         std::fs::remove_file(&list).unwrap();
-        assert!(later(&mut gate, 100, "600000.SH") && !later(&mut gate, 102, "600001.SH"));
+        assert!(
+            later(&mut admission, 100, "600000.SH") && !later(&mut admission, 102, "600001.SH")
+        );
         assert_eq!(
             cx.counters().notes()["symbols"],
             "2 of 2, refused last: 600001.SH"
