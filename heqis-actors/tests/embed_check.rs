@@ -71,7 +71,7 @@ fn a_sound_graph_has_no_fault() {
 
 #[test]
 fn a_model_of_another_models_factors_is_refused() {
-    let graph = GraphBuilder::new("terms")
+    let graph = GraphBuilder::new("contracts")
         .source::<Count>("count", counting(2_517), plain())
         .stage::<Factors>("factors", model(1), plain())
         .ring_buffer("ring", RingBufferConfig::new(8), plain())
@@ -81,7 +81,7 @@ fn a_model_of_another_models_factors_is_refused() {
         .edge("ring", "direction", edge());
     let faults = refused(graph);
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert_eq!(faults[0].kind, FaultKind::TermsMismatch);
+    assert_eq!(faults[0].kind, FaultKind::ContractMismatch);
     assert_eq!(faults[0].place.name, "ring->direction");
     assert_eq!(
         faults[0].message,

@@ -89,7 +89,7 @@ fn a_model_of_another_models_factors_is_refused_in_the_same_words() {
     assert!(
         faults
             .iter()
-            .all(|fault| fault.starts_with("terms-mismatch ")),
+            .all(|fault| fault.starts_with("contract-mismatch ")),
         "{faults:?}"
     );
     assert_eq!(faults, in_a_topology("multi-gan-direction"));

@@ -64,24 +64,24 @@ fn two_bundles_that_do_not_fit_each_other_are_a_fault_before_the_start() {
     assert_eq!(
         faults(&["stages.features.params.rows=4"]),
         [
-            "terms-mismatch stage `engine` (trt-engine) takes rows = 32, but `features` makes rows = 4"
+            "contract-mismatch stage `engine` (trt-engine) takes rows = 32, but `features` makes rows = 4"
         ]
     );
     assert_eq!(
         faults(&["stages.indicators.params.features=[\"return_1\", \"return_5\"]"]),
         [
-            "terms-mismatch stage `features` (npu-feature) takes number of features = 12, but `indicators` makes \
+            "contract-mismatch stage `features` (npu-feature) takes number of features = 12, but `indicators` makes \
              number of features = 2"
         ]
     );
     // The factors of another encoder are other numbers under the same names.
     let other = faults(&["stages.features.params.bundle=\"models/baseline-factors\""]);
     assert!(
-        other.iter().any(|fault| fault
-            .starts_with("terms-mismatch stage `engine` (trt-engine) after `features`: bundle ")
-            && fault.contains(
-                "multi-gan-direction: scaler_params.json must be that of the feature model "
-            )),
+        other.iter().any(|fault| fault.starts_with(
+            "contract-mismatch stage `engine` (trt-engine) after `features`: bundle "
+        ) && fault.contains(
+            "multi-gan-direction: scaler_params.json must be that of the feature model "
+        )),
         "{other:?}"
     );
     assert_eq!(faults(&["stages.features.params.rows=32"]), [""; 0]);
@@ -114,7 +114,7 @@ fn filters_without_their_indicators_are_a_fault_before_the_start() {
         let trend = format!("{{ trend = {{ short_bars = 5, long_bars = {long_bars} }} }}");
         format!("stages.indicators.params.market={{ filter_indicators = {trend} }}")
     };
-    let wanted = "terms-mismatch stage `signal` (signal) takes filter indicators = [\"ma_5\", \"ma_20\"], but \
+    let wanted = "contract-mismatch stage `signal` (signal) takes filter indicators = [\"ma_5\", \"ma_20\"], but \
                   `indicators` makes filter indicators = ";
     // Both speak through the models and the ring buffer between them.
     assert_eq!(faults(&[trend]), [format!("{wanted}nothing")]);

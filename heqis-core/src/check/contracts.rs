@@ -18,7 +18,7 @@ const ENVELOPE_BYTES: usize = HEADER_BYTES + 4096;
 const META_VALUE_BYTES: usize = 8;
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
-    terms(graph, links, faults);
+    contracts(graph, links, faults);
     types(graph, links, faults);
     codecs(graph, links, faults);
     frames(graph, links, faults);
@@ -26,7 +26,7 @@ pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut V
 
 /// Compares every stage with those that feed it, ring buffers between them or not, and with those farther up whose property
 /// passes through to it. Stages without a contract, as those whose files are on another machine, are not compared.
-fn terms(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
+fn contracts(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     for link in links {
         let (Some(contract), Some(kind)) = (graph.stages[link.to].contract, graph.kind(link.to))
         else {
@@ -44,7 +44,7 @@ fn terms(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
                     subject = found.subject,
                 );
                 let place = graph.at_edge(link.edge, "to");
-                faults.push(GraphFault::new(FaultKind::TermsMismatch, place, message));
+                faults.push(GraphFault::new(FaultKind::ContractMismatch, place, message));
             }
         }
     }

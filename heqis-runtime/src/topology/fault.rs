@@ -92,7 +92,7 @@ codes! {
     UnusedNode "E0308" "unused-node" "A node must have a stage.",
     SinglePartition,
     SecondCommitLog,
-    TermsMismatch,
+    ContractMismatch,
     TwoWays,
     RecordWithoutState,
     NotRecordable,

@@ -368,15 +368,15 @@ fn a_stage_that_is_built_again_has_its_rows_back_after_the_replay() {
 #[test]
 fn what_is_promised_before_the_start_is_what_is_emitted() {
     let config = config(json!({ "bundle": FACTORS, "rows": 4 }));
-    let terms = NpuFeature::contract(&config, &root());
+    let contract = NpuFeature::contract(&config, &root());
     let bundle = Bundle::load(root().join(FACTORS)).unwrap();
     let features = |names: &Property| match names {
         Property::Names(names) => names.clone(),
         other => panic!("{other} is no list of names"),
     };
-    let taken = features(&terms.requires["feature"]);
+    let taken = features(&contract.requires["feature"]);
     assert_eq!(taken, FeatureSet::standard().names());
-    let made = features(&terms.provides["feature"]);
+    let made = features(&contract.provides["feature"]);
     let mut stage: StageTest<NpuFeature> = build(
         &context(root()),
         json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 4 }),
@@ -389,13 +389,13 @@ fn what_is_promised_before_the_start_is_what_is_emitted() {
     assert_eq!(frame.set_id, id_of(&made));
     assert_eq!(frame.rows_and_width(), Some((4, made.len())));
     let hash = heqis_infer::bundle::sha256_hex(bundle.model());
-    assert_eq!(terms.provides["factors model"], Property::Text(hash));
-    assert_eq!(terms.provides["rows"], Property::Number(4));
+    assert_eq!(contract.provides["factors model"], Property::Text(hash));
+    assert_eq!(contract.provides["rows"], Property::Number(4));
     let indicators = Indicators::contract(&support::config(json!({})), &root());
-    assert_eq!(mismatch(&indicators.provides, &terms.requires), None);
+    assert_eq!(mismatch(&indicators.provides, &contract.requires), None);
     let fewer = json!({ "features": ["return_1", "return_5"] });
     let indicators = Indicators::contract(&support::config(fewer), &root());
-    let found = mismatch(&indicators.provides, &terms.requires).unwrap();
+    let found = mismatch(&indicators.provides, &contract.requires).unwrap();
     assert_eq!(
         (
             found.subject.as_str(),

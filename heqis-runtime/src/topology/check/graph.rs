@@ -43,7 +43,7 @@ pub(super) fn check(
             let from = resolved.edges.iter().find(|link| link.edge == edge);
             fault.help = from.and_then(|link| takers(resolved, outputs[link.from]?));
         }
-        if let (Code::TermsMismatch, FaultSubject::Edge(edge)) = (code, found.place.subject)
+        if let (Code::ContractMismatch, FaultSubject::Edge(edge)) = (code, found.place.subject)
             && let Some(message) = pair_defect(resolved, base, edge)
         {
             fault.message = message;
