@@ -200,7 +200,8 @@ pub struct Unavailable {
 
 impl Unavailable {
     /// Returns a backend with the reason, which need not name the backend a second time.
-    pub(crate) fn new(backend: BackendKind, reason: impl ToString) -> Self {
+    #[must_use]
+    pub fn new(backend: BackendKind, reason: impl ToString) -> Self {
         let reason = reason.to_string();
         let named = format!("backend {backend}: ");
         Self {

@@ -147,3 +147,27 @@ fn a_defect_of_a_pair_and_a_wrong_golden_output_are_worded_by_the_contract() {
         assert!(refused.to_string().starts_with(&expected), "{refused}");
     }
 }
+
+#[test]
+fn a_model_that_does_not_compute_is_worded_alike_by_backtest_and_verify() {
+    let root = tempfile::tempdir().unwrap();
+    let (factors, broken) = (root.path().join("factors"), root.path().join("broken"));
+    bundles::factors(&factors);
+    bundles::direction(&broken);
+    bundles::rename_operator(&broken, b"Softmax", b"Softmux");
+    let strategy = format!("{},{}", factors.display(), broken.display());
+    let out = root.path().join("out");
+    let backtested = backtest(&Backtest::parse_from(words("backtest", &strategy, &out)).args);
+    for refused in [
+        backtested.unwrap_err(),
+        verified(broken.clone()).unwrap_err(),
+    ] {
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "bundle {}: no backend available: backend cpu unavailable: operator not supported: Softmux",
+                broken.display()
+            )
+        );
+    }
+}

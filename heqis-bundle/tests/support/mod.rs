@@ -233,6 +233,14 @@ fn replace_file(dir: &Path, name: &str, bytes: &[u8]) {
     }
 }
 
+/// Renames an operator of the model to a name of the same length.
+pub(crate) fn rename_operator(dir: &Path, from: &[u8], to: &[u8]) {
+    let mut model = fs::read(dir.join("model.onnx")).unwrap();
+    let at = model.windows(from.len()).position(|bytes| bytes == from);
+    model[at.unwrap()..][..to.len()].copy_from_slice(to);
+    replace_file(dir, "model.onnx", &model);
+}
+
 /// Replaces the model, and makes the manifest agree with it in everything that the model says itself.
 fn replace_model(dir: &Path, net: &Net) {
     let scaler = fs::read(dir.join("scaler_params.json")).unwrap();

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use heqis_infer::bundle::MODEL_FILE;
-use heqis_infer::{BackendKind, Bundle};
+use heqis_infer::{BackendKind, Bundle, InferError, Libraries, Unavailable};
 use heqis_train::export::run::batch_of;
 use heqis_train::train::TrainedRun;
 
@@ -74,6 +74,7 @@ pub fn run(args: &VerifyArgs) -> Result<CommandOutput, LabError> {
     if let Some(trade) = args.boards.trading() {
         trade.check_pair(&bundle)?;
     }
+    check_model(&bundle)?;
     let mut implementations = implementations(&bundle, args)?;
     if let Some(dir) = &args.run {
         let run = TrainedRun::open(dir)?;
@@ -92,6 +93,21 @@ pub fn run(args: &VerifyArgs) -> Result<CommandOutput, LabError> {
         good: report.is_good(),
         lines: lines.lines().map(str::to_owned).collect(),
     })
+}
+
+/// Checks that the CPU computes the model at all, in the words in which a stage or a backtest rejects it. A difference from the
+/// golden outputs is what the report measures.
+fn check_model(bundle: &Bundle) -> Result<(), InferError> {
+    let cpu = BackendKind::Cpu;
+    let rejected = |unavailable| InferError::NoBackend {
+        bundle: bundle.dir().display().to_string(),
+        tried: vec![unavailable],
+    };
+    let mut engine = heqis_infer::load(bundle, cpu, &Libraries::from_env()).map_err(rejected)?;
+    match bundle.self_test(engine.as_mut()) {
+        Ok(_) | Err(InferError::SelfTest { .. }) => Ok(()),
+        Err(error) => Err(rejected(Unavailable::new(cpu, error))),
+    }
 }
 
 /// Returns the implementations that need only the bundle, and those of the boards that the arguments name.
