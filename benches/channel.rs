@@ -1,7 +1,7 @@
 //! The cost of an item that a program sends into a graph and receives from it, compared with plain channels.
 //!
 //! ```text
-//! cargo bench --bench channel [-- --rounds N]
+//! cargo bench --bench channel [--features bench-peers] [-- --rounds N]
 //! ```
 //!
 //! Flood: one thread sends as fast as items are accepted, another receives; nanoseconds and allocations per item, all
@@ -157,6 +157,101 @@ fn through_crossbeam() -> Cost {
     cost
 }
 
+/// Other actor frameworks: one actor that passes items from its mailbox into a plain channel, on a runtime of one thread.
+#[cfg(feature = "bench-peers")]
+mod peers {
+    use std::thread;
+
+    use kameo::actor::Spawn as _;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::sync::mpsc;
+
+    use super::{CAPACITY, Cost, Ends, measure};
+
+    struct Item(u64);
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    /// Calls `start` on a thread with a runtime, which runs until the bench is over, and returns what it made.
+    fn on_runtime<T: Send + 'static>(
+        start: impl FnOnce() -> std::pin::Pin<Box<dyn Future<Output = T>>> + Send + 'static,
+    ) -> (T, mpsc::Sender<()>) {
+        let (made, out) = std::sync::mpsc::channel();
+        let (stop, mut stopped) = mpsc::channel::<()>(1);
+        thread::spawn(move || {
+            runtime().block_on(async move {
+                made.send(start().await).unwrap();
+                stopped.recv().await;
+            });
+        });
+        (out.recv().unwrap(), stop)
+    }
+
+    #[derive(kameo::Actor)]
+    struct KameoRelay(mpsc::Sender<Item>);
+
+    impl kameo::message::Message<Item> for KameoRelay {
+        type Reply = ();
+
+        async fn handle(&mut self, item: Item, _: &mut kameo::message::Context<Self, ()>) {
+            self.0.send(item).await.unwrap();
+        }
+    }
+
+    pub(super) fn through_kameo() -> Cost {
+        let (output, mut receiver) = mpsc::channel(CAPACITY);
+        let (relay, _stop) = on_runtime(move || {
+            let mailbox = kameo::mailbox::bounded(CAPACITY);
+            Box::pin(async move { KameoRelay::spawn_with_mailbox(KameoRelay(output), mailbox) })
+        });
+        measure(Ends {
+            send: |number| relay.tell(Item(number)).blocking_send().unwrap(),
+            receive: || receiver.blocking_recv().unwrap().0,
+        })
+    }
+
+    struct RactorRelay(mpsc::Sender<Item>);
+
+    impl ractor::Actor for RactorRelay {
+        type Msg = Item;
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(
+            &self,
+            _: ractor::ActorRef<Item>,
+            (): (),
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle(
+            &self,
+            _: ractor::ActorRef<Item>,
+            item: Item,
+            (): &mut (),
+        ) -> Result<(), ractor::ActorProcessingErr> {
+            self.0.send(item).await?;
+            Ok(())
+        }
+    }
+
+    /// Its mailbox has no bound.
+    pub(super) fn through_ractor() -> Cost {
+        let (output, mut receiver) = mpsc::channel(CAPACITY);
+        let (relay, _stop) = on_runtime(move || {
+            let relay = ractor::Actor::spawn(None, RactorRelay(output), ());
+            Box::pin(async move { relay.await.unwrap().0 })
+        });
+        measure(Ends {
+            send: |number| relay.send_message(Item(number)).unwrap(),
+            receive: || receiver.blocking_recv().unwrap().0,
+        })
+    }
+}
+
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -169,7 +264,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let at = arguments.iter().position(|argument| argument == "--rounds");
     let rounds = at.map_or(11, |at| arguments[at + 1].parse().unwrap());
-    let arms: [Arm; 4] = [
+    #[cfg_attr(
+        not(feature = "bench-peers"),
+        expect(unused_mut, reason = "the feature adds arms")
+    )]
+    let mut arms: Vec<Arm> = vec![
         ("tokio mpsc, thread, tokio mpsc; boxed value", through_tokio),
         (
             "crossbeam, thread, crossbeam; boxed value",
@@ -180,6 +279,17 @@ fn main() {
             through_graph(true)
         }),
     ];
+    #[cfg(feature = "bench-peers")]
+    arms.extend([
+        (
+            "kameo actor, tokio mpsc",
+            peers::through_kameo as fn() -> Cost,
+        ),
+        (
+            "ractor actor without a bound, tokio mpsc",
+            peers::through_ractor,
+        ),
+    ]);
     let mut costs: Vec<Vec<Cost>> = arms.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds {
         for ((_, measure), costs) in arms.iter().zip(&mut costs) {
