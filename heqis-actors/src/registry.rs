@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,31 +21,14 @@ use crate::stage::{Config, Source, Stage};
 use heqis_core::renamed::former_names;
 use heqis_core::{ANY, KindDescription, Nothing, Payload, PortContract, StageError, limits};
 
-/// Description of a stage kind.
+/// A stage kind: what the check of a graph needs to know of it, by `Deref`, and how it is described and built.
 #[derive(Clone)]
 pub struct StageKind {
-    /// Name in topologies, kebab-case.
-    pub name: &'static str,
+    description: KindDescription,
     /// One line of description.
     pub about: &'static str,
-    /// Payload name of its input port; `None` for a source.
-    pub input: Option<&'static str>,
-    /// Payload name of its output port; `None` for a sink.
-    pub output: Option<&'static str>,
-    /// Whether it gets an arbiter of its own by default.
-    pub blocking: bool,
-    /// Whether it is a commit log, of which a node has one at most.
-    pub commit_log: bool,
-    /// Whether it may be the last stage of a graph although it has an output port.
-    pub output_optional: bool,
-    /// For a source: whether two builds from one config give the same items.
-    pub replayable: bool,
-    /// Whether what it makes has a codec, so that it may cross to another node and be recorded.
-    pub on_wire: bool,
     /// JSON schema of its parameters.
     pub schema: Value,
-    /// The types of its ports; `None` where it takes or makes any.
-    pub(crate) types: Option<[TypeId; 2]>,
     prepare: Arc<Prepare>,
 }
 
@@ -60,17 +44,15 @@ impl StageKind {
     /// What the check of a graph needs to know of the kind.
     #[must_use]
     pub fn description(&self) -> KindDescription {
-        KindDescription {
-            name: self.name,
-            input: self.input,
-            output: self.output,
-            blocking: self.blocking,
-            commit_log: self.commit_log,
-            output_optional: self.output_optional,
-            replayable: self.replayable,
-            on_wire: self.on_wire,
-            types: self.types,
-        }
+        self.description
+    }
+}
+
+impl Deref for StageKind {
+    type Target = KindDescription;
+
+    fn deref(&self) -> &KindDescription {
+        &self.description
     }
 }
 
@@ -152,13 +134,10 @@ impl Prepared {
 
     /// The source of a channel.
     pub(crate) fn input<P: Payload>(end: Arc<InputEnd>) -> Self {
-        let kind = StageKind {
-            about: "Takes what a program sends.",
-            types: Some([TypeId::of::<Nothing>(), TypeId::of::<P>()]),
-            output: port::<P>(),
-            on_wire: P::WIRE,
-            ..StageKind::in_code("input")
-        };
+        let mut kind = StageKind::in_code("input", "Takes what a program sends.");
+        kind.description.types = Some([TypeId::of::<Nothing>(), TypeId::of::<P>()]);
+        kind.description.output = port::<P>();
+        kind.description.on_wire = P::WIRE;
         let factory = Factory::Source {
             input: Some(end.clone()),
             build: Arc::new(move |_| Ok(Box::new(InputSource::<P>::new(&end)?))),
@@ -169,12 +148,9 @@ impl Prepared {
 
     /// A way out to the program.
     pub(crate) fn output<P: Payload>(end: Arc<OutputEnd>) -> Self {
-        let kind = StageKind {
-            about: "Gives frames to a program.",
-            types: Some([TypeId::of::<P>(), TypeId::of::<Nothing>()]),
-            input: port::<P>(),
-            ..StageKind::in_code("output")
-        };
+        let mut kind = StageKind::in_code("output", "Gives frames to a program.");
+        kind.description.types = Some([TypeId::of::<P>(), TypeId::of::<Nothing>()]);
+        kind.description.input = port::<P>();
         Self::unchecked(kind, Factory::Output(end))
     }
 
@@ -294,8 +270,8 @@ impl StageKind {
 
     /// Describes a stage type, whose parameters no file may name.
     fn of_stage<S: Stage>() -> Self {
-        Self {
-            about: S::ABOUT,
+        let mut kind = Self::in_code(named::<S>(S::KIND), S::ABOUT);
+        kind.description = KindDescription {
             input: port::<S::In>(),
             output: port::<S::Out>(),
             blocking: S::BLOCKING,
@@ -303,36 +279,40 @@ impl StageKind {
             output_optional: S::OUTPUT_OPTIONAL,
             on_wire: S::Out::WIRE,
             types: Some([TypeId::of::<S::In>(), TypeId::of::<S::Out>()]),
-            ..Self::in_code(named::<S>(S::KIND))
-        }
+            ..kind.description
+        };
+        kind
     }
 
     /// Describes a source type, whose parameters no file may name.
     fn of_source<S: Source>() -> Self {
-        Self {
-            about: S::ABOUT,
+        let mut kind = Self::in_code(named::<S>(S::KIND), S::ABOUT);
+        kind.description = KindDescription {
             output: port::<S::Out>(),
             types: Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]),
             replayable: S::REPLAYABLE,
             on_wire: S::Out::WIRE,
-            ..Self::in_code(named::<S>(S::KIND))
-        }
+            ..kind.description
+        };
+        kind
     }
 
     /// A kind without ports, that only code can add to a graph.
-    fn in_code(name: &'static str) -> Self {
+    fn in_code(name: &'static str, about: &'static str) -> Self {
         Self {
-            name,
-            about: "",
-            input: None,
-            output: None,
-            blocking: false,
-            commit_log: false,
-            output_optional: false,
-            replayable: false,
-            on_wire: true,
+            description: KindDescription {
+                name,
+                input: None,
+                output: None,
+                blocking: false,
+                commit_log: false,
+                output_optional: false,
+                replayable: false,
+                on_wire: true,
+                types: None,
+            },
+            about,
             schema: Value::Null,
-            types: None,
             prepare: Arc::new(move |_, _| {
                 Err(vec![format!("'{name}' has no parameters in a file")])
             }),
@@ -342,23 +322,20 @@ impl StageKind {
     /// Describes the ring buffer, which takes any payload.
     #[must_use]
     pub fn ring_buffer() -> Self {
-        Self {
-            name: RING_KIND,
-            about: "Keeps frames between two stages while what follows is slow or away, by a policy of its own.",
+        let about = "Keeps frames between two stages while what follows is slow or away, by a policy of its own.";
+        let mut kind = Self::in_code(RING_KIND, about);
+        kind.description = KindDescription {
             input: Some(ANY),
             output: Some(ANY),
-            blocking: false,
-            commit_log: false,
-            output_optional: false,
             replayable: true,
-            on_wire: true,
-            schema: schemars::schema_for!(RingBufferConfig).to_value(),
-            types: None,
-            prepare: Arc::new(|params, base| {
-                let (config, fingerprint) = read(params)?;
-                Prepared::ring_buffer(config).checked(fingerprint, base)
-            }),
-        }
+            ..kind.description
+        };
+        kind.schema = schemars::schema_for!(RingBufferConfig).to_value();
+        kind.prepare = Arc::new(|params, base| {
+            let (config, fingerprint) = read(params)?;
+            Prepared::ring_buffer(config).checked(fingerprint, base)
+        });
+        kind
     }
 
     /// Reads and checks parameters; relative paths in them start at `base`.
