@@ -165,7 +165,7 @@ fn backtest_and_select_warn_of_unmatched_rows_and_reject_tables_without_a_match(
             text.contains("the first is 600000.SH 2010-01-04 (line 2)"),
             "{text}"
         );
-        assert!(text.contains("those of 002032.SZ"), "{text}");
+        assert!(text.contains("the bars of 002032.SZ"), "{text}");
     }
     let rows = "600000.SH,2010-01-04,0.01\n002032.SZ,2010-01-04,0.01\n002032.SZ,2010-01-06,0.01\n";
     fs::write(&table, format!("{head}{rows}")).unwrap();
