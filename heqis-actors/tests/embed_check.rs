@@ -85,7 +85,7 @@ fn a_model_of_another_models_factors_is_refused() {
     assert_eq!(faults[0].place.name, "ring->direction");
     assert_eq!(
         faults[0].message,
-        "stage `direction` (direction) takes model = 2, but `factors` makes model = 1"
+        "stage `direction` (direction) requires model = 2, but `factors` provides model = 1"
     );
 }
 

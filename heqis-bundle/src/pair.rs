@@ -1,10 +1,20 @@
 //! Whether two bundles belong together.
 
+use std::path::Path;
+
 use heqis_infer::Bundle;
 use heqis_infer::bundle::{FACTORS_HASH_KEY, MODEL_FILE, SCALER_FILE};
 
 use crate::error::{BundleError, defect};
-use crate::layout::{DirectionLayout, FactorsLayout, Loaded};
+use crate::layout::{DirectionLayout, FactorsLayout, Loaded, load};
+
+/// Returns what [`check_pair`] finds wrong with the bundles in two directories; `None` where they fit or cannot be read.
+#[must_use]
+pub fn pair_defect(factors: &Path, direction: &Path) -> Option<String> {
+    let (factors, direction) = (load(factors).ok()?, load(direction).ok()?);
+    let defect = check_pair(Some(&factors), &direction).err()?;
+    Some(defect.to_string())
+}
 
 /// Checks that a direction model was trained on the factors of a feature model: with the same scaler, on as many factors, and,
 /// where it names the feature model, on this one. Without a feature model it must read no factors.

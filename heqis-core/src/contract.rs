@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Name of the port type that accepts every payload: the ring buffer's.
 pub const ANY: &str = "any";
@@ -51,7 +52,24 @@ pub struct PortContract {
     pub provides: PortSchema,
     /// Subjects that pass through: emitted frames have the property of the incoming ones.
     pub passthrough: BTreeSet<&'static str>,
+    /// What the properties were read from, such as a bundle. Not compared.
+    pub read_from: Option<PathBuf>,
+    /// Words a mismatch with a stage in front, where the properties alone say too little.
+    pub explain: Option<Explain>,
 }
+
+/// Returns a sentence on why what was read from the first path does not fit what was read from the second, if it can say.
+#[derive(Clone, Copy, Debug)]
+pub struct Explain(pub fn(&Path, &Path) -> Option<String>);
+
+impl PartialEq for Explain {
+    /// Two contracts differ by their properties, not by how a difference is worded.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Explain {}
 
 /// The first property in which two ports differ.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,7 +48,7 @@ pub use check::{
 pub use clock::{Clock, ClockOffset, duration_ns};
 pub use closure_result::ClosureResult;
 pub use codec::{FieldReader, decode_meta, encode_meta};
-pub use contract::{ANY, Mismatch, PortContract, PortSchema, Property, mismatch};
+pub use contract::{ANY, Explain, Mismatch, PortContract, PortSchema, Property, mismatch};
 pub use encoding::Encoding;
 pub use error::StageError;
 pub use events::{Event, EventBus, Events};

@@ -64,13 +64,13 @@ fn two_bundles_that_do_not_fit_each_other_are_a_fault_before_the_start() {
     assert_eq!(
         faults(&["stages.features.params.rows=4"]),
         [
-            "contract-mismatch stage `engine` (trt-engine) takes rows = 32, but `features` makes rows = 4"
+            "contract-mismatch stage `engine` (trt-engine) requires rows = 32, but `features` provides rows = 4"
         ]
     );
     assert_eq!(
         faults(&["stages.indicators.params.features=[\"return_1\", \"return_5\"]"]),
         [
-            "contract-mismatch stage `features` (npu-feature) takes number of features = 12, but `indicators` makes \
+            "contract-mismatch stage `features` (npu-feature) requires number of features = 12, but `indicators` provides \
              number of features = 2"
         ]
     );
@@ -114,8 +114,8 @@ fn filters_without_their_indicators_are_a_fault_before_the_start() {
         let trend = format!("{{ trend = {{ short_bars = 5, long_bars = {long_bars} }} }}");
         format!("stages.indicators.params.market={{ filter_indicators = {trend} }}")
     };
-    let wanted = "contract-mismatch stage `signal` (signal) takes filter indicators = [\"ma_5\", \"ma_20\"], but \
-                  `indicators` makes filter indicators = ";
+    let wanted = "contract-mismatch stage `signal` (signal) requires filter indicators = [\"ma_5\", \"ma_20\"], but \
+                  `indicators` provides filter indicators = ";
     // Both speak through the models and the ring buffer between them.
     assert_eq!(faults(&[trend]), [format!("{wanted}nothing")]);
     assert_eq!(

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::fault::{FaultKind, GraphFault};
 use super::{GraphDescription, Link};
 use crate::contract::ANY;
-use crate::contract::{PortSchema, Property, mismatch};
+use crate::contract::{Explain, PortSchema, Property, mismatch};
 use crate::encoding::Encoding;
 use crate::options::limits;
 use crate::wire::HEADER_BYTES;
@@ -34,15 +34,24 @@ fn contracts(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<Grap
         };
         for (from, provides) in stated(graph, links, link.from) {
             if let Some(found) = mismatch(&provides, &contract.requires) {
-                let message = format!(
-                    "stage `{to}` ({}) takes {subject} = {}, but `{from}` makes {subject} = {}",
-                    kind.name,
-                    found.required,
-                    found.provided,
-                    to = graph.stages[link.to].name,
-                    from = graph.stages[from].name,
-                    subject = found.subject,
-                );
+                let explained = || {
+                    let Explain(explain) = contract.explain?;
+                    let made_of = graph.stages[from].contract?.read_from.as_deref()?;
+                    explain(made_of, contract.read_from.as_deref()?)
+                };
+                let (to, from) = (graph.stages[link.to].name, graph.stages[from].name);
+                let message = match explained() {
+                    Some(reason) => {
+                        format!("stage `{to}` ({}) after `{from}`: {reason}", kind.name)
+                    }
+                    None => format!(
+                        "stage `{to}` ({}) requires {subject} = {}, but `{from}` provides {subject} = {}",
+                        kind.name,
+                        found.required,
+                        found.provided,
+                        subject = found.subject,
+                    ),
+                };
                 let place = graph.at_edge(link.edge, "to");
                 faults.push(GraphFault::new(FaultKind::ContractMismatch, place, message));
             }

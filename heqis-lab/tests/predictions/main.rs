@@ -261,7 +261,10 @@ fn unmatched_rows_and_bars_are_counted_and_no_match_is_an_error() {
             "{error}"
         );
         assert!(
-            error.contains(&format!("the bars of {} are of {}", other.symbol, other.date)),
+            error.contains(&format!(
+                "the bars of {} are of {}",
+                other.symbol, other.date
+            )),
             "{error}"
         );
     }

@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_names_its_parts_as_the_first_version_did() {
-        let settings = "[data]\nset = \"set\"\n[[generators]]\nname = \"g1\"\nkind = \"gru\"\nwindow_bars = 5\n[encoder]\nkind = \"cae\"\n";
+        let settings = "[data]\nset = \"set\"\n[[generators]]\nname = \"g1\"\nkind = \"gru\"\nwindow_bars = 5\n[encoder]\nkind = \"cae\"\nwindow_bars = 16\n";
         let config: TrainConfig = toml::from_str(settings).unwrap();
         let state = State::new(&config, 3, &Device::flex().autodiff()).unwrap();
         let saved = state.save().unwrap();

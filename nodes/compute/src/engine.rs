@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Frame, LogLimit, Note, PortContract, PortSchema, Property,
-    Snapshot, Stage, StageError,
+    BuildContext, Counter, Emitter, Explain, Frame, LogLimit, Note, PortContract, PortSchema,
+    Property, Snapshot, Stage, StageError,
 };
 use heqis_bundle::{DirectionLayout, Loaded};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
@@ -84,6 +84,8 @@ impl Stage for TrtEngine {
         PortContract {
             requires,
             passthrough: BTreeSet::from([heqis_messages::FILTER_INDICATORS]),
+            read_from: Some(bundle.dir().to_owned()),
+            explain: Some(Explain(heqis_bundle::pair_defect)),
             ..PortContract::default()
         }
     }

@@ -121,6 +121,8 @@ impl Stage for NpuFeature {
                 ("scaler", hash(SCALER_FILE)),
             ]),
             passthrough: BTreeSet::from([heqis_messages::FILTER_INDICATORS]),
+            read_from: Some(bundle.dir().to_owned()),
+            explain: None,
         }
     }
 

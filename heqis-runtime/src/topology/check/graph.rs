@@ -1,17 +1,11 @@
 //! The rules of every graph, which `heqis_actors` checks: the topology as its check sees it, and its faults with their places
 //! in the file.
 
-use std::collections::HashSet;
-use std::path::Path;
-
 use heqis_actors::{
     BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind,
     FaultPlace, FaultSubject, GraphDescription, GraphFault, NodeDescription, Prepared,
-    RestartOptions, Stage, StageDescription, StageKind, StageOptions, StateOptions,
+    RestartOptions, StageDescription, StageKind, StageOptions, StateOptions,
 };
-use heqis_bundle::{DirectionLayout, FactorsLayout, check_pair, load};
-use heqis_compute::TrtEngine;
-use heqis_gateway::NpuFeature;
 
 use super::Resolved;
 use crate::topology::document::{BatchSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
@@ -21,7 +15,6 @@ use crate::topology::place::Place;
 
 pub(super) fn check(
     resolved: &Resolved<'_>,
-    base: &Path,
     graph: &GraphDescription<'_>,
     faults: &mut Vec<Fault>,
 ) {
@@ -43,51 +36,8 @@ pub(super) fn check(
             let from = resolved.edges.iter().find(|link| link.edge == edge);
             fault.help = from.and_then(|link| takers(resolved, outputs[link.from]?));
         }
-        if let (Code::ContractMismatch, FaultSubject::Edge(edge)) = (code, found.place.subject)
-            && let Some(message) = pair_defect(resolved, base, edge)
-        {
-            fault.message = message;
-        }
         faults.push(fault);
     }
-}
-
-/// Returns the contract's own sentence on the two bundles that meet at an edge to a direction model, if they are no pair.
-fn pair_defect(resolved: &Resolved<'_>, base: &Path, edge: usize) -> Option<String> {
-    let link = resolved.edges.iter().find(|link| link.edge == edge)?;
-    let is = |stage: usize, kind: &str| resolved.kinds[stage].is_some_and(|k| k.name == kind);
-    let bundle = |stage: usize| {
-        let spec = resolved.topology.stages[stage].spec.as_ref()?;
-        Some(base.join(spec.params.get("bundle")?.as_str()?))
-    };
-    if !is(link.to, TrtEngine::KIND) {
-        return None;
-    }
-    // Ring buffers may lie between the two.
-    let mut open = vec![link.from];
-    let mut seen = HashSet::new();
-    while let Some(stage) = open.pop() {
-        if !seen.insert(stage) {
-            continue;
-        }
-        if is(stage, NpuFeature::KIND) {
-            let factors = load::<FactorsLayout>(bundle(stage)?).ok()?;
-            let direction = load::<DirectionLayout>(bundle(link.to)?).ok()?;
-            if let Err(defect) = check_pair(Some(&factors), &direction) {
-                let name = |stage: usize| &resolved.topology.stages[stage].name;
-                return Some(format!(
-                    "stage `{}` ({}) after `{}`: {defect}",
-                    name(link.to),
-                    TrtEngine::KIND,
-                    name(stage)
-                ));
-            }
-            continue;
-        }
-        let feeding = resolved.edges.iter().filter(|other| other.to == stage);
-        open.extend(feeding.map(|other| other.from));
-    }
-    None
 }
 
 /// The kinds that take `payload`.

@@ -129,7 +129,7 @@ pub(crate) fn run(
     transport::check(resolved, base, faults);
     let prepared = params::check(resolved, base, only, faults);
     let described = resolved.describe(&prepared);
-    graph::check(resolved, base, &described, faults);
+    graph::check(resolved, &described, faults);
     resources::check(resolved, faults);
     files::check(resolved, base, only, faults);
     prepared
