@@ -9,24 +9,21 @@
 //! ```
 //!
 //! For authors of stages:
-//! - `stage`, `context`, `emitter`, `merge`, `error`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
-//! - `payload`, `codec`, `key`: what frames carry, its bytes, and by what frames are kept apart. `frame`, `origins`: which
-//!   source items they derive from.
-//! - `snapshot`, `commit`: state over restarts, saved by the node or restored from its commit log.
-//! - `contract`: what two stages must agree on beyond the payload type. [`renamed`]: parameters with a former name.
+//! - `stage`, `context`, `emitter`, `merge`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
+//! - `frame`: payloads with the source items that they derive from. `commit`: what a node has recorded.
 //!
 //! For programs that build graphs:
-//! - `graph`: [`GraphBuilder`], running graphs, their handles and reports. `events`: what happens to a graph. `signals`: SIGTERM
-//!   and ctrl-c, on request. `options`: settings of stages, edges and bridges.
-//!   `check`: the rules of a graph, also for topologies. `registry`: stage kinds by name. `report`: what a node reports.
-//!   [`Tap`]: observes the frames that enter a stage.
+//! - `graph`: [`GraphBuilder`], running graphs, their handles and reports. `registry`: stage kinds by name.
+//! - `channel`, `closure`, `window`: ways in and out, stages of closures, groups of frames. [`Tap`]: observes frames.
 //! - [`testing`]: one stage without a graph.
 //!
 //! Internals, from top to bottom; a module uses only those below it:
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
 //!   `control`: the shared state of a running graph. `recording`: sources on disk.
-//! - `wire`: the frame's bytes. `encoding`: element types of tensors. [`sp`]: the crate of NNG's wire protocol.
-//! - `ticket`, `tracker`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `blocking`, `stats`, `position_set`, …
+//! - `ticket`, `tracker`: which frames are done. `doorbell`: wakes an actor. `stats`: what a stage reports.
+//!
+//! What needs no actor is in the crate `heqis-core` and re-exported here: payloads and their bytes, options, contracts, the check of
+//! a graph, the clock, metrics, events, snapshots. [`sp`] is the crate of NNG's wire protocol.
 //!
 //! Not here: prices, the meaning of a tensor, boards, and topology files.
 
