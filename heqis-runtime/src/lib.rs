@@ -5,12 +5,12 @@
 //! ```
 //!
 //! - [`topology`]: the file, its faults, and the plan that comes of it.
-//! - [`registry`]: the one list of stage kinds that a topology may name.
+//! - [`mod@registry`]: the one list of stage kinds that a topology may name.
 //! - [`run`]: one node, or a fleet of them. [`machine`]: the board under a node. [`watch`]: a node that looks after another.
 //! - [`cli`]: the subcommands, as functions that write to what they are given. [`main_with`]: all of them as one program.
 //!
 //! Not here: any stage. A stage is written in `nodes/`, against `heqis-actors`, and becomes known here by one line in
-//! [`registry`].
+//! [`mod@registry`].
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
