@@ -20,7 +20,7 @@ pub enum StageError {
     #[error("{0}")]
     Unavailable(String),
     /// This one frame cannot be processed, and the stage can continue: the frame is dropped, cause `refused`, with an alarm.
-    /// For [`Stage::process`](crate::Stage::process) only; elsewhere it counts as [`StageError::Failed`].
+    /// For `Stage::process` only; elsewhere it counts as [`StageError::Failed`].
     #[error("{0}")]
     Refused(String),
 }

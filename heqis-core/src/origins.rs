@@ -37,7 +37,7 @@ pub struct OriginRun {
 /// The source items that a frame is made from. Cheap to clone.
 ///
 /// A stage that holds frames only by its state collects their origins here and saves them with it; the frame that it emits
-/// later is made [`with`](crate::Merge::with) them.
+/// later is made `with` them.
 ///
 /// ```
 /// use heqis_actors::{Origin, OriginRun, Origins};
@@ -156,7 +156,7 @@ impl Origins {
         }
     }
 
-    /// What [`Merge::tag`](crate::Merge::tag) set.
+    /// What `Merge::tag` set.
     #[must_use]
     pub fn tag(&self) -> u64 {
         match &self.0 {
@@ -374,7 +374,7 @@ impl FromIterator<OriginRun> for Runs {
 }
 
 /// Which frames a log holds, by the items that they are made from. Its size is bounded by the gaps between positions and by
-/// [`MAX_OPEN`].
+/// `MAX_OPEN`.
 ///
 /// A merged frame is held when every item that it completes is. A frame that completes no item is remembered by itself,
 /// until other frames have completed its items.

@@ -68,7 +68,7 @@ pub enum Snapshot {
     Unsupported,
     /// The stage has no state on which a later frame depends.
     Stateless,
-    /// Bytes for [`Stage::restore`](crate::Stage::restore) of the same version and parameters.
+    /// Bytes for `Stage::restore` of the same version and parameters.
     State(Vec<u8>),
 }
 
