@@ -12,7 +12,7 @@ use crate::frame::Frame;
 use crate::stage::{Next, Source, Stage};
 use heqis_core::{Payload, Snapshot, StageError};
 
-/// Name of the kind of sources that are closures.
+/// Name of the kind of stages and sources that are closures.
 pub(crate) const CLOSURE: &str = "closure";
 
 /// A stage without state that calls a shared closure.
@@ -37,7 +37,7 @@ where
     type Config = ();
     type In = I;
     type Out = O;
-    const KIND: &'static str = "closure";
+    const KIND: &'static str = CLOSURE;
 
     fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
         (self.call)(frame, out)
@@ -74,7 +74,7 @@ where
     type Config = ();
     type In = I;
     type Out = O;
-    const KIND: &'static str = "closure";
+    const KIND: &'static str = CLOSURE;
 
     fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
         (self.call)(frame, out)

@@ -282,17 +282,7 @@ fn a_complete_stream_ends_although_a_stage_holds_its_last_frames() {
         link.sender(one_group(25), &Metrics::new("gateway")),
         with_sink(windows(&link, WindowConfig::tumbling(10)), sink.clone()),
     );
-    let (sent, received) = actix::System::new().block_on(async {
-        let (sender, receiver) = (
-            sender.start().await.unwrap(),
-            receiver.start().await.unwrap(),
-        );
-        futures_util::future::join(sender.wait(), receiver.wait()).await
-    });
-    assert!(
-        sent.is_clean() && received.is_clean(),
-        "{sent:?} {received:?}"
-    );
+    let (sent, _) = run_both(sender, receiver);
     assert_eq!(books(&sent).delivered, 25);
     assert_eq!(*sink.seen.lock().unwrap(), [55, 155]);
 }
@@ -375,17 +365,7 @@ fn a_window_above_the_credit_is_saved_whenever_half_of_it_is_unacknowledged() {
         )
         .state(state(&folder, HOUR)),
     );
-    let (sent, received) = actix::System::new().block_on(async {
-        let (sender, receiver) = (
-            sender.start().await.unwrap(),
-            receiver.start().await.unwrap(),
-        );
-        futures_util::future::join(sender.wait(), receiver.wait()).await
-    });
-    assert!(
-        sent.is_clean() && received.is_clean(),
-        "{sent:?} {received:?}"
-    );
+    run_both(sender, receiver);
     let sums = [1, 301, 601].map(|first| (first..first + 300).sum::<u64>());
     assert_eq!(*sink.seen.lock().unwrap(), sums);
 }

@@ -175,17 +175,7 @@ fn a_node_that_restarts_with_its_log_continues_where_the_log_ends() {
         link.sender(counting(1_000, 0), &Metrics::new("gateway")),
         node(&link, &listener, &ledger),
     );
-    let (sent, received) = actix::System::new().block_on(async {
-        let (sender, receiver) = (
-            sender.start().await.unwrap(),
-            receiver.start().await.unwrap(),
-        );
-        futures_util::future::join(sender.wait(), receiver.wait()).await
-    });
-    assert!(
-        sent.is_clean() && received.is_clean(),
-        "{sent:?} {received:?}"
-    );
+    let (sent, received) = run_both(sender, receiver);
     let had = had.len() as u64;
     assert_eq!(processed(&listener), (had + 1..=1_000).collect::<Vec<_>>());
     assert_eq!(

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::common::Number;
 
-/// A letter, which is no number.
+/// A payload of another type than `Number`.
 #[derive(Debug, Payload)]
 #[payload(name = "letter")]
 pub struct Letter;

@@ -129,6 +129,17 @@ pub fn counting(count: u64, every_ns: i64) -> CountConfig {
     }
 }
 
+/// Runs the graphs of both nodes to their end, which is clean, and returns their reports.
+pub fn run_both(sender: GraphBuilder, receiver: GraphBuilder) -> (NodeReport, NodeReport) {
+    let (sender, receiver) = (sender.spawn().unwrap(), receiver.spawn().unwrap());
+    let (sent, received) = (sender.wait_blocking(), receiver.wait_blocking());
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    (sent, received)
+}
+
 /// The books of the bridged edge.
 pub fn books(report: &NodeReport) -> &EdgeReport {
     report

@@ -1,5 +1,7 @@
 //! From a plan to the graph of one node.
 
+use std::collections::BTreeMap;
+
 use heqis_actors::{GraphBuilder, LinkPeer};
 
 use super::plan::Plan;
@@ -48,37 +50,26 @@ impl Plan {
         for edge in &self.edges {
             let (from, to) = (&self.stages[edge.from], &self.stages[edge.to]);
             let names = (from.name.as_str(), to.name.as_str());
-            if let Some(bridge) = &edge.bridge
-                && (bridge.from_node == node || bridge.to_node == node)
-            {
-                let other = match bridge.from_node == node {
-                    true => bridge.to_node,
-                    false => bridge.from_node,
-                };
-                let peer = LinkPeer::new(self.nodes[other].name.clone()).properties(
-                    match bridge.from_node == node {
-                        true => bridge.makes.clone(),
-                        false => bridge.takes.clone(),
-                    },
-                );
-                graph = graph.peer(edge.route, peer);
-            }
             graph = match &edge.bridge {
                 None if from.node == node => graph.edge(names.0, names.1, edge.options),
-                Some(bridge) if bridge.from_node == node => graph.edge_out(
-                    edge.route,
-                    names,
-                    bridge.payload,
-                    edge.options,
-                    bridge.options.clone(),
-                ),
-                Some(bridge) if bridge.to_node == node => graph.edge_in(
-                    edge.route,
-                    names,
-                    bridge.payload,
-                    edge.options,
-                    bridge.options.clone(),
-                ),
+                Some(bridge) if bridge.from_node == node => graph
+                    .peer(edge.route, self.peer(bridge.to_node, &bridge.makes))
+                    .edge_out(
+                        edge.route,
+                        names,
+                        bridge.payload,
+                        edge.options,
+                        bridge.options.clone(),
+                    ),
+                Some(bridge) if bridge.to_node == node => graph
+                    .peer(edge.route, self.peer(bridge.from_node, &bridge.takes))
+                    .edge_in(
+                        edge.route,
+                        names,
+                        bridge.payload,
+                        edge.options,
+                        bridge.options.clone(),
+                    ),
                 _ => graph,
             };
         }
@@ -91,5 +82,9 @@ impl Plan {
             graph = graph.budget(&path, budget.p99);
         }
         graph
+    }
+    /// The node at the other end of a bridged edge, with the properties of the frames at this end.
+    fn peer(&self, other: usize, properties: &BTreeMap<String, String>) -> LinkPeer {
+        LinkPeer::new(self.nodes[other].name.clone()).properties(properties.clone())
     }
 }
