@@ -19,7 +19,7 @@
 //!
 //! Internals, from top to bottom; a module uses only those below it:
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
-//!   `control`: the shared state of a running graph. `recording`: sources on disk.
+//!   `control`: the shared state of a running graph.
 //! - `ticket`, `tracker`: which frames are done. `doorbell`: wakes an actor. `stats`: what a stage reports.
 //!
 //! What needs no actor is in the crate `heqis-core` and re-exported here: payloads and their bytes, options, contracts, the check of
@@ -42,7 +42,6 @@ mod emitter;
 mod frame;
 mod graph;
 mod merge;
-mod recording;
 mod registry;
 mod stage;
 mod stats;
@@ -78,14 +77,13 @@ pub use heqis_core::{
     InDoubt, Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK,
     Metrics, MetricsError, Mismatch, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun,
     Origins, PIPELINE, Payload, PayloadError, Policy, PortContract, PortSchema, Property,
-    Quantiles, RestartOptions, Scheduling, Snapshot, StageCounters, StageDescription, StageError,
-    StageOptions, StageReport, StateOptions, Tensor, TerminationSignals, Timer, Waiting,
-    decode_meta, duration_ns, encode_meta, limits, lock_for_writing, mismatch, nearest_name,
-    partition, read_small_file, renamed, units, wire,
+    Quantiles, RecordingOptions, RestartOptions, Scheduling, Snapshot, StageCounters,
+    StageDescription, StageError, StageOptions, StageReport, StateOptions, Tensor,
+    TerminationSignals, Timer, Waiting, decode_meta, duration_ns, encode_meta, limits,
+    lock_for_writing, mismatch, nearest_name, partition, read_small_file, renamed, units, wire,
 };
 pub use heqis_derive::Payload;
 pub use merge::Merge;
-pub use recording::RecordingOptions;
 pub use registry::{ContentHash, Prepared, Registry, StageKind};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;

@@ -7,7 +7,7 @@
 //! - `origins`, `position_set`: which source items a frame derives from.
 //! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
-//! - `snapshot`: the state of a node as a file. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
+//! - `snapshot`: the state of a node as a file. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
 //! - `file_lock`, `small_file`: files that are locked, or read as a whole. `blocking`: a future on a thread without executor.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -30,6 +30,7 @@ mod origins;
 mod outcome;
 mod payload;
 mod position_set;
+mod recording;
 pub mod renamed;
 mod report;
 mod restart;
@@ -69,6 +70,7 @@ pub use payload::{
     MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count,
 };
 pub use position_set::{Covered, PositionSet};
+pub use recording::{Recording, RecordingOptions, Replay, meta_of};
 pub use report::{
     EdgeReport, EdgeSide, InDoubt, LinkState, Loss, NodeReport, Quantiles, StageReport, Waiting,
 };

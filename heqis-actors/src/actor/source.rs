@@ -14,9 +14,10 @@ use crate::context::BuildContext;
 use crate::control::Control;
 use crate::doorbell::{Doorbell, Wake};
 use crate::frame::{AnyFrame, Head, Stamp};
-use crate::recording::{Recording, Replay, meta_of};
 use crate::stage::Next;
-use heqis_core::{ActorState, Ending, Origin, PayloadError, StageError};
+use heqis_core::{
+    ActorState, Ending, Origin, PayloadError, Recording, Replay, StageError, meta_of,
+};
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;
@@ -169,8 +170,10 @@ impl SourceActor {
         }
         let next = source.next()?;
         if let (Some(recording), Next::Item(item)) = (&mut self.setup.recording, &next) {
+            let mut meta = Vec::with_capacity(256);
+            item.body.encode(&mut meta).map_err(StageError::failed)?;
             recording
-                .append(&*item.body, self.setup.cx.clock.now_ns())
+                .append(meta, item.body.tensor(), self.setup.cx.clock.now_ns())
                 .map_err(StageError::failed)?;
             if recording.position() % PRUNE_EVERY == 0
                 && let Err(error) =
@@ -256,10 +259,7 @@ impl Handler<Begin> for SourceActor {
                 tracing::warn!(stage = %self.setup.cx.stage, from, "the recording starts later than the state of the stages ends");
             }
             self.position = from - 1;
-            match recording.replay(from) {
-                Ok(replay) => self.replay = Some(replay),
-                Err(error) => return self.fail(&StageError::failed(error)),
-            }
+            self.replay = Some(recording.replay(from));
         } else if self.start_after > 0
             && let Some(source) = &mut self.source
         {

@@ -10,13 +10,12 @@ use crate::actor::RingBufferConfig;
 use crate::context::RunIdentity;
 use crate::control::Control;
 use crate::frame::PayloadType;
-use crate::recording::RecordingOptions;
 use crate::registry::{Prepared, fnv1a};
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
 use heqis_core::{
-    BridgeOptions, Clock, EdgeOptions, Events, LinkPeer, Metrics, Scheduling, StageOptions,
-    StateOptions,
+    BridgeOptions, Clock, EdgeOptions, Events, LinkPeer, Metrics, RecordingOptions, Scheduling,
+    StageOptions, StateOptions,
 };
 use heqis_sp::Inproc;
 

@@ -17,10 +17,11 @@ use crate::context::BuildContext;
 use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
-use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::stats::{Budget, StageStats};
-use heqis_core::{EdgeOptions, EdgeSide, PIPELINE, StageError, StageOptions, duration_ns};
+use heqis_core::{
+    EdgeOptions, EdgeSide, PIPELINE, Recording, StageError, StageOptions, duration_ns,
+};
 
 impl Wiring {
     pub(super) fn start_stages(&mut self) -> Result<(), GraphError> {

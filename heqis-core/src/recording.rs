@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::frame::Body;
-use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame};
-use heqis_core::{Encoding, PayloadError, lock_for_writing, setters, wire_meta};
+use crate::encoding::Encoding;
+use crate::file_lock::lock_for_writing;
+use crate::payload::{PayloadError, Tensor};
+use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame};
+use crate::{setters, wire_meta};
 
 const MAGIC: [u8; 4] = *b"HQRC";
 const VERSION: u32 = 1;
@@ -55,7 +57,7 @@ impl RecordingOptions {
 
 /// Why a recording cannot be read or written.
 #[derive(Debug, Error)]
-pub(crate) enum RecordingError {
+pub enum RecordingError {
     /// The operating system refused.
     #[error("recording {path}: {source}")]
     Io {
@@ -101,7 +103,7 @@ struct Segment {
 
 /// A recording that is being written.
 #[derive(Debug)]
-pub(crate) struct Recording {
+pub struct Recording {
     options: RecordingOptions,
     stream: u64,
     /// The last position written.
@@ -112,7 +114,10 @@ pub(crate) struct Recording {
 
 impl Recording {
     /// Opens the recording, or creates one of the stream `fresh`. An incomplete last item is removed.
-    pub(crate) fn open(options: RecordingOptions, fresh: u64) -> Result<Self, RecordingError> {
+    ///
+    /// # Errors
+    /// [`RecordingError`] where another process writes it, a segment is damaged before its end, or the operating system refuses.
+    pub fn open(options: RecordingOptions, fresh: u64) -> Result<Self, RecordingError> {
         let path = options.path.clone();
         fs::create_dir_all(&path).map_err(io_error(&path))?;
         let mut segments = list(&path)?;
@@ -166,25 +171,34 @@ impl Recording {
         })
     }
 
-    pub(crate) fn stream(&self) -> u64 {
+    /// Identity of the recorded stream.
+    #[must_use]
+    pub fn stream(&self) -> u64 {
         self.stream
     }
 
     /// The last position written.
-    pub(crate) fn position(&self) -> u64 {
+    #[must_use]
+    pub fn position(&self) -> u64 {
         self.position
     }
 
     /// The first position that is kept.
-    pub(crate) fn first(&self) -> u64 {
+    #[must_use]
+    pub fn first(&self) -> u64 {
         self.segments.first().map_or(1, |segment| segment.first)
     }
 
-    /// Writes the next item; a failed write leaves no part of it.
-    pub(crate) fn append(&mut self, body: &dyn Body, made_ns: i64) -> Result<(), RecordingError> {
-        let mut bytes = Vec::with_capacity(256);
-        body.encode(&mut bytes).map_err(WireError::from)?;
-        let tensor = body.tensor();
+    /// Writes the next item: the meta part of its payload, its tensor, and when it was made. A failed write leaves no part of it.
+    ///
+    /// # Errors
+    /// [`RecordingError`] where the item is too long or the operating system refuses.
+    pub fn append(
+        &mut self,
+        meta: Vec<u8>,
+        tensor: Option<&Tensor>,
+        made_ns: i64,
+    ) -> Result<(), RecordingError> {
         let header = Header {
             kind: MessageKind::Data,
             route: 0,
@@ -193,7 +207,7 @@ impl Recording {
             ts_ns: made_ns,
         };
         let item =
-            Encoded::with(header, &MetaWire { bytes }, tensor, Encoding::F32)?.concat(tensor);
+            Encoded::with(header, &MetaWire { bytes: meta }, tensor, Encoding::F32)?.concat(tensor);
         if self
             .segments
             .last()
@@ -243,23 +257,27 @@ impl Recording {
     }
 
     /// Reads the items from position `from` to the last one written so far.
-    pub(crate) fn replay(&self, from: u64) -> Result<Replay, RecordingError> {
+    #[must_use]
+    pub fn replay(&self, from: u64) -> Replay {
         let after = self
             .segments
             .partition_point(|segment| segment.first <= from);
         let paths = self.segments[after.saturating_sub(1)..]
             .iter()
             .map(|segment| segment.path.clone());
-        Ok(Replay {
+        Replay {
             paths: paths.collect::<Vec<_>>().into_iter(),
             items: None,
             from,
             last: self.position,
-        })
+        }
     }
 
     /// Removes the oldest segments without an item after `position`, down to the bytes to be kept.
-    pub(crate) fn prune(&mut self, position: u64) -> Result<(), RecordingError> {
+    ///
+    /// # Errors
+    /// [`RecordingError::Io`] where a file cannot be removed.
+    pub fn prune(&mut self, position: u64) -> Result<(), RecordingError> {
         let mut bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
         while let [oldest, next, ..] = &self.segments[..]
             && next.first <= position.saturating_add(1)
@@ -275,7 +293,7 @@ impl Recording {
 
 /// Items of a recording, oldest first.
 #[derive(Debug)]
-pub(crate) struct Replay {
+pub struct Replay {
     paths: std::vec::IntoIter<PathBuf>,
     items: Option<Items>,
     from: u64,
@@ -284,7 +302,10 @@ pub(crate) struct Replay {
 
 impl Replay {
     /// The next item with its position.
-    pub(crate) fn next_item(&mut self) -> Result<Option<(u64, WireFrame)>, RecordingError> {
+    ///
+    /// # Errors
+    /// [`RecordingError`] where a segment is damaged or cannot be read.
+    pub fn next_item(&mut self) -> Result<Option<(u64, WireFrame)>, RecordingError> {
         if self.from > self.last {
             return Ok(None);
         }
@@ -309,7 +330,10 @@ impl Replay {
 }
 
 /// The payload's own meta part of a recorded item.
-pub(crate) fn meta_of(frame: &WireFrame) -> Result<Vec<u8>, PayloadError> {
+///
+/// # Errors
+/// [`PayloadError`] where the item has no meta part.
+pub fn meta_of(frame: &WireFrame) -> Result<Vec<u8>, PayloadError> {
     match frame.read::<MetaWire>() {
         Ok(MetaWire { bytes }) => Ok(bytes),
         Err(WireError::Payload(error)) => Err(error),
@@ -486,17 +510,13 @@ fn begin(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use heqis_core::{Payload, Tensor};
 
-    #[derive(Debug, PartialEq, heqis_derive::Payload)]
-    struct Item(u64, #[payload(tensor)] Tensor);
-
-    fn item(value: u64) -> Item {
-        let tensor = match value % 3 {
-            0 => Tensor::new(&[1, 2], vec![value as f32, f32::NAN]).unwrap(),
-            _ => Tensor::default(),
-        };
-        Item(value, tensor)
+    fn append(recording: &mut Recording, value: u64) {
+        let tensor = Tensor::new(&[1, 2], vec![value as f32, f32::NAN]).unwrap();
+        let tensor = value.is_multiple_of(3).then_some(&tensor);
+        recording
+            .append(value.to_le_bytes().to_vec(), tensor, 5)
+            .unwrap();
     }
 
     fn options(path: &Path) -> RecordingOptions {
@@ -508,12 +528,11 @@ mod tests {
     }
 
     fn values(recording: &Recording, from: u64) -> Vec<u64> {
-        let mut replay = recording.replay(from).unwrap();
+        let mut replay = recording.replay(from);
         let mut values = Vec::new();
         while let Some((position, frame)) = replay.next_item().unwrap() {
-            let item = Item::decode(&meta_of(&frame).unwrap(), frame.tensor().unwrap()).unwrap();
-            assert_eq!(item.0, position);
-            assert_eq!(item.1.is_empty(), position % 3 != 0);
+            assert_eq!(meta_of(&frame).unwrap(), position.to_le_bytes());
+            assert_eq!(frame.tensor().unwrap().is_empty(), position % 3 != 0);
             values.push(position);
         }
         values
@@ -524,7 +543,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut recording = Recording::open(options(folder.path()), 77).unwrap();
         for value in 1..=20 {
-            recording.append(&item(value), 5).unwrap();
+            append(&mut recording, value);
         }
         assert_eq!(values(&recording, 1), (1..=20).collect::<Vec<_>>());
         assert_eq!(values(&recording, 15), (15..=20).collect::<Vec<_>>());
@@ -547,7 +566,7 @@ mod tests {
                 (77, 19),
                 "cut at {cut}"
             );
-            recording.append(&item(20), 5).unwrap();
+            append(&mut recording, 20);
             assert_eq!(values(&recording, 18), [18, 19, 20]);
         }
     }
@@ -556,9 +575,9 @@ mod tests {
     fn old_segments_are_removed_when_no_restart_needs_them() {
         let folder = tempfile::tempdir().unwrap();
         let mut recording = Recording::open(options(folder.path()), 77).unwrap();
-        let big = || Tensor::new(&[1 << 20], vec![0.0; 1 << 20]).unwrap();
-        for value in 1..=12 {
-            recording.append(&Item(value, big()), 5).unwrap();
+        let big = Tensor::new(&[1 << 20], vec![0.0; 1 << 20]).unwrap();
+        for _ in 1..=12 {
+            recording.append(Vec::new(), Some(&big), 5).unwrap();
         }
         assert_eq!(recording.segments.len(), 3);
         let second = recording.segments[1].first;
