@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use heqis::actors::{Window, WindowSpan};
+use heqis::actors::{ChannelSource, Window, WindowSpan, channel};
 use heqis::prelude::*;
 
 #[derive(Payload)]
@@ -53,21 +53,24 @@ impl Stage for SumLog {
     }
 }
 
-/// The graph of a node; both nodes declare all stages.
-fn graph(node: &str, folder: &Path) -> Result<GraphBuilder, Box<dyn std::error::Error>> {
+/// The graph of a node; both nodes declare all stages. The node with the numbers has them from a channel.
+fn graph(
+    numbers: Option<ChannelSource<Number>>,
+    folder: &Path,
+) -> Result<GraphBuilder, Box<dyn std::error::Error>> {
     let endpoint = format!("ipc://{}", folder.join("socket").display()).parse()?;
     let (ends, number) = (("numbers", "sums"), PayloadType::of::<Number>());
     let bridge = BridgeOptions::new(endpoint);
+    let node = numbers.as_ref().map_or("back", |_| "front");
     let graph = GraphBuilder::new("sums").node(node);
     let sum = |_: &WindowSpan, numbers: &[Frame<Number>]| Number(numbers.iter().map(|n| n.0).sum());
-    Ok(match node {
-        "front" => graph
-            .source_iter("numbers", (1..=20_000).map(Number))
-            .stream("numbers", "1 to 20,000")
+    Ok(match numbers {
+        Some(source) => graph
+            .input("numbers", source)
             .remote("sums")
             .remote("log")
             .edge_out(0, ends, number, EdgeOptions::default(), bridge),
-        _ => graph
+        None => graph
             .remote("numbers")
             .window("sums", Window::tumbling(10), sum)
             .stage::<SumLog>("log", folder.join("sums"), StageOptions::default())
@@ -80,7 +83,7 @@ fn graph(node: &str, folder: &Path) -> Result<GraphBuilder, Box<dyn std::error::
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = Duration::from_secs(10);
     if let Some(folder) = std::env::args().nth(1) {
-        let report = graph("back", Path::new(&folder))?.run(limit)?;
+        let report = graph(None, Path::new(&folder))?.run(limit)?;
         return report
             .is_clean()
             .then_some(())
@@ -92,14 +95,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .arg(folder.path())
             .spawn()
     };
-    let front = graph("front", folder.path())?.spawn()?;
+    let (numbers, source) = channel(64);
+    let front = graph(Some(source), folder.path())?.spawn()?;
+    let mut next = 1..=20_000;
     for _ in 0..5 {
         let mut child = back()?;
-        std::thread::sleep(Duration::from_millis(60));
+        for number in next.by_ref().take(3_000) {
+            numbers.send(Number(number))?;
+        }
+        // With frames in every queue between the two, and in an open window.
         child.kill()?;
         child.wait()?;
     }
-    assert!(back()?.wait()?.success() && front.wait_blocking().is_clean());
+    let mut last = back()?;
+    for number in next {
+        numbers.send(Number(number))?;
+    }
+    drop(numbers);
+    assert!(last.wait()?.success() && front.wait_blocking().is_clean());
     let sums = std::fs::read_to_string(folder.path().join("sums"))?;
     let sums = sums
         .lines()
