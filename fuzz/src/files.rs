@@ -292,7 +292,7 @@ fn written(contents: &Contents) -> String {
         JournalLine::Stream(name.clone()).write(&mut text);
     }
     for (id, record) in &contents.decisions {
-        JournalLine::Decision(*id, *record).write(&mut text);
+        JournalLine::Decision(id.clone(), *record).write(&mut text);
     }
     if contents.closed {
         let before = contents.header.as_ref().map_or(0, |header| header.before);

@@ -13,7 +13,8 @@ use crate::inbox::NonBlockingInbox;
 /// One decision, with its timings in the pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// Stream and position of the source item that it derives from; identifies duplicates.
+    /// Stream and position of the source item that it derives from, of several items the newest; with instrument and time
+    /// it identifies duplicates.
     pub origin: (u64, u64),
     /// Instrument.
     pub symbol: Symbol,
@@ -39,7 +40,14 @@ pub struct Decision {
     pub timings: Vec<StageTime>,
 }
 
+/// Origin, instrument and time: decisions that are made from several items may have the newest one in common.
+type Identity = ((u64, u64), Symbol, i64);
+
 impl Decision {
+    fn identity(&self) -> Identity {
+        (self.origin, self.symbol, self.time_ns)
+    }
+
     /// Returns the side before filters; differs from the side exactly where a filter rejected it.
     #[must_use]
     pub fn wanted(&self) -> Side {
@@ -147,7 +155,7 @@ struct Listed {
     /// Number of the next decision; the first one has 1.
     next: u64,
     kept: VecDeque<Arc<Decision>>,
-    origins: HashSet<(u64, u64)>,
+    known: HashSet<Identity>,
 }
 
 impl Listed {
@@ -156,13 +164,13 @@ impl Listed {
     }
 
     fn push(&mut self, decision: Decision) {
-        if !self.origins.insert(decision.origin) {
+        if !self.known.insert(decision.identity()) {
             return;
         }
         if self.kept.len() == self.capacity
             && let Some(oldest) = self.kept.pop_front()
         {
-            self.origins.remove(&oldest.origin);
+            self.known.remove(&oldest.identity());
         }
         self.kept.push_back(Arc::new(decision));
         self.next += 1;
@@ -178,7 +186,7 @@ impl Decisions {
             capacity: capacity.max(1),
             next: 1,
             kept: VecDeque::new(),
-            origins: HashSet::new(),
+            known: HashSet::new(),
         };
         Self {
             epoch,

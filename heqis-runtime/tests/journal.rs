@@ -40,7 +40,7 @@ fn journal(dir: &Path, arguments: &[&str]) -> (u8, String, String) {
 /// Decision `n`; each has a trading day of its own.
 fn decision(n: u64) -> (EntryId, Decision) {
     let contents = Contents::parse(GOLDEN.as_bytes(), "golden").unwrap();
-    let (id, record) = contents.decisions[0];
+    let (id, record) = contents.decisions[0].clone();
     let days = Date::parse("2024-01-01").unwrap().days() + n as i32;
     let date = Date::from_days(days).unwrap();
     (

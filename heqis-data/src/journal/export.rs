@@ -101,14 +101,16 @@ pub fn journal(path: &Path, days: Days, out: &mut dyn Write) -> Result<u64, Expo
                         .write(&mut text);
                     begun = true;
                 }
-                if let Some((name, written)) = streams.get_mut(&id.stream)
-                    && !*written
-                {
-                    JournalLine::Stream(name.clone()).write(&mut text);
-                    *written = true;
+                for stream in id.streams() {
+                    if let Some((name, written)) = streams.get_mut(&stream)
+                        && !*written
+                    {
+                        JournalLine::Stream(name.clone()).write(&mut text);
+                        *written = true;
+                    }
                 }
-                JournalLine::Decision(id, record).write(&mut text);
                 (count, last) = (count + 1, id.n);
+                JournalLine::Decision(id, record).write(&mut text);
             }
         }
         out.write_all(text.as_bytes())?;

@@ -19,14 +19,15 @@ fn stand(ends: &[u64]) -> (tempfile::TempDir, PathBuf) {
     let names = Names::of(&path);
     let (id, record) = Contents::parse(GOLDEN.as_bytes(), "golden")
         .unwrap()
-        .decisions[0];
+        .decisions[0]
+        .clone();
     let mut before = 0;
     for (segment, &end) in (1..).zip(ends) {
         let mut text = String::new();
         JournalLine::Header(SegmentHeader::new(Identity::default(), segment, before))
             .write(&mut text);
         for n in before + 1..=end {
-            JournalLine::Decision(EntryId { n, ..id }, record).write(&mut text);
+            JournalLine::Decision(EntryId::of(n, id.stream, id.position), record).write(&mut text);
         }
         let file = match segment == ends.len() as u64 {
             true => path.clone(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EntryId, Identity, JournalState, StreamName, checked, object, seal};
+use super::{EntryId, Identity, JournalState, MadeFrom, StreamName, checked, object, seal};
 use crate::date::Date;
 use crate::decision::Decision;
 use crate::error::QuantError;
@@ -47,6 +47,9 @@ struct Text {
     streams: Vec<StreamName>,
     /// First and last positions of runs, by stream in hexadecimal digits.
     runs: BTreeMap<String, Vec<(u64, u64)>>,
+    /// Decisions that complete no item; omitted if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    open: Vec<MadeFrom>,
     last_decisions: Vec<(EntryId, Decision)>,
 }
 
@@ -79,6 +82,7 @@ impl SegmentIndex {
             identity: self.state.identity.clone(),
             streams: self.state.sources.values().cloned().collect(),
             runs,
+            open: self.state.open(),
             last_decisions: self.state.last(),
         });
         seal(&mut text, 0);
@@ -118,6 +122,7 @@ impl SegmentIndex {
             decisions: text.last,
             closed: text.closed,
             identity: text.identity,
+            open: text.open.into(),
             ..JournalState::default()
         };
         for (stream, found) in text.runs {

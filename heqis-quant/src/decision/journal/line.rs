@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{FORMAT, checked, object, seal};
+use super::{FORMAT, MadeFrom, checked, object, seal};
 use crate::decision::Decision;
 
 /// The number of a decision in its journal, and the source item that it derives from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntryId {
     /// Number in the journal, from 1.
@@ -16,6 +16,36 @@ pub struct EntryId {
     pub stream: u64,
     /// Position in the stream.
     pub position: u64,
+    /// All source items of a decision that is made from several frames; stream and position are then those of the
+    /// [newest](MadeFrom::newest).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<Box<MadeFrom>>,
+}
+
+impl EntryId {
+    /// Returns the id of decision `n`, which derives from one source item.
+    #[must_use]
+    pub fn of(n: u64, stream: u64, position: u64) -> Self {
+        Self {
+            n,
+            stream,
+            position,
+            made_from: None,
+        }
+    }
+
+    /// Returns the streams of its source items, each once, ascending.
+    #[must_use]
+    pub fn streams(&self) -> Vec<u64> {
+        let Some(made_from) = &self.made_from else {
+            return vec![self.stream];
+        };
+        let runs = made_from.done.iter().chain(&made_from.kept);
+        let mut streams: Vec<u64> = runs.map(|run| run.stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        streams
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -274,9 +304,14 @@ impl JournalLine {
             .find(FIRST_FIELD)
             .map(|at| (&body[..at], &body[at + 1..]))
             .ok_or_else(|| "holds no decision".to_owned())?;
-        Ok(Self::Decision(
-            serde_json::from_str(&format!("{id}}}")).map_err(fault)?,
-            serde_json::from_str(&format!("{{{decision}}}")).map_err(fault)?,
-        ))
+        let id: EntryId = serde_json::from_str(&format!("{id}}}")).map_err(fault)?;
+        let newest = (id.stream, id.position);
+        match id.made_from.as_ref().and_then(|all| all.fault(newest)) {
+            Some(rule) => Err(rule),
+            None => Ok(Self::Decision(
+                id,
+                serde_json::from_str(&format!("{{{decision}}}")).map_err(fault)?,
+            )),
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `line` | one line: [`JournalLine`], [`EntryId`], [`SegmentHeader`], [`Identity`], [`StreamName`] |
+//! | `made_from` | the source items of a decision that is made from several frames: [`MadeFrom`], [`ItemRun`] |
 //! | `scan` | line after line, with the rules between them: [`Scanner`], [`Contents`] |
 //! | `state` | the state from which a writer continues: [`JournalState`] |
 //! | `index` | that state, stored next to a finished segment: [`SegmentIndex`] |
@@ -30,6 +31,7 @@
 
 mod index;
 mod line;
+mod made_from;
 mod scan;
 mod state;
 
@@ -37,6 +39,7 @@ use serde::Serialize;
 
 pub use index::SegmentIndex;
 pub use line::{Difference, EntryId, Identity, JournalLine, SegmentHeader, StreamName};
+pub use made_from::{ItemRun, MAX_RUNS, MadeFrom};
 pub use scan::{Contents, MAX_LINE, Scanner};
 pub use state::JournalState;
 

@@ -119,6 +119,9 @@ impl Scanner {
                 let expected = held.saturating_add(1);
                 return Err(format!("decision {} stands at {expected}", id.n));
             }
+            JournalLine::Decision(id, _) if self.format == 1 && id.made_from.is_some() => {
+                return Err("is made from several frames, which format 1 does not say".into());
+            }
             JournalLine::Decision(id, _) => self.decisions = id.n,
             JournalLine::Stream(_) | JournalLine::Closing { .. } => {}
         }

@@ -1,10 +1,13 @@
 //! The state of a journal from which its writer continues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{EntryId, Identity, JournalLine, StreamName};
+use super::{EntryId, Identity, JournalLine, MadeFrom, StreamName};
 use crate::decision::Decision;
 use crate::symbol::Symbol;
+
+/// Most decisions that complete no item; beyond it the oldest is forgotten, and counts as new if it is made again.
+const MAX_OPEN: usize = 65_536;
 
 /// The state after a line of a journal: the committed positions, and the last decision of each instrument.
 ///
@@ -17,6 +20,8 @@ pub struct JournalState {
     pub(super) identity: Identity,
     /// First and last positions of runs, by stream.
     pub(super) runs: BTreeMap<u64, BTreeMap<u64, u64>>,
+    /// Decisions that complete no item, until others have completed what they keep.
+    pub(super) open: VecDeque<MadeFrom>,
     pub(super) last: BTreeMap<Symbol, (EntryId, Decision)>,
     /// The stream named last, by source.
     pub(super) sources: BTreeMap<String, StreamName>,
@@ -57,7 +62,14 @@ impl JournalState {
     /// Returns the last decision of each instrument with its id, by instrument.
     #[must_use]
     pub fn last(&self) -> Vec<(EntryId, Decision)> {
-        self.last.values().copied().collect()
+        self.last.values().cloned().collect()
+    }
+
+    /// Returns what the decisions are made from that complete no source item, as long as one of their items is not
+    /// committed, oldest first.
+    #[must_use]
+    pub fn open(&self) -> Vec<MadeFrom> {
+        self.open.iter().cloned().collect()
     }
 
     /// Returns the stream of `source` that was named last.
@@ -77,22 +89,55 @@ impl JournalState {
             }
             JournalLine::Decision(id, decision) => {
                 self.decisions = id.n;
-                commit(self.runs.entry(id.stream).or_default(), id.position);
-                self.last.insert(decision.symbol, (*id, *decision));
+                match &id.made_from {
+                    None => self.commit(id.stream, id.position, id.position),
+                    Some(items) => self.commit_all(items),
+                }
+                self.last.insert(decision.symbol, (id.clone(), *decision));
             }
             JournalLine::Closing { .. } => {}
         }
     }
-}
 
-/// Adds a position to disjoint runs that do not touch.
-fn commit(runs: &mut BTreeMap<u64, u64>, position: u64) {
-    let before = runs.range(..=position).next_back().map(|(&a, &b)| (a, b));
-    let first = match before {
-        Some((_, last)) if position <= last => return,
-        Some((first, last)) if last.checked_add(1) == Some(position) => first,
-        _ => position,
-    };
-    let after = position.checked_add(1).and_then(|next| runs.remove(&next));
-    runs.insert(first, after.unwrap_or(position));
+    fn commit_all(&mut self, items: &MadeFrom) {
+        for run in &items.done {
+            self.commit(run.stream, run.first, run.last);
+        }
+        if items.done.is_empty() {
+            if self.open.len() >= MAX_OPEN {
+                self.open.pop_front();
+            }
+            self.open.push_back(items.clone());
+        } else if !self.open.is_empty() {
+            let runs = &self.runs;
+            let is_committed = |&(stream, first, last): &(u64, u64, u64)| {
+                let of_stream = runs.get(&stream);
+                let before = of_stream.and_then(|runs| runs.range(..=first).next_back());
+                before.is_some_and(|(_, &end)| last <= end)
+            };
+            let kept = |open: &MadeFrom| {
+                let mut runs = open
+                    .kept
+                    .iter()
+                    .map(|run| (run.stream, run.first, run.last));
+                !runs.all(|run| is_committed(&run))
+            };
+            self.open.retain(|open| kept(open));
+        }
+    }
+
+    /// Adds positions to the disjoint runs of a stream, which do not touch.
+    fn commit(&mut self, stream: u64, mut first: u64, mut last: u64) {
+        let runs = self.runs.entry(stream).or_default();
+        while let Some((&start, &end)) = runs.range(..=last.saturating_add(1)).next_back()
+            && end.saturating_add(1) >= first
+        {
+            if start <= first && last <= end {
+                return;
+            }
+            runs.remove(&start);
+            (first, last) = (first.min(start), last.max(end));
+        }
+        runs.insert(first, last);
+    }
 }

@@ -116,8 +116,8 @@ fn the_first_format_is_read_and_decisions_may_follow_a_closing_line() -> Result<
     assert_eq!(contents.header, Some(SegmentHeader::first_format()));
     assert!(contents.closed && contents.decisions.len() == 2);
     let mut text = FIRST.to_owned();
-    let (id, decision) = contents.decisions[0];
-    JournalLine::Decision(EntryId { n: 3, ..id }, decision).write(&mut text);
+    let (id, decision) = contents.decisions[0].clone();
+    JournalLine::Decision(EntryId::of(3, id.stream, id.position), decision).write(&mut text);
     assert!(!Contents::parse(text.as_bytes(), "first.jsonl")?.closed);
     JournalLine::Closing { decisions: 3 }.write(&mut text);
     let contents = Contents::parse(text.as_bytes(), "first.jsonl")?;
@@ -193,14 +193,126 @@ fn an_index_is_read_as_it_was_written_and_a_change_is_noticed() -> Result<(), Qu
     Ok(())
 }
 
+fn merged(n: u64, done: &[&str], kept: &[&str], tag: u64) -> JournalLine {
+    let runs = |runs: &[&str]| runs.iter().map(|run| run.parse().unwrap()).collect();
+    let items = MadeFrom {
+        done: runs(done),
+        kept: runs(kept),
+        tag,
+    };
+    let (stream, position) = items.newest().unwrap_or_default();
+    let id = EntryId {
+        made_from: Some(Box::new(items)),
+        ..EntryId::of(n, stream, position)
+    };
+    let golden = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl").unwrap();
+    JournalLine::Decision(id, golden.decisions[0].1)
+}
+
+#[test]
+fn a_decision_made_from_several_frames_names_all_of_its_source_items() {
+    let line = merged(3, &["ab:1-10", "cd:4-4"], &["cd:5-9"], 7);
+    let mut text = String::new();
+    line.write(&mut text);
+    let start = r#"{"n":3,"stream":"00000000000000cd","position":9,"made_from":{"done":["00000000000000ab:1-10","00000000000000cd:4-4"],"kept":["00000000000000cd:5-9"],"tag":7},"symbol":"#;
+    assert!(text.starts_with(start), "{text}");
+    assert_eq!(JournalLine::parse(text.trim_end()).unwrap(), line);
+    let JournalLine::Decision(id, _) = line else {
+        unreachable!("it is one")
+    };
+    assert_eq!(id.streams(), [0xab, 0xcd]);
+}
+
+#[test]
+fn source_items_in_another_form_are_refused() {
+    let wrong = |done: &[&str], kept: &[&str], expected: &str| {
+        let mut text = String::new();
+        merged(1, done, kept, 0).write(&mut text);
+        let error = JournalLine::parse(text.trim_end()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    };
+    wrong(&["ab:5-6", "ab:1-2"], &[], "in disorder");
+    wrong(&["ab:1-2", "ab:3-4"], &[], "in disorder");
+    wrong(&["ab:1-2"], &["cd:3-4", "ab:1-2"], "in disorder");
+    wrong(&[], &[], "from no source item");
+    let mut text = String::new();
+    merged(1, &["ab:1-2"], &[], 0).write(&mut text);
+    let body = text.trim_end().rsplit_once(",\"crc").unwrap().0;
+    for (from, to, expected) in [
+        (
+            "\"position\":2",
+            "\"position\":1",
+            "not those of the newest",
+        ),
+        (":1-2", ":2-1", "is not stream:first-last"),
+        (":1-2", ":1", "is not stream:first-last"),
+        ("\"done\"", "\"dome\"", "unknown field"),
+    ] {
+        let mut changed = body.replace(from, to) + "}";
+        seal(&mut changed, 0);
+        let error = JournalLine::parse(changed.trim_end()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    let mut first = Scanner::new("a");
+    let mut text = String::new();
+    JournalLine::Header(SegmentHeader::first_format()).write(&mut text);
+    first.take(text.trim_end().as_bytes()).unwrap();
+    text.clear();
+    merged(1, &["ab:1-2"], &[], 0).write(&mut text);
+    assert!(first.take(text.trim_end().as_bytes()).is_err());
+}
+
+#[test]
+fn a_decision_that_completes_nothing_is_known_until_its_items_are_committed() {
+    let mut state = JournalState::default();
+    for line in [
+        merged(1, &[], &["ab:1-4"], 1),
+        merged(2, &[], &["ab:3-6"], 2),
+        merged(3, &["ab:1-2"], &["ab:3-6"], 0),
+    ] {
+        state.take(&line);
+    }
+    assert_eq!((state.runs(), state.open().len()), (vec![(0xab, 1, 2)], 2));
+    state.take(&merged(4, &["ab:3-4"], &[], 0));
+    assert_eq!(state.runs(), [(0xab, 1, 4)]);
+    assert_eq!(
+        state.open().iter().map(|open| open.tag).collect::<Vec<_>>(),
+        [2]
+    );
+    let index = SegmentIndex {
+        segment: 1,
+        before: 0,
+        bytes: 1,
+        crc32: 0,
+        days: None,
+        state: state.clone(),
+    };
+    let read = SegmentIndex::parse(index.text().as_bytes(), "i").unwrap();
+    assert_eq!(read.state.open(), state.open());
+    assert_eq!(read.state.last(), state.last());
+}
+
 proptest! {
+    #[test]
+    fn runs_contain_exactly_the_items_of_merged_decisions(windows in prop::collection::vec((0u64..60, 0u64..9), 1..40)) {
+        let mut state = JournalState::default();
+        let mut expected = BTreeSet::new();
+        for (n, &(first, more)) in (1..).zip(&windows) {
+            state.take(&merged(n, &[&format!("ab:{first}-{}", first + more)], &[], 0));
+            expected.extend(first..=first + more);
+        }
+        let held: BTreeSet<u64> = state.runs().iter().flat_map(|&(_, first, last)| first..=last).collect();
+        prop_assert_eq!(held, expected);
+        prop_assert!(state.runs().windows(2).all(|pair| pair[0].2 + 1 < pair[1].1));
+    }
+
     #[test]
     fn runs_contain_exactly_the_committed_positions(positions in prop::collection::vec(0u64..80, 0..120)) {
         let golden = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl").map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let (id, decision) = golden.decisions[0];
+        let (id, decision) = golden.decisions[0].clone();
         let mut state = JournalState::default();
         for (n, &position) in (1..).zip(&positions) {
-            state.take(&JournalLine::Decision(EntryId { n, position, ..id }, decision));
+            state.take(&JournalLine::Decision(EntryId::of(n, id.stream, position), decision));
         }
         let held: BTreeSet<u64> = state.runs().iter().flat_map(|&(_, first, last)| first..=last).collect();
         prop_assert_eq!(held, positions.into_iter().collect::<BTreeSet<_>>());

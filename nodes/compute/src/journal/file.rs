@@ -11,8 +11,8 @@ use heqis_data::journal::{JournalError, Names};
 use heqis_quant::Date;
 use heqis_quant::Decision;
 use heqis_quant::decision::journal::{
-    Difference, EntryId, Identity, JournalLine, JournalState, SegmentHeader, SegmentIndex,
-    StreamName,
+    Difference, EntryId, Identity, JournalLine, JournalState, MadeFrom, SegmentHeader,
+    SegmentIndex, StreamName,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ pub(super) struct Resumed {
     pub(super) decisions: u64,
     /// Committed positions: stream, first and last of a run.
     pub(super) runs: Vec<(u64, u64, u64)>,
+    /// What the decisions are made from that complete no item.
+    pub(super) open: Vec<MadeFrom>,
     /// The last decision of each instrument.
     pub(super) last: Vec<(EntryId, Decision)>,
     /// Whether its last line was a closing one.
@@ -154,6 +156,7 @@ impl JournalFile {
         let resumed = Resumed {
             decisions: state.decisions(),
             runs: state.runs(),
+            open: state.open(),
             last: state.last(),
             complete: state.is_closed(),
         };
@@ -267,27 +270,39 @@ impl JournalFile {
         let day = now_ns.div_euclid(DAY_NS);
         let (mut text, mut lines) = (String::new(), Vec::new());
         let mut one = String::new();
-        for &(id, record) in decisions {
-            let mut name = self.unwritten(id.stream, &lines);
-            let decision = JournalLine::Decision(id, record);
-            one.clear();
-            name.iter().for_each(|name| name.write(&mut one));
-            decision.write(&mut one);
-            if self.is_due(day, text.len(), one.len()) {
+        for (id, record) in decisions {
+            let mut added = self.entry(id, record, &lines, &mut one);
+            let newer = self.header.format == 1 && id.made_from.is_some();
+            if newer || self.is_due(day, text.len(), one.len()) {
                 self.write(&text, &lines)?;
                 text.clear();
                 lines.clear();
                 self.seal(day)?;
-                name = self.unwritten(id.stream, &lines);
-                one.clear();
-                name.iter().for_each(|name| name.write(&mut one));
-                decision.write(&mut one);
+                added = self.entry(id, record, &lines, &mut one);
             }
             text.push_str(&one);
-            lines.extend(name);
-            lines.push(decision);
+            lines.extend(added);
         }
         self.write(&text, &lines)
+    }
+
+    /// The lines of a decision, written to `text`: those that name its streams, as far as neither the segment nor `lines`
+    /// names them, and its own.
+    fn entry(
+        &self,
+        id: &EntryId,
+        record: &Decision,
+        lines: &[JournalLine],
+        text: &mut String,
+    ) -> Vec<JournalLine> {
+        let streams = id.streams().into_iter();
+        let mut added: Vec<_> = streams
+            .filter_map(|stream| self.unwritten(stream, lines))
+            .collect();
+        added.push(JournalLine::Decision(id.clone(), *record));
+        text.clear();
+        added.iter().for_each(|line| line.write(text));
+        added
     }
 
     /// The line that names `stream`, where neither the segment nor `lines` names it. Format 1 has no such line.

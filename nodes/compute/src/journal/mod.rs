@@ -3,7 +3,8 @@
 //! A frame is acknowledged to the node that sent it only after it was dropped here, and it is dropped after the write.
 //! So an acknowledged decision is in the file, and an unacknowledged one is sent again and recognised.
 //!
-//! A source item leads to at most one decision, which is recognised by its origin after a restart. What is committed is
+//! A source item leads to at most one decision, which is recognised by its origin after a restart; a decision that is made
+//! from several frames is recognised by all of its source items. What is committed is
 //! known per node, so two journals on a node must not take the same items: after a kill each would treat the other's
 //! decisions as its own.
 //!
@@ -34,13 +35,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heqis_actors::{
-    BuildContext, Clock, Committed, Counter, Deliveries, Emitter, Ending, Frame, Origin, Snapshot,
-    Stage, StageError,
+    BuildContext, Clock, Committed, Counter, Deliveries, Emitter, Ending, Frame, Head, Origin,
+    OriginRun, Origins, Snapshot, Stage, StageError,
 };
 use heqis_data::journal::Names;
 use heqis_messages::DecisionMessage;
 use heqis_quant::Decision;
-use heqis_quant::decision::journal::{EntryId, Identity, StreamName};
+use heqis_quant::decision::journal::{EntryId, Identity, ItemRun, MAX_RUNS, MadeFrom, StreamName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,59 @@ fn streams(committed: &Committed) -> Vec<StreamName> {
         replayable: name.replayable,
     });
     named.collect()
+}
+
+/// The source items of a frame that is made from several; `None` for a single item, which is the head's origin.
+fn made_from(head: &Head) -> Result<Option<Box<MadeFrom>>, StageError> {
+    if !head.is_merged() {
+        return Ok(None);
+    }
+    let origins = head.origins();
+    let runs = |runs: Vec<OriginRun>| {
+        let run = |run: OriginRun| ItemRun {
+            stream: run.stream,
+            first: run.first,
+            last: run.last,
+        };
+        runs.into_iter().map(run).collect()
+    };
+    let items = MadeFrom {
+        done: runs(origins.done()),
+        kept: runs(origins.kept()),
+        tag: origins.tag(),
+    };
+    match items.runs() {
+        // It would not be recognised after a restart.
+        0 => Err(StageError::refused(
+            "a decision made from no source item has no place in a journal",
+        )),
+        1..=MAX_RUNS => Ok(Some(Box::new(items))),
+        runs => Err(StageError::refused(format!(
+            "a decision of a journal has at most {MAX_RUNS} runs of source items, got {runs}"
+        ))),
+    }
+}
+
+fn origins_of(items: &MadeFrom) -> Origins {
+    let runs = |runs: &[ItemRun]| -> Vec<OriginRun> {
+        let run = |run: &ItemRun| OriginRun {
+            stream: run.stream,
+            first: run.first,
+            last: run.last,
+        };
+        runs.iter().map(run).collect()
+    };
+    Origins::from_parts(runs(&items.done), runs(&items.kept), items.tag)
+}
+
+/// The source items of an entry.
+fn origins(id: &EntryId) -> Origins {
+    let one = Origin {
+        stream: id.stream,
+        position: id.position,
+    };
+    let items = id.made_from.as_deref();
+    items.map_or_else(|| one.into(), origins_of)
 }
 
 /// Converts a failure: damage by another program is not retried, a refusal of the system is.
@@ -213,16 +267,15 @@ impl Stage for Journal {
         for (stream, first, last) in resumed.runs {
             cx.committed().insert_run(stream, first, last);
         }
+        for items in &resumed.open {
+            cx.committed().insert_origins(&origins_of(items));
+        }
         for (id, decision) in resumed.last {
-            let origin = Origin {
-                stream: id.stream,
-                position: id.position,
-            };
             let message = DecisionMessage {
                 decision,
                 number: 0,
             };
-            cx.committed().record(origin, message);
+            cx.committed().keep(origins(&id), message);
         }
         let delivered = Delivered::open(&path, resumed.decisions)?;
         let timings = config
@@ -253,24 +306,16 @@ impl Stage for Journal {
         _: &mut Emitter<'_, DecisionMessage>,
     ) -> Result<(), StageError> {
         let head = frame.head();
-        if head.is_merged() {
-            // The journal would commit one of its items, and the others would be decided again after a kill.
-            return Err(StageError::refused(format!(
-                "a decision made from several frames has no place in a journal: {}",
-                head.origins()
-            )));
-        }
         if self.committed.holds(head) {
             self.duplicate.inc();
             return Ok(());
         }
-        self.batch.push(frame.clone());
-        let number = self.file.decisions() + self.batch.len() as u64;
+        let number = self.file.decisions() + self.batch.len() as u64 + 1;
         let id = EntryId {
-            n: number,
-            stream: head.origin.stream,
-            position: head.origin.position,
+            made_from: made_from(head)?,
+            ..EntryId::of(number, head.origin.stream, head.origin.position)
         };
+        self.batch.push(frame.clone());
         self.records.push((id, frame.decision));
         if self.timings.is_some() {
             timings::write_line(number, head, &self.stage_names, &mut self.timing_lines);
@@ -321,15 +366,11 @@ impl Stage for Journal {
         );
         for record in self.file.records_from(from).map_err(stage_error)? {
             let (id, decision) = record.map_err(stage_error)?;
-            let origin = Origin {
-                stream: id.stream,
-                position: id.position,
-            };
             let message = DecisionMessage {
                 decision,
                 number: id.n,
             };
-            out.emit_replayed(origin, message, id.n, &self.deliveries);
+            out.emit_replayed(origins(&id), message, id.n, &self.deliveries);
         }
         Ok(())
     }
@@ -357,7 +398,11 @@ impl Journal {
     /// Writes the decisions of the batch.
     fn append(&mut self) -> Result<(), JournalError> {
         let file = &mut self.file;
-        if self.records.iter().any(|(id, _)| !file.knows(id.stream)) {
+        let is_new = |(id, _): &(EntryId, Decision)| {
+            let mut streams = id.streams().into_iter();
+            streams.any(|stream| !file.knows(stream))
+        };
+        if self.records.iter().any(is_new) {
             for name in streams(&self.committed) {
                 if !file.knows(name.stream) {
                     file.name_stream(name)?;

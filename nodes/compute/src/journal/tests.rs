@@ -101,14 +101,7 @@ fn decision(n: u64, stream: u64, position: u64) -> (EntryId, Decision) {
         date: Date::from_days(day).unwrap(),
         ..contents.decisions[(n % 2) as usize].1
     };
-    (
-        EntryId {
-            n,
-            stream,
-            position,
-        },
-        record,
-    )
+    (EntryId::of(n, stream, position), record)
 }
 
 fn some(numbers: std::ops::RangeInclusive<u64>) -> Vec<(EntryId, Decision)> {
@@ -132,9 +125,9 @@ fn state_by_reading(path: &Path) -> JournalState {
 
 /// Numbers that are not finite are equal to nothing; their text is.
 fn text(last: &[(EntryId, Decision)]) -> Vec<String> {
-    let one = |&(id, record): &(EntryId, Decision)| {
+    let one = |(id, record): &(EntryId, Decision)| {
         let mut text = String::new();
-        JournalLine::Decision(id, record).write(&mut text);
+        JournalLine::Decision(id.clone(), *record).write(&mut text);
         text
     };
     last.iter().map(one).collect()
