@@ -1,4 +1,5 @@
 //! The bytes of journals, and the rules between their lines.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 
