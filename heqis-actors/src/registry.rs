@@ -322,7 +322,7 @@ impl StageKind {
     /// Describes the ring buffer, which takes any payload.
     #[must_use]
     pub fn ring_buffer() -> Self {
-        let about = "Keeps frames between two stages while what follows is slow or away, by a policy of its own.";
+        let about = "Keeps frames between two stages while the next one is slow or disconnected, by a policy of its own.";
         let mut kind = Self::in_code(RING_KIND, about);
         kind.description = KindDescription {
             input: Some(ANY),

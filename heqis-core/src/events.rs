@@ -221,12 +221,12 @@ impl Event {
                 stage,
                 reason,
                 left_out,
-            } => tracing::warn!(%stage, %reason, left_out, "frame refused"),
+            } => tracing::warn!(%stage, %reason, suppressed = left_out, "frame refused"),
             Self::LinkDown {
                 edge,
                 reason,
                 left_out,
-            } => tracing::warn!(%edge, %reason, left_out, "link down"),
+            } => tracing::warn!(%edge, %reason, suppressed = left_out, "link down"),
             Self::LinkWaits { edge, peer, reason } => {
                 tracing::warn!(%edge, %peer, %reason, "link waits")
             }
@@ -234,17 +234,17 @@ impl Event {
                 edge,
                 reason,
                 left_out,
-            } => tracing::warn!(%edge, %reason, left_out, "peer rejected"),
+            } => tracing::warn!(%edge, %reason, suppressed = left_out, "peer rejected"),
             Self::WindowFull {
                 edge,
                 reason,
                 left_out,
-            } => tracing::error!(%edge, %reason, left_out, "window full"),
+            } => tracing::error!(%edge, %reason, suppressed = left_out, "window full"),
             Self::FramesOverlap {
                 edge,
                 reason,
                 left_out,
-            } => tracing::warn!(%edge, %reason, left_out, "frames overlap"),
+            } => tracing::warn!(%edge, %reason, suppressed = left_out, "frames overlap"),
             Self::PeerStalled { peer, reason } => tracing::error!(%peer, %reason, "peer stalled"),
             Self::LinkUp { edge } => tracing::info!(%edge, "link up"),
             Self::StageEnded { stage } => tracing::debug!(%stage, "stage ended"),

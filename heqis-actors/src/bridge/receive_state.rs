@@ -279,7 +279,7 @@ impl ReceiveState {
                     .control
                     .admit("undecodable", &self.setup.edge.name)
                 {
-                    tracing::error!(edge = %self.setup.edge.name, seq, %error, left_out, "frame dropped: it does not decode");
+                    tracing::error!(edge = %self.setup.edge.name, seq, %error, suppressed = left_out, "frame dropped: it does not decode");
                 }
                 books.sent(1);
                 books.dropped(DropCause::Decode, 1);

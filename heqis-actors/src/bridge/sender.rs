@@ -431,7 +431,7 @@ impl BridgeSender {
                                 .control
                                 .admit("unsendable", &self.setup.edge.name)
                             {
-                                tracing::error!(edge = %self.setup.edge.name, origin = ?frame.head.origin, %error, left_out, "frame dropped: it cannot be written to the wire");
+                                tracing::error!(edge = %self.setup.edge.name, origin = ?frame.head.origin, %error, suppressed = left_out, "frame dropped: it cannot be written to the wire");
                             }
                             self.window.drop_new(frame);
                         }

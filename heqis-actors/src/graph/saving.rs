@@ -152,7 +152,12 @@ impl Saving {
             for (source, position) in &positions {
                 self.control.saved(source, *position);
             }
-            tracing::info!(path = %path.display(), ?positions, "saved state restored");
+            let positions: Vec<String> = positions
+                .iter()
+                .map(|(source, position)| format!("{source}={position}"))
+                .collect();
+            let positions = positions.join(" ");
+            tracing::info!(path = %path.display(), positions, "saved state restored");
             return;
         };
         tracing::warn!(path = %path.display(), reason, "the saved state is not restored");
@@ -293,7 +298,7 @@ impl Saving {
         if let Err(error) = &result
             && let Some(left_out) = self.control.admit("unsaved", "")
         {
-            tracing::warn!(path = %path.display(), %error, left_out, "the node's state is not saved");
+            tracing::warn!(path = %path.display(), %error, suppressed = left_out, "the node's state is not saved");
         }
         result.is_ok()
     }

@@ -53,7 +53,7 @@ kinds! {
     SinglePartition "E0309" "single-partition" "`partition_by` shares a stage's frames among at least two edges.",
     SecondCommitLog "E0310" "second-commit-log" "A node has one commit log at most, because what is committed is known per node.",
     ContractMismatch "E0311" "contract-mismatch" "What a stage provides must be what the next requires: features, rows, scaler, model of the factors, indicators of the filters.",
-    TwoWays "E0312" "two-ways" "A stage gets each item of a source by one way, because frames are known by the item that they derive from.",
+    TwoWays "E0312" "two-ways" "A stage receives each item of a source over one path, because frames are identified by the item that they derive from.",
     RecordWithoutState "E0313" "record-without-state" "A node whose source is recorded saves its state, which says what of the recording is still needed.",
     NotRecordable "E0314" "not-recordable" "Only a source that gives its items once is recorded.",
     EmptyGraph "E0315" "empty-graph" "A graph has a stage.",

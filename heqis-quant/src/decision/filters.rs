@@ -32,10 +32,10 @@ pub struct GapFallBack {
     pub fall: f64,
 }
 
-/// A gate on the RSI.
+/// Limits of the RSI.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RsiGate {
+pub struct RsiFilter {
     /// Bars of the index.
     pub bars: usize,
     /// Which formula; by default that of Chinese terminals.
@@ -53,10 +53,10 @@ fn hundred() -> f64 {
     100.0
 }
 
-/// A gate on the ADX: below it there is no trend of either direction.
+/// A minimum of the ADX: below it there is no trend of either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AdxGate {
+pub struct AdxFilter {
     /// Bars of the directional indicators.
     pub bars: usize,
     /// Bars of the mean that smooths them.
@@ -97,10 +97,10 @@ pub struct Filters {
     pub max_daily_gain: Option<f64>,
     /// A day that opened with a gap and fell back is not bought.
     pub gap_fall_back: Option<GapFallBack>,
-    /// Buying needs an RSI inside the gate.
-    pub rsi: Option<RsiGate>,
-    /// Buying needs an ADX of at least the gate.
-    pub adx: Option<AdxGate>,
+    /// Buying needs an RSI within the limits.
+    pub rsi: Option<RsiFilter>,
+    /// Buying needs an ADX of at least the minimum.
+    pub adx: Option<AdxFilter>,
     /// Buying needs a predicted return of at least this much, whatever the signal mode.
     pub min_predicted_return: Option<f64>,
 }
@@ -118,14 +118,14 @@ impl Filters {
     pub fn indicators(&self) -> FilterIndicators {
         FilterIndicators {
             trend: self.trend,
-            rsi: self.rsi.map(|gate| RsiParams {
-                bars: gate.bars,
-                profile: gate.profile,
+            rsi: self.rsi.map(|filter| RsiParams {
+                bars: filter.bars,
+                profile: filter.profile,
             }),
-            adx: self.adx.map(|gate| AdxParams {
-                bars: gate.bars,
-                smooth_bars: gate.smooth_bars,
-                profile: gate.profile,
+            adx: self.adx.map(|filter| AdxParams {
+                bars: filter.bars,
+                smooth_bars: filter.smooth_bars,
+                profile: filter.profile,
             }),
         }
     }
@@ -214,14 +214,14 @@ impl Filters {
             between("gap_fall_back.gap", back.gap, 0.0, 1e6)?;
             between("gap_fall_back.fall", back.fall, 0.0, 1.0)?;
         }
-        if let Some(gate) = self.rsi
-            && !(0.0 <= gate.min && gate.min < gate.max && gate.max <= 100.0)
+        if let Some(filter) = self.rsi
+            && !(0.0 <= filter.min && filter.min < filter.max && filter.max <= 100.0)
         {
-            let rule = format!("must lie in 0 to 100 and below max = {}", gate.max);
-            return refuse("rsi.min", &rule, &gate.min);
+            let rule = format!("must lie in 0 to 100 and below max = {}", filter.max);
+            return refuse("rsi.min", &rule, &filter.min);
         }
-        if let Some(gate) = self.adx {
-            between("adx.min", gate.min, 0.0, 100.0)?;
+        if let Some(filter) = self.adx {
+            between("adx.min", filter.min, 0.0, 100.0)?;
         }
         if let Some(least) = self.min_predicted_return {
             between("min_predicted_return", least, -1.0, 1e6)?;
@@ -289,17 +289,17 @@ impl Filters {
         {
             return Some(Why::GapFallBack);
         }
-        if let Some(gate) = self.rsi
+        if let Some(filter) = self.rsi
             && !snapshot
                 .rsi
-                .is_some_and(|rsi| (gate.min..=gate.max).contains(&rsi))
+                .is_some_and(|rsi| (filter.min..=filter.max).contains(&rsi))
         {
-            return Some(Why::RsiGate);
+            return Some(Why::RsiFilter);
         }
-        if let Some(gate) = self.adx
-            && !snapshot.adx.is_some_and(|adx| adx >= gate.min)
+        if let Some(filter) = self.adx
+            && !snapshot.adx.is_some_and(|adx| adx >= filter.min)
         {
-            return Some(Why::AdxGate);
+            return Some(Why::AdxFilter);
         }
         if let Some(least) = self.min_predicted_return
             && prediction.predicted_return < least

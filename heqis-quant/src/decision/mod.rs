@@ -25,7 +25,7 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-pub use filters::{AdxGate, Filters, GapFallBack, LimitLockBreak, RsiGate};
+pub use filters::{AdxFilter, Filters, GapFallBack, LimitLockBreak, RsiFilter};
 pub use market::{
     AdxParams, Band, FilterIndicators, MarketSnapshot, MarketState, RsiParams, TrendParams,
 };

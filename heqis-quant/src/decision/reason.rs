@@ -90,10 +90,10 @@ reasons! {
     DailyGain = "daily_gain",
     /// Refused to buy: the price opened with a gap upwards and fell back.
     GapFallBack = "gap_fall_back",
-    /// Refused to buy: the RSI is outside its gate, or has no value yet.
-    RsiGate = "rsi_gate",
-    /// Refused to buy: the ADX is below its gate, or has no value yet.
-    AdxGate = "adx_gate",
+    /// Refused to buy: the RSI is outside its limits, or has no value yet.
+    RsiFilter = "rsi_gate",
+    /// Refused to buy: the ADX is below its minimum, or has no value yet.
+    AdxFilter = "adx_gate",
     /// Refused to buy: the predicted return is below `min_predicted_return`.
     LowReturn = "low_return",
     /// Refused to sell: the bar closed at its upper limit.
@@ -127,8 +127,8 @@ impl DecisionReason {
                 | Self::CoolDown
                 | Self::DailyGain
                 | Self::GapFallBack
-                | Self::RsiGate
-                | Self::AdxGate
+                | Self::RsiFilter
+                | Self::AdxFilter
                 | Self::LowReturn
                 | Self::LimitUp
                 | Self::Reducing

@@ -85,8 +85,8 @@ fn a_gap_that_fell_back_is_not_bought() {
 
 #[test]
 fn buying_needs_the_rsi_inside_its_gate() {
-    let gate = |min, max| Filters {
-        rsi: Some(RsiGate {
+    let limits = |min, max| Filters {
+        rsi: Some(RsiFilter {
             bars: 2,
             profile: crate::indicators::Profile::Cn,
             min,
@@ -99,10 +99,10 @@ fn buying_needs_the_rsi_inside_its_gate() {
     for (min, max, reason) in [
         (0.0, 100.0, Why::Entered),
         (50.0, 60.0, Why::Entered),
-        (51.0, 100.0, Why::RsiGate),
-        (0.0, 49.0, Why::RsiGate),
+        (51.0, 100.0, Why::RsiFilter),
+        (0.0, 49.0, Why::RsiFilter),
     ] {
-        let mut run = Run::new(gate(min, max));
+        let mut run = Run::new(limits(min, max));
         let flat = start().1;
         run.step(&simple(0, closes[0], closes[0]), flat);
         run.step(&simple(1, closes[1], closes[1]), flat);
@@ -114,15 +114,15 @@ fn buying_needs_the_rsi_inside_its_gate() {
     }
     // It has no value on the first bar.
     assert_eq!(
-        Run::new(gate(0.0, 100.0)).step(&start().0, rise()).reason,
-        Why::RsiGate
+        Run::new(limits(0.0, 100.0)).step(&start().0, rise()).reason,
+        Why::RsiFilter
     );
 }
 
 #[test]
 fn buying_needs_the_adx_at_its_gate() {
-    let gate = |min| Filters {
-        adx: Some(AdxGate {
+    let limits = |min| Filters {
+        adx: Some(AdxFilter {
             bars: 2,
             smooth_bars: 1,
             profile: crate::indicators::Profile::Cn,
@@ -138,26 +138,26 @@ fn buying_needs_the_adx_at_its_gate() {
         })
         .collect();
     for min in [20.0, 99.0] {
-        let mut run = Run::new(gate(min));
+        let mut run = Run::new(limits(min));
         let reasons: Vec<_> = bars
             .iter()
             .map(|bar| run.step(bar, rise()).reason)
             .collect();
         assert_eq!(
             reasons[..3],
-            [Why::AdxGate, Why::AdxGate, Why::Entered],
+            [Why::AdxFilter, Why::AdxFilter, Why::Entered],
             "{min}"
         );
     }
     // Up by 0.2 and down by 0.2 within the two bars: the directions are in balance.
-    let mut run = Run::new(gate(20.0));
+    let mut run = Run::new(limits(20.0));
     let swing = [10.0, 10.2, 10.0].map(|low| [low, low + 0.1, low, low + 0.05]);
     let reasons: Vec<_> = swing
         .iter()
         .enumerate()
         .map(|(n, prices)| run.step(&bar(n, *prices, 1_000.0), rise()).reason)
         .collect();
-    assert_eq!(reasons[2], Why::AdxGate);
+    assert_eq!(reasons[2], Why::AdxFilter);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_parameter_out_of_its_range_is_refused_by_name() {
     let off = Filters::default();
-    let gate = |min, max| RsiGate {
+    let limits = |min, max| RsiFilter {
         bars: 6,
         profile: crate::indicators::Profile::Cn,
         min,
@@ -102,21 +102,21 @@ fn a_parameter_out_of_its_range_is_refused_by_name() {
         ),
         (
             Filters {
-                rsi: Some(gate(80.0, 20.0)),
+                rsi: Some(limits(80.0, 20.0)),
                 ..off
             },
             "rsi.min",
         ),
         (
             Filters {
-                rsi: Some(gate(0.0, 101.0)),
+                rsi: Some(limits(0.0, 101.0)),
                 ..off
             },
             "rsi.min",
         ),
         (
             Filters {
-                adx: Some(AdxGate {
+                adx: Some(AdxFilter {
                     bars: 14,
                     smooth_bars: 6,
                     profile: crate::indicators::Profile::Cn,

@@ -25,13 +25,13 @@ fn all_filters() -> Filters {
             gap: 0.03,
             fall: 0.02,
         }),
-        rsi: Some(RsiGate {
+        rsi: Some(RsiFilter {
             bars: 3,
             profile: crate::indicators::Profile::Cn,
             min: 10.0,
             max: 95.0,
         }),
-        adx: Some(AdxGate {
+        adx: Some(AdxFilter {
             bars: 2,
             smooth_bars: 1,
             profile: crate::indicators::Profile::Cn,
