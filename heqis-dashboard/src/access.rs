@@ -2,10 +2,15 @@
 
 use std::fmt;
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use heqis_core::Clock;
+
 use crate::error::DashboardError;
+use crate::hosts::Hosts;
+use crate::wrong_tokens::WrongTokens;
 
 /// Hexadecimal digits of a generated token: 256 bits.
 const DRAWN_DIGITS: usize = 64;
@@ -56,7 +61,8 @@ impl Token {
     }
 
     /// Compares `given` with the secret in constant time.
-    pub(crate) fn matches(&self, given: &str) -> bool {
+    #[must_use]
+    pub fn matches(&self, given: &str) -> bool {
         let (own, given) = (self.0.as_bytes(), given.as_bytes());
         let differing = own.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
         own.len() == given.len() && std::hint::black_box(differing) == 0
@@ -85,6 +91,8 @@ pub struct Settings {
     pub max_streams: usize,
     /// Longest time that a client may take to send the head of a request.
     pub request_timeout: Duration,
+    /// Where wrong tokens are counted.
+    pub wrong_tokens: Arc<WrongTokens>,
 }
 
 impl Settings {
@@ -98,6 +106,7 @@ impl Settings {
             control: false,
             max_streams: 16,
             request_timeout: Duration::from_secs(5),
+            wrong_tokens: Arc::new(WrongTokens::new("page", Clock::real())),
         }
     }
 
@@ -117,23 +126,9 @@ impl Settings {
         }
     }
 
-    /// Returns whether `host`, the part of the Host header before the port, is accepted. The port is not compared, since it
-    /// may have been forwarded; rebinding attacks use foreign names, not foreign ports.
-    pub(crate) fn accepts_host(&self, host: &str) -> bool {
-        let own = self.address.ip();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            Ok(requested) if own.is_unspecified() => !requested.is_unspecified(),
-            Ok(requested) if own.is_loopback() => requested.is_loopback(),
-            Ok(requested) => requested == own,
-            Err(_) => {
-                (host.eq_ignore_ascii_case("localhost")
-                    && (own.is_loopback() || own.is_unspecified()))
-                    || self
-                        .hosts
-                        .iter()
-                        .any(|name| host.eq_ignore_ascii_case(name))
-            }
-        }
+    /// Returns the host names that the page accepts.
+    #[must_use]
+    pub fn hosts(&self) -> Hosts {
+        Hosts::new(self.address.ip(), self.hosts.clone())
     }
 }

@@ -4,18 +4,19 @@
 //! request ▸ body length ▸ host ▸ method ▸ token ▸ control flag and origin ▸ handler ▸ headers ▸ response
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::uri::Authority;
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 
 use crate::access::Settings;
 use crate::api_error::error_response;
+use crate::hosts::Hosts;
 
 /// Path of the login link; the only path that needs no token.
 pub(crate) const LOGIN: &str = "/login";
@@ -42,24 +43,45 @@ pub(crate) struct AccessRules {
     pub(crate) settings: Settings,
     /// Name of the cookie. Cookies are shared by all ports of a host, so the name holds the port.
     pub(crate) cookie: String,
+    hosts: Hosts,
 }
 
 /// Status and reason of a rejected request.
 type Rejection = (StatusCode, &'static str);
 
+/// What a request carries instead of the token.
+enum Missing {
+    Nothing,
+    WrongToken,
+}
+
 impl AccessRules {
     pub(crate) fn new(settings: Settings) -> Self {
         let cookie = format!("heqis_{}", settings.address.port());
-        Self { settings, cookie }
+        let hosts = settings.hosts();
+        Self {
+            settings,
+            cookie,
+            hosts,
+        }
     }
 
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
+    fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Rejection> {
         let control = uri.path().starts_with(CONTROL);
         if body_bytes(headers)? > if control { MAX_BODY_BYTES } else { 0 } {
             let reason = "the request's body is longer than this path takes";
             return Err((StatusCode::PAYLOAD_TOO_LARGE, reason));
         }
-        let host = self.host(uri, headers)?;
+        let host = self.hosts.requested(uri, headers).ok_or((
+            StatusCode::MISDIRECTED_REQUEST,
+            "the dashboard does not serve this host name",
+        ))?;
         let allowed = match control {
             true => *method == Method::POST,
             false => *method == Method::GET || *method == Method::HEAD,
@@ -71,7 +93,12 @@ impl AccessRules {
             };
             return Err((StatusCode::METHOD_NOT_ALLOWED, reason));
         }
-        if uri.path() != LOGIN && !self.is_authorised(headers) {
+        if uri.path() != LOGIN
+            && let Err(missing) = self.authorise(headers)
+        {
+            if matches!(missing, Missing::WrongToken) {
+                self.count_wrong_token(peer)?;
+            }
             let reason =
                 "this page needs the token: open the login link that was printed when it started";
             return Err((StatusCode::UNAUTHORIZED, reason));
@@ -92,34 +119,24 @@ impl AccessRules {
         Ok(())
     }
 
-    /// Returns the requested host with its port.
-    fn host<'a>(&self, uri: &Uri, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
-        let rejected: Rejection = (
-            StatusCode::MISDIRECTED_REQUEST,
-            "the dashboard does not serve this host name",
-        );
-        let mut hosts = headers.get_all(header::HOST);
-        let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return Err(rejected);
-        };
-        let host = host.to_str().map_err(|_| rejected)?;
-        let requested: Authority = host.parse().map_err(|_| rejected)?;
-        let named = uri.authority().map_or(requested.host(), Authority::host);
-        let plain = !host.contains('@');
-        match plain
-            && [requested.host(), named]
-                .iter()
-                .all(|host| self.settings.accepts_host(host))
-        {
-            true => Ok(host),
-            false => Err(rejected),
+    /// Counts a wrong token of `peer`.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub(crate) fn count_wrong_token(&self, peer: Option<IpAddr>) -> Result<(), Rejection> {
+        match self.settings.wrong_tokens.count(peer) {
+            true => Ok(()),
+            false => Err((
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address within a minute",
+            )),
         }
     }
 
-    /// Returns whether the request carries the token, as a cookie or a bearer token.
-    fn is_authorised(&self, headers: &HeaderMap) -> bool {
+    /// Looks for the token, as a cookie or a bearer token.
+    fn authorise(&self, headers: &HeaderMap) -> Result<(), Missing> {
         let Some(token) = &self.settings.token else {
-            return true;
+            return Ok(());
         };
         let bearer = headers
             .get_all(header::AUTHORIZATION)
@@ -130,7 +147,14 @@ impl AccessRules {
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
             .filter_map(|(name, value)| (name == self.cookie).then_some(value));
-        bearer.chain(cookies).any(|given| token.matches(given))
+        let mut missing = Missing::Nothing;
+        for given in bearer.chain(cookies) {
+            if token.matches(given) {
+                return Ok(());
+            }
+            missing = Missing::WrongToken;
+        }
+        Err(missing)
     }
 }
 
@@ -161,7 +185,12 @@ pub(crate) async fn guard(
         .app_data::<web::Data<AccessRules>>()
         .map(|access| Arc::clone(access));
     let checked = match &access {
-        Some(access) => access.check(request.method(), request.uri(), request.headers()),
+        Some(access) => access.check(
+            request.method(),
+            request.uri(),
+            request.headers(),
+            request.peer_addr().map(|peer| peer.ip()),
+        ),
         None => Err((
             StatusCode::INTERNAL_SERVER_ERROR,
             "the server has no access rules",
@@ -181,12 +210,15 @@ pub(crate) async fn guard(
     Ok(response)
 }
 
-fn rejection(status: StatusCode, reason: &str) -> HttpResponse {
+pub(crate) fn rejection(status: StatusCode, reason: &str) -> HttpResponse {
     let mut response = error_response(status, reason);
     let headers = response.headers_mut();
     match status {
         StatusCode::UNAUTHORIZED => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
         }
         StatusCode::METHOD_NOT_ALLOWED => {
             let allowed = if reason.contains("POST") {

@@ -14,7 +14,8 @@
 //!   through the trait [`Jobs`]. [`names`]: names of instruments.
 //! - [`quality`]: predictions compared with realised returns. [`drift`]: inputs compared with the training span.
 //! - [`chart_indicators`]: the indicators of the chart. The browser computes none.
-//! - [`access`]: address, token and host names. `guard`: the checks that every request passes.
+//! - [`access`]: address and token. [`hosts`]: accepted host names. [`wrong_tokens`]: how many are answered.
+//!   `guard`: the checks that every request passes.
 //! - `inbox`: lets a pipeline add to what pages read without waiting for a reader.
 //! - `api`, `stream`, `assets`: the responses; `api_error`: those of errors. `server`: routes and lifetime.
 //!
@@ -37,6 +38,7 @@ pub mod decisions;
 pub mod drift;
 mod error;
 mod guard;
+pub mod hosts;
 mod inbox;
 pub mod jobs;
 pub mod journal;
@@ -46,6 +48,7 @@ pub mod quality;
 mod server;
 pub mod sources;
 mod stream;
+pub mod wrong_tokens;
 
 pub use access::{Settings, Token};
 pub use archive::Archive;

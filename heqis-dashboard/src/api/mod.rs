@@ -12,11 +12,11 @@ pub(crate) mod review;
 pub(crate) mod runs;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::api_error::{ApiError, error_response};
-use crate::guard::AccessRules;
+use crate::guard::{AccessRules, rejection};
 use crate::sources::Sources;
 use responses::About;
 
@@ -42,11 +42,15 @@ pub(crate) struct LoginQuery {
 /// `GET /login`: moves the token from the address into a cookie that scripts cannot read.
 pub(crate) async fn login(
     access: web::Data<AccessRules>,
+    request: HttpRequest,
     query: web::Query<LoginQuery>,
 ) -> HttpResponse {
     match &access.settings.token {
         Some(token) if !token.matches(&query.token) => {
-            error_response(StatusCode::UNAUTHORIZED, "this is not the token")
+            match access.count_wrong_token(request.peer_addr().map(|peer| peer.ip())) {
+                Ok(()) => error_response(StatusCode::UNAUTHORIZED, "this is not the token"),
+                Err((status, reason)) => rejection(status, reason),
+            }
         }
         Some(token) => HttpResponse::SeeOther()
             .insert_header((header::LOCATION, "/"))

@@ -111,11 +111,9 @@ fn without_the_token_nothing_is_shown() {
                 .then_some(line.as_str())
                 .into_iter()
                 .collect();
-            assert_eq!(
-                get(served.address, path, &lines).status,
-                401,
-                "{path} {line}"
-            );
+            // After some wrong tokens an address is told to wait.
+            let status = get(served.address, path, &lines).status;
+            assert!(matches!(status, 401 | 429), "{path} {line}: {status}");
         }
         let path = format!(
             "{path}{}token={TOKEN}",
@@ -157,6 +155,24 @@ fn the_login_link_sets_a_cookie_hidden_from_scripts_and_other_sites() {
         );
         assert!(!response.headers.contains_key("set-cookie"), "{wrong}");
     }
+}
+
+#[test]
+fn wrong_tokens_are_limited_and_do_not_lock_the_owner_out() {
+    let settings = guarded();
+    let wrong_tokens = settings.wrong_tokens.clone();
+    let served = serve(settings);
+    let wrong = format!("Authorization: Bearer {}", "0".repeat(32));
+    let statuses: Vec<u16> = (0..30)
+        .map(|_| get(served.address, "/api/about", &[&wrong]).status)
+        .collect();
+    assert_eq!((statuses[19], statuses[20]), (401, 429));
+    let limited = get(served.address, "/login?token=0", &[]);
+    assert_eq!((limited.status, limited.header("retry-after")), (429, "60"));
+    assert_eq!(wrong_tokens.total(), 31);
+    let bearer = format!("Authorization: Bearer {TOKEN}");
+    assert_eq!(get(served.address, "/api/about", &[&bearer]).status, 200);
+    assert_eq!(get(served.address, "/api/about", &[]).status, 401);
 }
 
 #[test]
