@@ -54,6 +54,29 @@ impl Token {
         }
     }
 
+    /// Reads a token from the environment: the value of `variable`, or the content of the file that `variable` with `_FILE`
+    /// names, such as a credential of systemd. `None` where neither is set.
+    ///
+    /// # Errors
+    /// [`DashboardError::File`] when the file cannot be read, [`DashboardError::Token`] when the token is malformed.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a token has no place in a topology or on a command line"
+    )]
+    pub fn from_environment(variable: &str) -> Result<Option<Self>, DashboardError> {
+        if let Ok(token) = std::env::var(variable) {
+            return Self::parse(&token).map(Some);
+        }
+        let Some(path) = std::env::var_os(format!("{variable}_FILE")) else {
+            return Ok(None);
+        };
+        let text = std::fs::read_to_string(&path).map_err(|source| DashboardError::File {
+            path: path.to_string_lossy().into_owned(),
+            source,
+        })?;
+        Self::parse(text.trim_end()).map(Some)
+    }
+
     /// Returns the secret, for the one place that shows it.
     #[must_use]
     pub fn reveal(&self) -> &str {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use heqis_core::{Clock, LogLimit};
+use heqis_core::{Clock, Counter, LogLimit};
 
 /// Wrong tokens of one address within [`SPAN_NS`] that are answered as such; those beyond it are told to wait.
 const MOST: u32 = 20;
@@ -22,6 +22,7 @@ pub struct WrongTokens {
     clock: Clock,
     seen: Mutex<Seen>,
     total: AtomicU64,
+    counter: Option<Counter>,
 }
 
 #[derive(Debug)]
@@ -44,12 +45,23 @@ impl WrongTokens {
                 log,
             }),
             total: AtomicU64::new(0),
+            counter: None,
         }
+    }
+
+    /// Counts them in `counter` as well.
+    #[must_use]
+    pub fn counter(mut self, counter: Counter) -> Self {
+        self.counter = Some(counter);
+        self
     }
 
     /// Counts one from `peer`. Returns whether it is still one of the few that are answered as such.
     pub fn count(&self, peer: Option<IpAddr>) -> bool {
         self.total.fetch_add(1, Ordering::Relaxed);
+        if let Some(counter) = &self.counter {
+            counter.inc();
+        }
         let now_ns = self.clock.now_ns();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if !seen.by_address.contains_key(&peer) && seen.by_address.len() >= MAX_ADDRESSES {

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use stand::{Stand, get, root, wait_until};
+use stand::{Stand, get, request, root, wait_until};
 
 /// The interpreter of the test peers.
 fn python() -> String {
@@ -141,4 +141,45 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
     assert_eq!((status, body.as_str()), (200, "alive\n"));
     assert_eq!(get(stand.ports[0], "/nothing").unwrap().0, 404);
     fleet.finish().clean();
+}
+
+#[test]
+fn foreign_host_names_and_wrong_tokens_are_refused_and_counted() {
+    const TOKEN: &str = "00112233445566778899aabbccddeeff";
+    let stand = Stand::dual_board()
+        .set("nodes.compute.dashboard.stay=true")
+        .env("HEQIS_METRICS_TOKEN", TOKEN);
+    let fleet = stand.start(&[]);
+    let port = stand.ports[1];
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let status = |method: &str, path: &str, lines: &[&str]| {
+        request(port, method, path, lines).map_or(0, |(status, _)| status)
+    };
+    wait_until("the node is alive", || {
+        status("GET", "/healthz", &["Host: compute"]) == 200
+    });
+    for path in ["/metrics", "/report", "/readyz", "/healthz"] {
+        for host in ["Host: evil.example", "Host: 10.0.0.1", "Host: gateway", ""] {
+            let found = status("GET", path, &[host, &bearer(TOKEN)]);
+            assert!(matches!(found, 400 | 421), "{path} {host}: {found}");
+        }
+        for method in ["GET", "HEAD"] {
+            let found = status(method, path, &["Host: localhost"]);
+            let expected = if path == "/healthz" { 200 } else { 401 };
+            assert_eq!(found, expected, "{method} {path} without the token");
+        }
+    }
+    let right = ["Host: compute:9101", &bearer(TOKEN)];
+    wait_until("the stages are built", || {
+        status("GET", "/report", &right) == 200
+    });
+    let wrong = ["Host: localhost", &bearer(&TOKEN.replace('0', "1"))];
+    let statuses: Vec<u16> = (0..25).map(|_| status("GET", "/metrics", &wrong)).collect();
+    assert_eq!((statuses[0], statuses[24]), (401, 429));
+    let (found, text) = request(port, "GET", "/metrics", &right).unwrap();
+    assert_eq!(found, 200, "the owner is not locked out");
+    let counted = "heqis_wrong_tokens_total{node=\"compute\",server=\"metrics\"} 25";
+    assert!(text.contains(counted), "{text}");
+    fleet.signal("TERM");
+    fleet.finish();
 }

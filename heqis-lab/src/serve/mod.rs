@@ -126,18 +126,13 @@ pub fn run(args: &ServeArgs) -> Result<CommandOutput, LabError> {
     Ok(Vec::new().into())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a token has no place on a command line"
-)]
 fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
     let mut settings = Settings::new(args.address);
     settings.hosts = args.hosts.clone();
     settings.control = args.control;
-    settings.token = match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) => Some(Token::parse(&token)?),
-        Err(_) if settings.is_exposed() || args.control => Some(Token::draw()?),
-        Err(_) => None,
+    settings.token = match Token::from_environment(TOKEN_VARIABLE)? {
+        None if settings.is_exposed() || args.control => Some(Token::draw()?),
+        token => token,
     };
     Ok(settings)
 }

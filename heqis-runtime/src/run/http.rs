@@ -1,6 +1,7 @@
 //! The node's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/report`.
 //!
-//! It runs on a thread of its own, so that a scrape never waits for the pipeline nor the pipeline for a scrape.
+//! It runs on a thread of its own, so that a scrape never waits for the pipeline nor the pipeline for a scrape. Requests for a
+//! foreign host name are rejected, as on the page; where a token is set, all but `/healthz` need it.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -8,10 +9,15 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::http::header::ContentType;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, ContentType};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::{App, HttpResponse, HttpResponseBuilder, HttpServer, web};
 use heqis_actors::Reporter;
+use heqis_dashboard::Token;
+use heqis_dashboard::hosts::Hosts;
+use heqis_dashboard::wrong_tokens::WrongTokens;
 
 use crate::machine::MachineGauges;
 
@@ -37,14 +43,9 @@ impl Endpoint {
     ///
     /// # Errors
     /// When the address cannot be bound for another reason.
-    pub(crate) fn serve(
-        node: &str,
-        address: SocketAddr,
-        ready: Ready,
-        machine: MachineGauges,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn serve(node: &str, address: SocketAddr, served: Served) -> std::io::Result<Self> {
         let server = Rc::new(RefCell::new(None));
-        match serve(address, ready.clone(), machine.clone()) {
+        match serve(address, served.clone()) {
             Ok((bound, handle)) => {
                 tracing::info!(node, "metrics on http://{bound}/metrics");
                 server.replace(Some(handle));
@@ -60,8 +61,7 @@ impl Endpoint {
                 let retry = actix_rt::spawn(async move {
                     loop {
                         actix_rt::time::sleep(RETRY).await;
-                        if let Ok((bound, handle)) = serve(address, ready.clone(), machine.clone())
-                        {
+                        if let Ok((bound, handle)) = serve(address, served.clone()) {
                             tracing::info!(node, "metrics on http://{bound}/metrics");
                             late.replace(Some(handle));
                             return;
@@ -94,12 +94,38 @@ impl Endpoint {
     }
 }
 
+/// What the endpoint serves, and to whom.
+#[derive(Clone)]
+pub(crate) struct Served {
+    pub(crate) ready: Ready,
+    pub(crate) machine: MachineGauges,
+    /// Names under which the node may be requested, in addition to its address.
+    pub(crate) names: Vec<String>,
+    /// The token that requests must carry.
+    pub(crate) token: Option<Token>,
+    pub(crate) wrong_tokens: Arc<WrongTokens>,
+}
+
+struct Access {
+    hosts: Hosts,
+    token: Option<Token>,
+    wrong_tokens: Arc<WrongTokens>,
+}
+
 /// Starts the endpoint on `address`.
-fn serve(
-    address: SocketAddr,
-    ready: Ready,
-    machine: MachineGauges,
-) -> std::io::Result<(SocketAddr, ServerHandle)> {
+fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, ServerHandle)> {
+    let Served {
+        ready,
+        machine,
+        names,
+        token,
+        wrong_tokens,
+    } = served;
+    let access = web::Data::new(Access {
+        hosts: Hosts::new(address.ip(), names),
+        token,
+        wrong_tokens,
+    });
     let server = HttpServer::new(move || {
         // Probes ask by HEAD as well; the server leaves out the body.
         macro_rules! at {
@@ -110,6 +136,8 @@ fn serve(
             };
         }
         App::new()
+            .app_data(access.clone())
+            .wrap(from_fn(guard))
             .app_data(web::Data::from(ready.clone()))
             .app_data(web::Data::new(machine.clone()))
             .service(at!("/metrics", metrics))
@@ -130,6 +158,53 @@ fn serve(
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok((bound, handle))
+}
+
+/// Passes a request on when it names this node and carries the token.
+async fn guard(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let access = request
+        .app_data::<web::Data<Access>>()
+        .map(|access| Arc::clone(access));
+    let rejected = access.and_then(|access| access.reject(&request));
+    match rejected {
+        None => next.call(request).await,
+        Some(mut response) => {
+            let plain = ContentType::plaintext();
+            Ok(request.into_response(response.content_type(plain).finish()))
+        }
+    }
+}
+
+impl Access {
+    fn reject(&self, request: &ServiceRequest) -> Option<HttpResponseBuilder> {
+        let headers = request.headers();
+        if self.hosts.requested(request.uri(), headers).is_none() {
+            return Some(HttpResponse::MisdirectedRequest());
+        }
+        let token = self.token.as_ref()?;
+        if request.path() == "/healthz" {
+            return None;
+        }
+        let given = headers.get(header::AUTHORIZATION);
+        match given.and_then(|given| given.to_str().ok()?.strip_prefix("Bearer ")) {
+            Some(given) if token.matches(given) => None,
+            Some(_)
+                if !self
+                    .wrong_tokens
+                    .count(request.peer_addr().map(|peer| peer.ip())) =>
+            {
+                Some(HttpResponse::TooManyRequests())
+            }
+            _ => {
+                let mut response = HttpResponse::Unauthorized();
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+                Some(response)
+            }
+        }
+    }
 }
 
 async fn metrics(

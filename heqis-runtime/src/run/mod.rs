@@ -19,6 +19,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use heqis_actors::{GraphError, MetricsError, TerminationSignals};
+use heqis_dashboard::DashboardError;
 use thiserror::Error;
 
 use crate::topology::Plan;
@@ -61,6 +62,9 @@ pub enum RunError {
     /// A family of the node's metrics is registered twice.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
+    /// The token of the metrics is malformed, or its file cannot be read.
+    #[error("metrics: {0}")]
+    Token(#[from] DashboardError),
     /// An address, a child process or the output failed.
     #[error("{what}: {source}")]
     Io {

@@ -11,6 +11,8 @@ use heqis_actors::{
     Clock, Gauges, LivenessProbe, Metrics, MetricsError, NodeReport, Reporter, StopHandle,
     TerminationSignals,
 };
+use heqis_dashboard::Token;
+use heqis_dashboard::wrong_tokens::WrongTokens;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -18,11 +20,14 @@ use super::dashboard::Page;
 use super::http;
 use super::{Notifier, Options, RunError};
 use crate::machine::{Identity, MachineGauges, Sensors};
-use crate::topology::{Board, Plan};
+use crate::topology::{Board, Node, Plan};
 use crate::watch::WatchCounters;
 
 /// Where a node serves metrics when its topology does not say; the log names the port.
 const ANY_LOOPBACK_PORT: &str = "127.0.0.1:0";
+
+/// The variable that holds the token for metrics, `/report` and `/readyz`; with `_FILE` at its end, that of a file with it.
+pub(super) const METRICS_TOKEN: &str = "HEQIS_METRICS_TOKEN";
 
 /// What a supervised node reports to its parent, one JSON object per line on standard output.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +69,11 @@ pub(super) fn run(
     )?;
     let watching = WatchCounters::new(&metrics)?;
     let waiting = waiting_gauge(&metrics)?;
+    let wrong_tokens = metrics.counters(
+        "heqis_wrong_tokens_total",
+        "Requests with a wrong token, by server: `metrics` or `page`.",
+        ["server"],
+    )?;
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
@@ -83,8 +93,17 @@ pub(super) fn run(
                     .ok_or_else(|| std::io::ErrorKind::NotFound.into())
             })
             .map_err(RunError::io(what.clone()))?;
-        let server = http::Endpoint::serve(&spec.name, socket, Arc::clone(&ready), machine)
-            .map_err(RunError::io(what))?;
+        let served = http::Served {
+            ready: Arc::clone(&ready),
+            machine,
+            names: host_names(spec),
+            token: Token::from_environment(METRICS_TOKEN)?,
+            wrong_tokens: Arc::new(
+                WrongTokens::new("metrics", Clock::real()).counter(wrong_tokens.of(["metrics"])),
+            ),
+        };
+        let server =
+            http::Endpoint::serve(&spec.name, socket, served).map_err(RunError::io(what))?;
         let bound = server.address();
         let (sender, mut stopping) = watch::channel(false);
         let stop = Stop {
@@ -105,7 +124,7 @@ pub(super) fn run(
             obey_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
         }
         if let Some(page) = &mut page {
-            page.serve(plan, node, graph.events());
+            page.serve(plan, node, graph.events(), wrong_tokens.of(["page"]));
         }
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
@@ -147,6 +166,21 @@ pub(super) fn run(
         server.stop().await;
         Ok(report)
     })
+}
+
+/// Host names under which others may request the metrics of a node, in addition to the address that it listens on.
+fn host_names(spec: &Node) -> Vec<String> {
+    let page = spec.dashboard.iter().flat_map(|page| &page.hosts);
+    let served = spec
+        .metrics
+        .iter()
+        .filter_map(|metrics| metrics.rsplit_once(':'));
+    [&spec.name, &spec.address]
+        .into_iter()
+        .chain(page)
+        .cloned()
+        .chain(served.map(|(host, _)| host.to_owned()))
+        .collect()
 }
 
 /// Identifies the machine and logs it. A node on another board than declared runs as well.

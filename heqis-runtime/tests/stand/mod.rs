@@ -373,8 +373,14 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 
 /// GET over HTTP/1.1; `None` without an answer.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    request(port, "GET", path, &["Host: 127.0.0.1"])
+}
+
+/// A request over HTTP/1.1 with these lines in its head; `None` without an answer.
+pub fn request(port: u16, method: &str, path: &str, lines: &[&str]) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    let lines = lines.join("\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).ok()?;

@@ -32,10 +32,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_rt::task::JoinHandle;
 use actix_rt::time::sleep;
-use heqis_actors::{Events, GraphBuilder, StopHandle};
+use heqis_actors::{Clock, Counter, Events, GraphBuilder, StopHandle};
 use heqis_dashboard::{
     Dashboard, DashboardError, Decisions, Journal, LiveBars, Names, Settings, Sources, Token,
 };
+
+use heqis_dashboard::wrong_tokens::WrongTokens;
 
 use super::http::{RETRY, Ready};
 use crate::topology::{DashboardSpec, Plan, Time};
@@ -43,7 +45,7 @@ use alarms::Limits;
 use graph::Graph;
 use webhook::Webhook;
 
-/// The variable that holds a token which outlives a restart.
+/// The variable that holds a token which outlives a restart; with `_FILE` at its end, that of a file with it.
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
 /// Bars kept for the page, about a quarter of a kilobyte each.
 const ROOM_BARS: usize = 100_000;
@@ -95,7 +97,13 @@ impl Page {
     }
 
     /// Serves the page, which lists `graph_events`, or says why not.
-    pub(super) fn serve(&mut self, plan: &Plan, node: usize, graph_events: Events) {
+    pub(super) fn serve(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        graph_events: Events,
+        wrong_tokens: Counter,
+    ) {
         let spec = &plan.nodes[node];
         let Some(page) = &spec.dashboard else { return };
         events::listen(&self.graph.log, spec.name.clone(), graph_events);
@@ -120,6 +128,7 @@ impl Page {
             sources,
             graph: self.graph.clone(),
             served: self.served.clone(),
+            wrong_tokens: Arc::new(WrongTokens::new("page", Clock::real()).counter(wrong_tokens)),
         };
         match server.start() {
             Ok(()) => {}
@@ -195,11 +204,12 @@ struct Server {
     sources: Sources,
     graph: Arc<Graph>,
     served: Rc<RefCell<Option<Dashboard>>>,
+    wrong_tokens: Arc<WrongTokens>,
 }
 
 impl Server {
     fn start(&self) -> Result<(), DashboardError> {
-        let served = Dashboard::start(settings(&self.page)?, self.sources.clone())?;
+        let served = Dashboard::start(self.settings()?, self.sources.clone())?;
         tracing::info!(node = %self.node, "dashboard on {}", served.url());
         if let Some(link) = served.login_url() {
             // Not logged: logs are kept and forwarded, and this is a secret.
@@ -209,6 +219,29 @@ impl Server {
         observe::for_page(&self.graph);
         peers::watch(&self.graph);
         Ok(())
+    }
+
+    /// Returns the settings of the page, with a token where it needs one.
+    fn settings(&self) -> Result<Settings, DashboardError> {
+        let page = &self.page;
+        let unknown: SocketAddr = ([0, 0, 0, 0], 0).into();
+        let address = page
+            .address
+            .to_socket_addrs()
+            .and_then(|mut found| found.next().ok_or_else(|| ErrorKind::NotFound.into()))
+            .map_err(|source| DashboardError::Address {
+                address: unknown,
+                source,
+            })?;
+        let mut settings = Settings::new(address);
+        settings.hosts = page.hosts.clone();
+        settings.control = page.control;
+        settings.wrong_tokens = self.wrong_tokens.clone();
+        settings.token = match Token::from_environment(TOKEN_VARIABLE)? {
+            None if settings.is_exposed() || page.control => Some(Token::draw()?),
+            token => token,
+        };
+        Ok(settings)
     }
 }
 
@@ -233,30 +266,4 @@ fn webhook(page: &DashboardSpec) -> Option<Webhook> {
             None
         }
     }
-}
-
-/// Returns the settings of the page, with a token where it needs one.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a token has no place in a topology"
-)]
-fn settings(page: &DashboardSpec) -> Result<Settings, DashboardError> {
-    let unknown: SocketAddr = ([0, 0, 0, 0], 0).into();
-    let address = page
-        .address
-        .to_socket_addrs()
-        .and_then(|mut found| found.next().ok_or_else(|| ErrorKind::NotFound.into()))
-        .map_err(|source| DashboardError::Address {
-            address: unknown,
-            source,
-        })?;
-    let mut settings = Settings::new(address);
-    settings.hosts = page.hosts.clone();
-    settings.control = page.control;
-    settings.token = match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) => Some(Token::parse(&token)?),
-        Err(_) if settings.is_exposed() || page.control => Some(Token::draw()?),
-        Err(_) => None,
-    };
-    Ok(settings)
 }

@@ -5,11 +5,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use heqis_actors::NodeReport;
+use heqis_dashboard::Token;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::graph::Graph;
+use crate::run::node::METRICS_TOKEN;
 
 /// Time between two requests to the same node.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,6 +33,8 @@ pub(super) fn watch(graph: &Arc<Graph>) {
 }
 
 async fn ask(graph: Weak<Graph>, node: usize, address: String) {
+    // Every node of a topology has the same token for its metrics. A malformed one has ended this node already.
+    let token = Token::from_environment(METRICS_TOKEN).ok().flatten();
     loop {
         sleep(PAUSE).await;
         match graph.upgrade() {
@@ -38,7 +42,7 @@ async fn ask(graph: Weak<Graph>, node: usize, address: String) {
             Some(graph) if !graph.is_watched() => continue,
             Some(_) => {}
         }
-        let answer = match timeout(PATIENCE, report(&address)).await {
+        let answer = match timeout(PATIENCE, report(&address, token.as_ref())).await {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => Err(format!("{address}: {error}")),
             Err(_) => Err(format!("{address}: no response within {PATIENCE:?}")),
@@ -50,9 +54,13 @@ async fn ask(graph: Weak<Graph>, node: usize, address: String) {
 }
 
 /// Reads the report that the node at `address` serves next to its metrics.
-async fn report(address: &str) -> io::Result<NodeReport> {
+async fn report(address: &str, token: Option<&Token>) -> io::Result<NodeReport> {
     let mut stream = TcpStream::connect(address).await?;
-    let question = format!("GET /report HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let token = token.map_or_else(String::new, |token| {
+        format!("Authorization: Bearer {}\r\n", token.reveal())
+    });
+    let question =
+        format!("GET /report HTTP/1.1\r\nHost: {address}\r\n{token}Connection: close\r\n\r\n");
     stream.write_all(question.as_bytes()).await?;
     let mut answer = Vec::new();
     stream
