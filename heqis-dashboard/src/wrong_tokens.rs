@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use heqis_core::{Clock, Counter, LogLimit};
 
-/// Wrong tokens of one address within [`SPAN_NS`] that are answered as such; those beyond it are told to wait.
+/// Wrong tokens of one address within [`SPAN_NS`] that are answered as such; those beyond it are asked to wait.
 const MOST: u32 = 20;
 /// Span in which they are counted, nanoseconds.
 const SPAN_NS: i64 = 60_000_000_000;
@@ -15,7 +15,7 @@ const SPAN_NS: i64 = 60_000_000_000;
 const MAX_ADDRESSES: usize = 1_024;
 
 /// The wrong tokens that a server was given. The right token is accepted all the same: it has at least 128 bits, so that a
-/// limit is not what protects it, and nobody can lock its owner out.
+/// limit is not what protects it, and its owner cannot be locked out.
 #[derive(Debug)]
 pub struct WrongTokens {
     server: &'static str,

@@ -111,7 +111,7 @@ fn without_the_token_nothing_is_shown() {
                 .then_some(line.as_str())
                 .into_iter()
                 .collect();
-            // After some wrong tokens an address is told to wait.
+            // After some wrong tokens an address is asked to wait.
             let status = get(served.address, path, &lines).status;
             assert!(matches!(status, 401 | 429), "{path} {line}: {status}");
         }
