@@ -9,6 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Replaces the file at `path` with `contents`, safe against power cuts.
@@ -17,6 +18,32 @@ use std::path::{Path, PathBuf};
 /// When the draft cannot be written, synced or renamed; the old file is then still there.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     write_atomically_with(path, |file| file.write_all(contents))
+}
+
+/// As [`write_atomically`], for a file that only its owner may read and write: a key or a token. No other user can open it
+/// at any time, whatever the umask.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_private_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let draft = draft_path(path);
+    // One that was left behind may be open to others.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = || {
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
+        file.write_all(contents)?;
+        file.sync_all()
+    };
+    written().inspect_err(|_| remove(&draft))?;
+    publish_draft(path)
 }
 
 /// As [`write_atomically`], with contents that `write` produces.
@@ -137,6 +164,22 @@ mod tests {
         replace_unsynced(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(names(directory.path()), ["state.json"]);
+    }
+
+    #[test]
+    fn a_private_file_is_closed_to_others_even_over_an_open_draft() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.key");
+        fs::write(draft_path(&path), "open to all").unwrap();
+        fs::write(&path, "open to all").unwrap();
+        write_private_atomically(&path, b"secret").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(names(directory.path()), ["node.key"]);
     }
 
     #[test]

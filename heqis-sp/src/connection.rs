@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -14,6 +14,7 @@ use crate::framing::{self, Framing, HANDSHAKE_BYTES};
 use crate::inproc::Inproc;
 use crate::options::SocketOptions;
 use crate::reader::Reader;
+use crate::secure::{Duplex, PeerIdentity, SecureHandshake, SecureStream, Security};
 use crate::stream::{Stream, tcp_socket};
 use crate::writer::Writer;
 
@@ -22,7 +23,11 @@ pub struct Connection {
     reader: Reader,
     writer: Writer,
     peer: String,
+    identity: Option<PeerIdentity>,
 }
+
+/// Which side of a TLS handshake this one takes.
+pub(crate) type Handshake = fn(&Security, TcpStream) -> SecureHandshake;
 
 /// Dials `endpoint` once and does the handshake.
 ///
@@ -30,27 +35,27 @@ pub struct Connection {
 /// when to stop.
 ///
 /// # Errors
-/// [`SpError::TimedOut`], [`SpError::Io`], [`SpError::Handshake`], [`SpError::Incompatible`],
-/// [`SpError::Closed`] when the peer left before its handshake, and [`SpError::InvalidOption`].
+/// [`SpError::TimedOut`], [`SpError::Io`], [`SpError::Tls`], [`SpError::Handshake`],
+/// [`SpError::PeerSpeaksTls`], [`SpError::Incompatible`], [`SpError::Closed`] when the peer left before its handshake, and [`SpError::InvalidOption`].
 pub async fn connect(
     endpoint: &Endpoint,
     options: &SocketOptions,
     inproc: &Inproc,
 ) -> Result<Connection, SpError> {
-    options.validate()?;
+    options.validate_for(endpoint)?;
     let connected = within("connect", options.connect_timeout, async {
         open(endpoint, options, inproc)
             .await
             .map_err(SpError::io(format!("connect to {endpoint}")))
     });
     let stream = connected.await?;
-    let ipc = matches!(endpoint, Endpoint::Ipc { .. });
-    Connection::establish(stream, ipc, endpoint.to_string(), options).await
+    let secure = |security: &Security, stream| security.connect(stream);
+    Connection::establish(stream, endpoint, secure, endpoint.to_string(), options).await
 }
 
 async fn open(endpoint: &Endpoint, options: &SocketOptions, inproc: &Inproc) -> io::Result<Stream> {
     match endpoint {
-        Endpoint::Tcp { host, port } => {
+        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => {
             let mut last = io::ErrorKind::NotFound.into();
             for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
                 let socket = tcp_socket(address.is_ipv4(), options)?;
@@ -79,21 +84,48 @@ fn tcp(stream: TcpStream, options: &SocketOptions) -> io::Result<Stream> {
 }
 
 impl Connection {
-    /// Does the handshake over a stream of the caller's, with the framing of tcp: a TLS stream, or
-    /// one end of an in-memory pipe in a test.
+    /// Does the handshake over a stream of the caller's, with the framing of tcp, such as one end of
+    /// an in-memory pipe in a test.
     ///
     /// # Errors
     /// As [`connect`].
     pub async fn over<S>(stream: S, options: &SocketOptions) -> Result<Self, SpError>
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: Duplex + 'static,
     {
         options.validate()?;
         let stream = Stream::Pipe(Box::new(stream));
-        Self::establish(stream, false, "stream".to_owned(), options).await
+        let greeting = Self::greet(stream, false, "stream".to_owned(), options);
+        within("handshake", options.handshake_timeout, greeting).await
     }
 
+    /// Does the handshakes of a stream at `endpoint`: that of TLS as `secure` says, where it has one, and that of SP.
     pub(crate) async fn establish(
+        stream: Stream,
+        endpoint: &Endpoint,
+        secure: Handshake,
+        peer: String,
+        options: &SocketOptions,
+    ) -> Result<Self, SpError> {
+        let ipc = matches!(endpoint, Endpoint::Ipc { .. });
+        within("handshake", options.handshake_timeout, async {
+            match (endpoint, stream, &options.security) {
+                (Endpoint::Tls { .. }, Stream::Tcp(stream), Some(security)) => {
+                    let SecureStream { stream, peer: name } = secure(security, stream).await?;
+                    let stream = Stream::Pipe(stream);
+                    let connection = Self::greet(stream, false, peer, options).await?;
+                    Ok(Self {
+                        identity: Some(name),
+                        ..connection
+                    })
+                }
+                (_, stream, _) => Self::greet(stream, ipc, peer, options).await,
+            }
+        })
+        .await
+    }
+
+    async fn greet(
         stream: Stream,
         ipc: bool,
         peer: String,
@@ -102,25 +134,21 @@ impl Connection {
         let (mut read, mut write) = stream.split();
         let ours = framing::handshake(options.protocol);
         let mut theirs = [0; HANDSHAKE_BYTES];
-        within("handshake", options.handshake_timeout, async {
-            // Both ways at once: the peer may also wait to be written to before it reads.
-            let both = async {
-                tokio::try_join!(
-                    async {
-                        write.write_all(&ours).await?;
-                        write.flush().await
-                    },
-                    read.read_exact(&mut theirs),
-                )
-            };
-            both.await.map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::ConnectionReset => SpError::Closed,
-                _ => SpError::io(format!("handshake with {peer}"))(source),
-            })
-        })
-        .await?;
+        // Both ways at once: the peer may also wait to be written to before it reads. What was read
+        // counts first: a peer that refuses this side says so, and may close before it is written to.
+        let (written, got) = tokio::join!(
+            async {
+                write.write_all(&ours).await?;
+                write.flush().await
+            },
+            read.read_exact(&mut theirs),
+        );
+        got.and(written).map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset => SpError::Closed,
+            _ => SpError::io(format!("handshake with {peer}"))(source),
+        })?;
         framing::check_handshake(options.protocol, theirs)?;
         let framing = Framing {
             protocol: options.protocol,
@@ -132,12 +160,18 @@ impl Connection {
             reader: Reader::new(read, framing, options),
             writer: Writer::new(write, framing, options),
             peer,
+            identity: None,
         })
     }
 
     /// Returns the peer's address as text, for logs.
     pub fn peer(&self) -> &str {
         &self.peer
+    }
+
+    /// Returns what the peer has proved about itself; `None` without TLS.
+    pub fn identity(&self) -> Option<&PeerIdentity> {
+        self.identity.as_ref()
     }
 
     /// Returns both halves, to be used independently. Dropping the writer signals to the peer that no

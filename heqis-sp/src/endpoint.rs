@@ -11,12 +11,19 @@ const IPC_PATH_MAX_BYTES: usize = 107;
 
 /// The address of a listener.
 ///
-/// Parses from and prints as `tcp://host:port`, `ipc:///absolute/path` or `inproc://name`.
+/// Parses from and prints as `tcp://host:port`, `tls+tcp://host:port`, `ipc:///absolute/path` or `inproc://name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A TCP listener.
     Tcp {
         /// A name, an IPv4 address, or an IPv6 address (without its brackets).
+        host: String,
+        /// The port; 0 lets the system choose one when listening.
+        port: u16,
+    },
+    /// A TCP listener whose streams are protected by TLS; needs [`SocketOptions::security`](super::SocketOptions).
+    Tls {
+        /// As of [`Endpoint::Tcp`].
         host: String,
         /// The port; 0 lets the system choose one when listening.
         port: u16,
@@ -53,17 +60,18 @@ fn parse(text: &str) -> Result<Endpoint, &'static str> {
         .split_once("://")
         .ok_or("must look like tcp://host:port, ipc:///path or inproc://name")?;
     match scheme {
-        "tcp" => parse_tcp(rest),
+        "tcp" => parse_tcp(rest).map(|(host, port)| Endpoint::Tcp { host, port }),
+        "tls+tcp" => parse_tcp(rest).map(|(host, port)| Endpoint::Tls { host, port }),
         "ipc" => parse_ipc(rest),
         "inproc" if rest.is_empty() => Err("the name after inproc:// is empty"),
         "inproc" => Ok(Endpoint::Inproc {
             name: rest.to_owned(),
         }),
-        _ => Err("the scheme must be tcp, ipc or inproc"),
+        _ => Err("the scheme must be tcp, tls+tcp, ipc or inproc"),
     }
 }
 
-fn parse_tcp(rest: &str) -> Result<Endpoint, &'static str> {
+fn parse_tcp(rest: &str) -> Result<(String, u16), &'static str> {
     let (host, port) = rest.rsplit_once(':').ok_or("the port is missing")?;
     let host = match host.strip_prefix('[') {
         Some(inner) => {
@@ -92,10 +100,7 @@ fn parse_tcp(rest: &str) -> Result<Endpoint, &'static str> {
     let port = port
         .parse()
         .map_err(|_| "the port is not between 0 and 65535")?;
-    Ok(Endpoint::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    Ok((host.to_owned(), port))
 }
 
 fn parse_ipc(rest: &str) -> Result<Endpoint, &'static str> {
@@ -119,11 +124,18 @@ fn parse_ipc(rest: &str) -> Result<Endpoint, &'static str> {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port } => write_tcp(f, "tcp", host, *port),
+            Self::Tls { host, port } => write_tcp(f, "tls+tcp", host, *port),
             Self::Ipc { path } => write!(f, "ipc://{}", path.display()),
             Self::Inproc { name } => write!(f, "inproc://{name}"),
         }
+    }
+}
+
+fn write_tcp(f: &mut fmt::Formatter<'_>, scheme: &str, host: &str, port: u16) -> fmt::Result {
+    match host.contains(':') {
+        true => write!(f, "{scheme}://[{host}]:{port}"),
+        false => write!(f, "{scheme}://{host}:{port}"),
     }
 }
 
@@ -139,6 +151,8 @@ mod tests {
             "tcp://127.0.0.1:5555",
             "tcp://gateway.local:0",
             "tcp://[::1]:65535",
+            "tls+tcp://10.0.0.2:5555",
+            "tls+tcp://[::1]:0",
             "ipc:///run/heqis/edge.sock",
             "inproc://features",
         ] {
@@ -154,6 +168,7 @@ mod tests {
             ("127.0.0.1:5555", "must look like"),
             ("udp://host:1", "scheme must be"),
             ("tcp://host", "port is missing"),
+            ("tls+tcp://host", "port is missing"),
             ("tcp://:5555", "host is empty"),
             ("tcp://*:5555", "neither a name nor an address"),
             ("tcp://host:", "not between"),
@@ -177,7 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_that_parses_prints_as_an_equal_endpoint(text in "(tcp|ipc|inproc)://\\PC{0,40}") {
+        fn any_text_that_parses_prints_as_an_equal_endpoint(text in "(tcp|tls\\+tcp|ipc|inproc)://\\PC{0,40}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse::<Endpoint>().unwrap(), endpoint);
             }

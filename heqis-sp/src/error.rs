@@ -32,6 +32,17 @@ pub enum SpError {
         /// The bytes as received.
         got: [u8; 8],
     },
+    /// The first bytes of the peer begin a TLS handshake, and this endpoint is plain.
+    #[error("handshake: the peer speaks TLS, this endpoint is plain tcp")]
+    PeerSpeaksTls,
+    /// No trust: a certificate is missing, unusable or refused, by this side or by the peer.
+    #[error("tls: {reason}")]
+    Tls {
+        /// One word, as [`SpError::cause`] returns it.
+        cause: &'static str,
+        /// What is wrong with which certificate, and what to do.
+        reason: String,
+    },
     /// The peer speaks a protocol that does not meet ours.
     #[error("handshake: {ours} cannot talk to a peer with protocol id {theirs:#06x}")]
     Incompatible {
@@ -90,6 +101,12 @@ pub enum SpError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A newer connection took the place of this one, whose handshake was not complete.
+    #[error("closed to make room: {limit} handshakes are under way")]
+    Crowded {
+        /// The most handshakes under way at once.
+        limit: usize,
+    },
     /// The connection is over: the peer left during the handshake, or an earlier call failed.
     #[error("connection is closed")]
     Closed,
@@ -118,6 +135,8 @@ impl SpError {
             Self::InvalidEndpoint { .. } => "invalid_endpoint",
             Self::InvalidOption { .. } => "invalid_option",
             Self::Handshake { .. } => "handshake",
+            Self::PeerSpeaksTls => "peer_speaks_tls",
+            Self::Tls { cause, .. } => cause,
             Self::Incompatible { .. } => "incompatible",
             Self::TooLarge { .. } => "too_large",
             Self::BadHop { .. } | Self::MissingHop { .. } => "bad_hop",
@@ -125,17 +144,21 @@ impl SpError {
             Self::Truncated { .. } => "truncated",
             Self::Direction { .. } => "direction",
             Self::Full { .. } => "full",
+            Self::Crowded { .. } => "crowd",
             Self::Closed => "closed",
             Self::TimedOut { .. } => "timed_out",
             Self::Io { .. } => "io",
         }
     }
 
-    /// Wraps an operating-system error with what was attempted.
+    /// Wraps an error of a stream with what was attempted. One that a TLS stream made from an [`SpError`] is that one.
     pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
-            action: action.into(),
-            source,
+        move |source| match source.downcast::<Self>() {
+            Ok(error) => error,
+            Err(source) => Self::Io {
+                action: action.into(),
+                source,
+            },
         }
     }
 }

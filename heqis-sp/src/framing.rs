@@ -31,6 +31,8 @@ pub(crate) fn check_handshake(ours: Protocol, got: [u8; HANDSHAKE_BYTES]) -> Res
             theirs if ours.accepts(theirs) => Ok(()),
             theirs => Err(SpError::Incompatible { ours, theirs }),
         },
+        // A TLS record: handshake, version 3.x.
+        [0x16, 3, ..] => Err(SpError::PeerSpeaksTls),
         _ => Err(SpError::Handshake { got }),
     }
 }

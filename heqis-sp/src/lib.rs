@@ -2,7 +2,7 @@
 //!
 //! A connection lives on whichever tokio runtime polls it, a current-thread one included: there is
 //! no thread, no task and no static behind it, so a message goes from the socket to the caller
-//! without a hand-over. NNG, nng-rs, pynng and nanomsg peers talk to it over tcp and ipc.
+//! without a hand-over. NNG, nng-rs, pynng and nanomsg peers talk to it over tcp, tls+tcp and ipc.
 //!
 //! ```text
 //! bytes in ▸ Stream ▸ Reader ▸ Bytes           Endpoint  where to listen or dial
@@ -13,6 +13,7 @@
 //! - `endpoint`, `options`, `error`: what a caller configures, and the errors.
 //! - `listener`, `connection`: accepting, dialing, the handshake. `stream`: tcp, Unix-domain
 //!   sockets and pipes behind one type. `inproc`: the hub of in-process names.
+//! - `secure`: what makes TLS streams is handed in; `heqis-tls` has it.
 //! - `reader`, `writer`: the two hot paths. `backoff`: delays for the caller's redial loop.
 //!
 //! Not here: sequence numbers, acknowledgements, credit and reconnecting. As with NNG, a message
@@ -31,6 +32,7 @@ mod listener;
 mod options;
 mod protocol;
 mod reader;
+mod secure;
 mod stream;
 mod writer;
 
@@ -43,4 +45,5 @@ pub use listener::Listener;
 pub use options::SocketOptions;
 pub use protocol::Protocol;
 pub use reader::Reader;
+pub use secure::{Duplex, PeerIdentity, Secure, SecureHandshake, SecureStream, Security};
 pub use writer::Writer;

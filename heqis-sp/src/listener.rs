@@ -1,7 +1,9 @@
 //! Waiting for peers.
 
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -15,23 +17,31 @@ use crate::error::SpError;
 use crate::inproc::Inproc;
 use crate::inproc::Listening;
 use crate::options::SocketOptions;
+use crate::secure::Security;
 use crate::stream::{Stream, tcp_socket};
 
 /// The connections that the kernel holds before they are accepted.
 const BACKLOG: u32 = 128;
 
-/// The handshakes under way at once. A peer that stays silent takes one place until its handshake
-/// times out; it does not keep the others out.
-const HANDSHAKES: usize = 64;
+/// The handshakes under way at once. One more ends another, so that silent peers, however many, do
+/// not keep others out: the oldest one of the host that has most of them, so that a host that
+/// floods ends its own.
+const HANDSHAKES: usize = 256;
 
-type Handshake = Pin<Box<dyn Future<Output = Result<Connection, SpError>> + Send>>;
+/// A peer that has not completed its handshake.
+struct Pending {
+    /// Its host; `None` on this machine's own kinds of endpoint.
+    host: Option<IpAddr>,
+    handshake: Pin<Box<dyn Future<Output = Result<Connection, SpError>> + Send>>,
+}
 
 /// A bound endpoint that accepts peers. Dropping it frees the endpoint.
 pub struct Listener {
     acceptor: Acceptor,
     endpoint: Endpoint,
     options: SocketOptions,
-    handshakes: Vec<Handshake>,
+    /// From the oldest to the newest.
+    handshakes: VecDeque<Pending>,
 }
 
 enum Acceptor {
@@ -60,7 +70,7 @@ impl Listener {
         options: SocketOptions,
         inproc: &Inproc,
     ) -> Result<Self, SpError> {
-        options.validate()?;
+        options.validate_for(endpoint)?;
         let (acceptor, endpoint) = open(endpoint, &options, inproc)
             .await
             .map_err(SpError::io(format!("bind {endpoint}")))?;
@@ -68,7 +78,7 @@ impl Listener {
             acceptor,
             endpoint,
             options,
-            handshakes: Vec::new(),
+            handshakes: VecDeque::new(),
         })
     }
 
@@ -90,25 +100,52 @@ impl Listener {
     }
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection, SpError>> {
-        while self.handshakes.len() < HANDSHAKES {
-            let Poll::Ready(accepted) = self.acceptor.poll_accept(cx, &self.options) else {
-                break;
-            };
-            let (stream, peer) =
-                accepted.map_err(SpError::io(format!("accept on {}", self.endpoint)))?;
-            let ipc = matches!(self.endpoint, Endpoint::Ipc { .. });
-            let options = self.options.clone();
-            self.handshakes.push(Box::pin(async move {
-                Connection::establish(stream, ipc, peer, &options).await
-            }));
-        }
-        for index in 0..self.handshakes.len() {
-            if let Poll::Ready(done) = self.handshakes[index].as_mut().poll(cx) {
-                drop(self.handshakes.swap_remove(index));
-                return Poll::Ready(done);
+        let mut first = 0;
+        loop {
+            for index in first..self.handshakes.len() {
+                if let Poll::Ready(done) = self.handshakes[index].handshake.as_mut().poll(cx) {
+                    drop(self.handshakes.remove(index));
+                    return Poll::Ready(done);
+                }
             }
+            let accepted = ready!(self.acceptor.poll_accept(cx, &self.options));
+            let (stream, peer, host) =
+                accepted.map_err(SpError::io(format!("accept on {}", self.endpoint)))?;
+            let (endpoint, options) = (self.endpoint.clone(), self.options.clone());
+            let handshake = Box::pin(async move {
+                let secure = |security: &Security, stream| security.accept(stream);
+                let made =
+                    Connection::establish(stream, &endpoint, secure, peer.clone(), &options).await;
+                made.map_err(|error| match error {
+                    SpError::Tls { cause, reason } => SpError::Tls {
+                        cause,
+                        reason: format!("{peer}: {reason}"),
+                    },
+                    other => other,
+                })
+            });
+            if self.handshakes.len() == HANDSHAKES {
+                self.handshakes.remove(self.surplus());
+                self.handshakes.push_back(Pending { host, handshake });
+                // The new one is polled by the next call, which the caller makes at once.
+                let limit = HANDSHAKES;
+                return Poll::Ready(Err(SpError::Crowded { limit }));
+            }
+            // Those before it wait for their peers.
+            first = self.handshakes.len();
+            self.handshakes.push_back(Pending { host, handshake });
         }
-        Poll::Pending
+    }
+
+    /// The place of the handshake that ends when there is one too many.
+    fn surplus(&self) -> usize {
+        let mut counts: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        for pending in &self.handshakes {
+            *counts.entry(pending.host).or_default() += 1;
+        }
+        let most = counts.values().max().copied().unwrap_or(0);
+        let floods = |pending: &Pending| counts.get(&pending.host) == Some(&most);
+        self.handshakes.iter().position(floods).unwrap_or(0)
     }
 }
 
@@ -117,22 +154,23 @@ impl Acceptor {
         &mut self,
         cx: &mut Context<'_>,
         options: &SocketOptions,
-    ) -> Poll<io::Result<(Stream, String)>> {
+    ) -> Poll<io::Result<(Stream, String, Option<IpAddr>)>> {
         Poll::Ready(match self {
             Self::Tcp(listener) => {
                 let (stream, address) = ready!(listener.poll_accept(cx))?;
-                Ok((Stream::tcp(stream, options)?, format!("tcp://{address}")))
+                let peer = format!("tcp://{address}");
+                Ok((Stream::tcp(stream, options)?, peer, Some(address.ip())))
             }
             Self::Ipc(listener, file) => {
                 // The dialing side of a Unix-domain socket has no address of its own.
                 let (stream, _) = ready!(listener.poll_accept(cx))?;
                 let peer = format!("ipc://{}", file.0.display());
-                Ok((Stream::unix(stream, options)?, peer))
+                Ok((Stream::unix(stream, options)?, peer, None))
             }
             Self::Inproc(listening) => match ready!(listening.dialers.poll_recv(cx)) {
                 Some(pipe) => {
                     let peer = format!("inproc://{}", listening.name());
-                    Ok((Stream::Pipe(Box::new(pipe)), peer))
+                    Ok((Stream::Pipe(Box::new(pipe)), peer, None))
                 }
                 None => Err(io::ErrorKind::NotConnected.into()),
             },
@@ -149,6 +187,14 @@ async fn open(
         Endpoint::Tcp { host, port } => {
             let listener = bind_tcp(host, *port, options).await?;
             let bound = Endpoint::Tcp {
+                host: host.clone(),
+                port: listener.local_addr()?.port(),
+            };
+            Ok((Acceptor::Tcp(listener), bound))
+        }
+        Endpoint::Tls { host, port } => {
+            let listener = bind_tcp(host, *port, options).await?;
+            let bound = Endpoint::Tls {
                 host: host.clone(),
                 port: listener.local_addr()?.port(),
             };

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::endpoint::Endpoint;
 use crate::error::SpError;
 use crate::protocol::Protocol;
+use crate::secure::Security;
 
 /// How a listener or dialer treats its connections.
 ///
@@ -39,6 +41,8 @@ pub struct SocketOptions {
     pub keepalive_idle: Duration,
     /// The time between two such questions.
     pub keepalive_interval: Duration,
+    /// Who this side is and which peers it accepts, for `tls+tcp` endpoints.
+    pub security: Option<Security>,
 }
 
 /// The unanswered keepalive questions that end a TCP connection.
@@ -59,6 +63,24 @@ impl SocketOptions {
             handshake_timeout: Duration::from_secs(5),
             keepalive_idle: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(3),
+            security: None,
+        }
+    }
+
+    /// Checks every field, and whether this side can take part in the handshakes of `endpoint`.
+    ///
+    /// # Errors
+    /// As [`SocketOptions::validate`], and [`SpError::Tls`] when certificate or key cannot be used.
+    pub fn validate_for(&self, endpoint: &Endpoint) -> Result<(), SpError> {
+        self.validate()?;
+        match (endpoint, &self.security) {
+            (Endpoint::Tls { .. }, Some(security)) => security.ready(),
+            (Endpoint::Tls { .. }, None) => Err(SpError::InvalidOption {
+                name: "security",
+                value: "none".to_owned(),
+                rule: "a tls+tcp endpoint needs a certificate",
+            }),
+            _ => Ok(()),
         }
     }
 

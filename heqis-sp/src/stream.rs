@@ -10,30 +10,28 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream, tcp, unix};
 
 use crate::options::KEEPALIVE_RETRIES;
 use crate::options::SocketOptions;
-
-/// What a caller's own stream must offer; see [`Connection::over`](super::Connection::over).
-pub(crate) trait Pipe: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Pipe for S {}
+use crate::secure::Duplex;
 
 /// A stream before its handshake.
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Pipe(Box<dyn Pipe>),
+    /// A TLS stream, a stream of the caller's, or one end of an in-process pipe.
+    Pipe(Box<dyn Duplex>),
 }
 
 /// The receiving half. An enum and not a trait object, because `recv` is the hot path.
 pub(crate) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
-    Pipe(tokio::io::ReadHalf<Box<dyn Pipe>>),
+    Pipe(tokio::io::ReadHalf<Box<dyn Duplex>>),
 }
 
 /// The sending half. Dropping it shuts the sending direction down, whatever the stream.
 pub(crate) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
-    Pipe(tokio::io::WriteHalf<Box<dyn Pipe>>),
+    Pipe(tokio::io::WriteHalf<Box<dyn Duplex>>),
 }
 
 impl Stream {

@@ -4,13 +4,12 @@
 //! installed; `./test` prepares it.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod nng;
 
 use bytes::Bytes;
 use heqis_sp::{Connection, Endpoint, Inproc, Listener, Protocol, SocketOptions, connect};
+use nng::{Peer, python};
 
-const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/nng_peer.py");
 const SIZES: [usize; 8] = [0, 1, 3, 8_192, 65_536, 100_000, 1 << 20, 5];
 
 /// Both directions in which a connection can come about.
@@ -18,55 +17,6 @@ const SIZES: [usize; 8] = [0, 1, 3, 8_192, 65_536, 100_000, 1 << 20, 5];
 enum EdgeSide {
     WeListen,
     WeDial,
-}
-
-/// A running pynng process; it is killed when the test is over.
-struct Peer {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start(python: &str, protocol: &str, side: &str, endpoint: &str, role: &[&str]) -> Self {
-        let mut child = Command::new(python)
-            .args([PEER, protocol, side, endpoint])
-            .args(role)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run HEQIS_TEST_PYTHON={python}: {error}"));
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        let mut peer = Self { child, lines };
-        peer.expect("ready");
-        peer
-    }
-
-    fn expect(&mut self, line: &str) {
-        let mut got = String::new();
-        self.lines.read_line(&mut got).unwrap();
-        assert_eq!(
-            got.trim_end(),
-            line,
-            "the pynng peer failed; its message is above"
-        );
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Returns the Python to run peers with.
-fn python() -> String {
-    std::env::var("HEQIS_TEST_PYTHON").expect(
-        "HEQIS_TEST_PYTHON names a Python with pynng; ./test prepares one and sets it, or by hand:\n  \
-         python3 -m venv target/test-peers\n  \
-         target/test-peers/bin/pip install -r tests/peers/requirements.txt\n  \
-         export HEQIS_TEST_PYTHON=$PWD/target/test-peers/bin/python\n",
-    )
 }
 
 fn message(size: usize) -> Bytes {

@@ -1,6 +1,9 @@
 """A peer that speaks through the NNG C library, for the interoperability tests.
 
-Usage: nng_peer.py PROTOCOL listen|dial ENDPOINT ROLE [ARGUMENT ...]
+Usage: nng_peer.py PROTOCOL listen|dial ENDPOINT ROLE [ARGUMENT ...] [--tls DIRECTORY NAME PEER]
+
+With --tls the endpoint is tls+tcp: DIRECTORY has ca.pem, NAME.pem and NAME.key, and the certificate of
+the other side, which it must have, is that of PEER.
 
 Roles:
   echo              sends every message back until an empty one has been echoed
@@ -11,6 +14,7 @@ Byte i of a message of size n is (n * 31 + i * 7) mod 256. The script prints "re
 listens or dials, and "done" when its role is over.
 """
 
+import pathlib
 import sys
 
 import pynng
@@ -32,14 +36,36 @@ def receive(socket):
     return received.bytes if size else b""
 
 
+def tls_config(side, directory, name, peer):
+    def text(file):
+        return (pathlib.Path(directory) / file).read_text()
+
+    config = pynng.TLSConfig
+    return config(
+        config.MODE_SERVER if side == "listen" else config.MODE_CLIENT,
+        server_name=peer if side == "dial" else None,
+        ca_string=text("ca.pem"),
+        own_cert_string=text(f"{name}.pem"),
+        own_key_string=text(f"{name}.key"),
+        auth_mode=config.AUTH_MODE_REQUIRED,
+    )
+
+
 def main():
-    protocol, side, endpoint, role, *sizes = sys.argv[1:]
+    arguments = sys.argv[1:]
+    tls = []
+    if "--tls" in arguments:
+        at = arguments.index("--tls")
+        arguments, tls = arguments[:at], arguments[at + 1 :]
+    protocol, side, endpoint, role, *sizes = arguments
     sizes = [int(size) for size in sizes]
     kinds = {"pair1": pynng.Pair1, "push": pynng.Push0, "pull": pynng.Pull0}
     timeouts = {"send_timeout": TIMEOUT_MS}
     if protocol != "push":
         timeouts["recv_timeout"] = TIMEOUT_MS
     with kinds[protocol](recv_max_size=64 << 20, **timeouts) as socket:
+        if tls:
+            socket.tls_config = tls_config(side, *tls)
         if side == "listen":
             socket.listen(endpoint)
         else:
