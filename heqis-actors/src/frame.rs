@@ -314,6 +314,12 @@ impl<P: Payload> Frame<P> {
         &self.frame
     }
 
+    /// The frame, without keeping it unacknowledged.
+    pub(crate) fn unheld(mut self) -> Self {
+        self.frame.head.ticket = None;
+        self
+    }
+
     /// The payload without a copy; the frame again when another frame shares it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@
 //!
 //! For programs that build graphs:
 //! - `graph`: [`GraphBuilder`], running graphs, their handles and reports. `registry`: stage kinds by name.
-//! - `channel`, `closure`, `window`: ways in and out, stages of closures, groups of frames. [`Tap`]: observes frames.
+//! - `channel`, `closure`, `window`: ways in and out, stages of closures, windows for any stage. [`Tap`]: observes frames.
 //! - [`testing`]: one stage without a graph.
 //!
 //! Internals, from top to bottom; a module uses only those below it:
@@ -72,15 +72,16 @@ pub use graph::{GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, 
 pub use heqis_core::{
     ANY, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
     ClockOffset, ClosureResult, Counter, Counters, Delivery, DropCause, EdgeDescription,
-    EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events, Exhausted, Explain,
+    EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events, Exhausted, Explain, Extent,
     FaultKind, FaultPlace, FaultSubject, FieldReader, Gauge, Gauges, GraphDescription, GraphFault,
     InDoubt, Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK,
     Metrics, MetricsError, Mismatch, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun,
     Origins, PIPELINE, Payload, PayloadError, Policy, PortContract, PortSchema, Property,
     Quantiles, RecordingOptions, RestartOptions, Scheduling, Snapshot, StageCounters,
     StageDescription, StageError, StageOptions, StageReport, StateOptions, Tensor,
-    TerminationSignals, Timer, Waiting, decode_meta, duration_ns, encode_meta, limits,
-    lock_for_writing, mismatch, nearest_name, partition, read_small_file, renamed, units, wire,
+    TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns, encode_meta,
+    limits, lock_for_writing, mismatch, nearest_name, partition, read_small_file, renamed, units,
+    wire,
 };
 pub use heqis_derive::Payload;
 pub use merge::Merge;
@@ -88,4 +89,4 @@ pub use registry::{ContentHash, Prepared, Registry, StageKind};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;
 pub use ticket::Deliveries;
-pub use window::{Extent, Window, WindowSpan};
+pub use window::{ClosedWindow, Windows};

@@ -19,9 +19,10 @@ use common::Number;
 use heqis_actors::{
     BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Next,
     Nothing, Origins, PayloadType, Snapshot, Source, Stage, StageError, StageOptions, StateOptions,
+    WindowSpan,
 };
 use links::{Dice, MAX_FRAME, PATIENCE};
-use merging::{Window, WindowConfig};
+use merging::{Join, Nil, Ungroup, Window, WindowConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -92,70 +93,11 @@ impl Source for Items {
     }
 }
 
-/// Neither of these stages has parameters.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-struct Nil {}
-
-/// Joins numbers of the groups 0 and 1 that have the same value.
-#[derive(Default)]
-struct Join(BTreeMap<u64, Frame<Number>>);
-
-impl Stage for Join {
-    type Config = Nil;
-    type In = Number;
-    type Out = Number;
-    const KIND: &'static str = "join";
-    const ABOUT: &'static str = "Joins numbers.";
-
-    fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self::default())
-    }
-
-    fn process(
-        &mut self,
-        frame: &Frame<Number>,
-        out: &mut Emitter<'_, Number>,
-    ) -> Result<(), StageError> {
-        match self.0.remove(&frame.value) {
-            Some(other) if other.group != frame.group => {
-                let joined = Number {
-                    value: frame.value * 2,
-                    group: 0,
-                };
-                out.emit_from([other.head(), frame.head()], joined);
-            }
-            _ => drop(self.0.insert(frame.value, frame.clone())),
-        }
-        Ok(())
-    }
-}
-
-/// Puts all numbers into one group.
-struct Ungroup;
-
-impl Stage for Ungroup {
-    type Config = Nil;
-    type In = Number;
-    type Out = Number;
-    const KIND: &'static str = "ungroup";
-    const ABOUT: &'static str = "Puts all numbers into one group.";
-
-    fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self)
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::Stateless
-    }
-
-    fn process(
-        &mut self,
-        frame: &Frame<Number>,
-        out: &mut Emitter<'_, Number>,
-    ) -> Result<(), StageError> {
-        let value = frame.value;
-        out.emit(frame.head(), Number { value, group: 0 });
-        Ok(())
+/// The sum of a window.
+fn sum(_: &WindowSpan, numbers: &[Frame<Number>]) -> Number {
+    Number {
+        value: numbers.iter().map(|number| number.value).sum(),
+        group: numbers[0].group,
     }
 }
 
@@ -238,6 +180,8 @@ enum Scene {
     Overlapping,
     /// Windows of 100, held by a state that is saved; the edge carries 64 frames.
     Saved,
+    /// Windows of 100 of each of two keys, as `GraphBuilder::window` makes them; the edge carries 64 frames.
+    Shipped,
     /// Windows of ten of four groups, on two workers.
     Workers,
     /// Windows of ten of the items of two sources, in the order of their arrival.
@@ -252,10 +196,11 @@ enum Scene {
     TwiceSaved,
 }
 
-const SCENES: [Scene; 9] = [
+const SCENES: [Scene; 10] = [
     Scene::Windows,
     Scene::Overlapping,
     Scene::Saved,
+    Scene::Shipped,
     Scene::Workers,
     Scene::FanIn,
     Scene::Join,
@@ -269,6 +214,14 @@ impl Scene {
         match self {
             Self::FanIn | Self::Join => &["left", "right"],
             _ => &["left"],
+        }
+    }
+
+    fn groups(self) -> u64 {
+        match self {
+            Self::Workers => 4,
+            Self::Shipped => 2,
+            _ => 1,
         }
     }
 
@@ -312,7 +265,7 @@ impl Node {
     fn items(&self, source: &str) -> ItemsConfig {
         ItemsConfig {
             count: self.count,
-            groups: if self.scene == Scene::Workers { 4 } else { 1 },
+            groups: self.scene.groups(),
             group: match self.scene {
                 Scene::FanIn => Some(0),
                 Scene::Join => Some(u64::from(source == "right")),
@@ -333,7 +286,7 @@ impl Node {
         let payload = PayloadType::of::<Number>;
         let scene = self.scene;
         let options = StageOptions::default;
-        let saved = matches!(scene, Scene::Saved | Scene::TwiceSaved);
+        let saved = matches!(scene, Scene::Saved | Scene::Shipped | Scene::TwiceSaved);
         let name = if self.feeds { "feed" } else { "merge" };
         let mut graph = GraphBuilder::new("kill").node(name);
         if saved {
@@ -364,6 +317,10 @@ impl Node {
             let merging = match scene {
                 Scene::Join => graph.stage::<Join>("sum", Nil {}, options()),
                 Scene::Sent => graph.stage::<Ungroup>("sum", Nil {}, options()),
+                Scene::Shipped => {
+                    let window = heqis_actors::Window::tumbling(100).per_key();
+                    graph.window("sum", window, sum)
+                }
                 Scene::Workers => {
                     let workers = options().workers(2usize);
                     graph.stage::<Window>("sum", scene.window(), workers)
@@ -524,10 +481,19 @@ fn check(node: &Node, killed: &[(&str, i32, usize)]) {
         Scene::Overlapping => chunks(10, 5),
         Scene::Saved => chunks(100, 100),
         Scene::Twice | Scene::TwiceSaved => chunks(30, 30),
-        Scene::Workers => {
-            let groups = (0..4).flat_map(|group| {
-                let own: Vec<u64> = (1..=count).filter(|value| value % 4 == group).collect();
-                let windows = own.chunks_exact(10).map(|window| window.iter().sum());
+        Scene::Workers | Scene::Shipped => {
+            let groups = node.scene.groups();
+            let (size, some) = match node.scene {
+                Scene::Shipped => (100, 1),
+                _ => (10, 10),
+            };
+            let groups = (0..groups).flat_map(|group| {
+                let own: Vec<u64> = (1..=count)
+                    .filter(|value| value % groups == group)
+                    .collect();
+                // The last window of a complete stream need not be full, where `drain` closes it.
+                let windows = own.chunks(size).filter(|window| window.len() >= some);
+                let windows = windows.map(|window| window.iter().sum());
                 windows.map(|sum| (group, sum)).collect::<Vec<_>>()
             });
             groups.collect()

@@ -7,6 +7,7 @@
 //! - `origins`, `position_set`: which source items a frame derives from.
 //! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
+//! - `window`: which items belong together, by time or by count.
 //! - `snapshot`: the state of a node as a file. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
 //! - `file_lock`, `small_file`: files that are locked, or read as a whole. `blocking`: a future on a thread without executor.
 
@@ -38,6 +39,7 @@ mod signals;
 mod small_file;
 mod snapshot;
 pub mod units;
+mod window;
 pub mod wire;
 
 pub use blocking::{block_on, block_on_for};
@@ -78,3 +80,4 @@ pub use restart::RestartBudget;
 pub use signals::TerminationSignals;
 pub use small_file::read_small_file;
 pub use snapshot::{ActorState, SavedFrames, SavedState, Snapshot, StateOptions};
+pub use window::{Extent, OpenGroup, OpenWindows, Window, WindowItem, WindowSpan};

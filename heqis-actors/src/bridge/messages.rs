@@ -220,7 +220,7 @@ pub(super) fn link_clock(graph: &Clock) -> Clock {
 }
 
 /// Lays out a data frame; a tensor in `f32` is left in the frame, from which it is written.
-pub(super) fn encode_frame(
+pub(crate) fn encode_frame(
     frame: &AnyFrame,
     route: u32,
     epoch: u32,
@@ -270,7 +270,7 @@ pub(super) fn encode_frame(
 }
 
 /// Rebuilds a data frame.
-pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
+pub(crate) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
     let (envelope, origins) = match wire.header.kind {
         MessageKind::Merged => {
             let merged: MergedEnvelope = wire.read()?;

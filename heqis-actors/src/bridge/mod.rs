@@ -41,6 +41,7 @@ mod sender;
 mod setup;
 mod window_watch;
 
+pub(crate) use messages::{decode_frame, encode_frame};
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;
 pub(crate) use setup::BridgeSetup;

@@ -18,8 +18,10 @@ use crate::frame::Frame;
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
 use crate::stats::StageStats;
-use crate::window::{Window, WindowSpan, WindowStage};
-use heqis_core::{ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions};
+use crate::window::WindowStage;
+use heqis_core::{
+    ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions, Window, WindowSpan,
+};
 
 impl GraphBuilder {
     /// Adds a source of what a program sends, see [`channel`](crate::channel).

@@ -123,6 +123,73 @@ impl Stage for Window {
     }
 }
 
+/// Neither of these stages has parameters.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct Nil {}
+
+/// Joins numbers of the groups 0 and 1 that have the same value.
+#[derive(Default)]
+pub struct Join(BTreeMap<u64, Frame<Number>>);
+
+impl Stage for Join {
+    type Config = Nil;
+    type In = Number;
+    type Out = Number;
+    const KIND: &'static str = "join";
+    const ABOUT: &'static str = "Joins numbers.";
+
+    fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self::default())
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        match self.0.remove(&frame.value) {
+            Some(other) if other.group != frame.group => {
+                let joined = Number {
+                    value: frame.value * 2,
+                    group: 0,
+                };
+                out.emit_from([other.head(), frame.head()], joined);
+            }
+            _ => drop(self.0.insert(frame.value, frame.clone())),
+        }
+        Ok(())
+    }
+}
+
+/// Puts all numbers into one group.
+pub struct Ungroup;
+
+impl Stage for Ungroup {
+    type Config = Nil;
+    type In = Number;
+    type Out = Number;
+    const KIND: &'static str = "ungroup";
+    const ABOUT: &'static str = "Puts all numbers into one group.";
+
+    fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        let value = frame.value;
+        out.emit(frame.head(), Number { value, group: 0 });
+        Ok(())
+    }
+}
+
 /// The records of a commit log, which outlive the graph: origins, sum, group.
 pub type Book = Arc<Mutex<Vec<(Origins, Number)>>>;
 
