@@ -353,14 +353,21 @@ pub trait Source: Sized + 'static {
     /// [`StageError::Failed`] ends the source with an alarm: a source that was rebuilt could repeat items.
     fn next(&mut self) -> Result<Next<Self::Out>, StageError>;
 
+    /// Returns what a later build of the same items needs to continue after the last item without those before it, such as
+    /// an offset in a file; it is saved with the state of the node and given to [`Source::seek`]. `None` where a position is
+    /// enough, or the source cannot seek. Called between two items, and once more after [`Source::stop`].
+    fn cursor(&self) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Moves a source that was just built on to `position`, so that [`Source::next`] returns that item first; the first item
     /// has the position 1. Called at most once, after a restart, when no stage needs an earlier item: the restored state
-    /// includes the effect of all of them. Returns `false` where the source cannot, and it is then asked for the earlier
-    /// items, which are dropped.
+    /// includes the effect of all of them. `cursor` is what [`Source::cursor`] returned before that item, if it was saved.
+    /// Returns `false` where the source cannot, and it is then asked for the earlier items, which are dropped.
     ///
     /// # Errors
     /// As for [`Source::next`].
-    fn seek(&mut self, _position: u64) -> Result<bool, StageError> {
+    fn seek(&mut self, _position: u64, _cursor: Option<&[u8]>) -> Result<bool, StageError> {
         Ok(false)
     }
 

@@ -80,7 +80,12 @@ impl<const DERIVED: bool> Source for Feed<DERIVED> {
         Ok(Next::Item(Number { value, group: 0 }))
     }
 
-    fn seek(&mut self, position: u64) -> Result<bool, StageError> {
+    fn cursor(&self) -> Option<Vec<u8>> {
+        Some(self.given.to_le_bytes().to_vec())
+    }
+
+    fn seek(&mut self, position: u64, cursor: Option<&[u8]>) -> Result<bool, StageError> {
+        assert_eq!(cursor, Some(&(position - 1).to_le_bytes()[..]));
         self.config.calls.sought.store(position, Ordering::Relaxed);
         if self.config.seeks {
             self.given = position - 1;

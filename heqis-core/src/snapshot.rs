@@ -106,6 +106,8 @@ pub enum ActorState {
         stream: u64,
         /// The position.
         position: u64,
+        /// What it needs to continue from there without the items before, if it keeps that.
+        cursor: Option<Vec<u8>>,
     },
     /// A copy of a stage.
     State {
@@ -187,9 +189,9 @@ struct SavedSource {
 struct SavedStage {
     stage: String,
     worker: u32,
-    /// Hash of the stage's parameters.
+    /// Hash of the stage's parameters; of a source its stream.
     fingerprint: u64,
-    /// `None` for a stateless stage.
+    /// `None` for a stateless stage. The cursor of a source is kept as a state under its name.
     state: Option<Vec<u8>>,
 }
 
@@ -215,11 +217,20 @@ impl SavedState {
                     source,
                     stream,
                     position,
-                } => saved.sources.push(SavedSource {
-                    source,
-                    stream,
-                    position,
-                }),
+                    cursor,
+                } => {
+                    saved.stages.extend(cursor.map(|cursor| SavedStage {
+                        stage: source.clone(),
+                        worker: 0,
+                        fingerprint: stream,
+                        state: Some(cursor),
+                    }));
+                    saved.sources.push(SavedSource {
+                        source,
+                        stream,
+                        position,
+                    });
+                }
                 ActorState::Received { edge, frames } => {
                     saved.bridged.received.push((edge, frames));
                 }
@@ -366,6 +377,11 @@ impl SavedState {
             .map_or(&[], |(_, frames)| frames)
     }
 
+    /// The cursor of a source after [`position`](Self::position), if it was kept with this stream.
+    pub fn cursor(&self, source: &str, stream: u64) -> Option<&[u8]> {
+        self.of_stage(source, 0, stream).ok().flatten()
+    }
+
     /// The last position of a source whose effect is in the states.
     pub fn position(&self, source: &str) -> Option<u64> {
         let saved = self.sources.iter().find(|saved| saved.source == source)?;
@@ -390,6 +406,7 @@ mod tests {
                 source: "market".into(),
                 stream: 7,
                 position,
+                cursor: Some(vec![4, 5]),
             },
             state("a", Snapshot::State(vec![1, 2, 3])),
             state("b", Snapshot::Stateless),
@@ -436,5 +453,10 @@ mod tests {
         assert_eq!(saved.of_stage("b", 0, 9).unwrap(), None);
         assert!(saved.of_stage("a", 0, 8).is_err() && saved.of_stage("a", 1, 9).is_err());
         assert_eq!(saved.position("market"), Some(5));
+        assert_eq!(saved.cursor("market", 7), Some(&[4, 5][..]));
+        assert_eq!(
+            (saved.cursor("market", 8), saved.cursor("other", 7)),
+            (None, None)
+        );
     }
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Exchange, Marks, QuantError, Symbol};
 
-use crate::bars::{BarReader, Detected, Prices, TableOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::bars::{BarReader, Detected, Prices, RowPlace, TableOptions};
 use crate::error::DataError;
 use crate::prices::PriceSurvey;
 
@@ -76,14 +78,15 @@ pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let format = BarReader::survey(text_of(path)?, options.clone(), &shown)
         .map_err(|error| with_name(error, options.symbol.is_none(), &named))?;
     let reader = BarReader::with_format(text_of(path)?, options, format, shown)?;
-    Ok(BarFile {
-        reader,
-        pending: None,
-        after_pending: None,
-        with_hole: BTreeSet::new(),
-        last: None,
-        adjusted: BTreeMap::new(),
-    })
+    Ok(BarFile::of(reader))
+}
+
+/// A place between two bars of a file, for [`BarFile::skip_to`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePlace {
+    rows: RowPlace,
+    with_hole: BTreeSet<Symbol>,
+    last: Option<Symbol>,
 }
 
 /// Like [`open`], and reads the file once more to find series of adjusted prices, whose bars are marked.
@@ -96,7 +99,8 @@ pub fn open_series(path: &Path, options: &TableOptions) -> Result<BarFile, DataE
         let shipped = Arc::new(Markets::shipped()?);
         let markets = options.markets.as_ref().unwrap_or(&shipped);
         let mut surveys: BTreeMap<Symbol, PriceSurvey> = BTreeMap::new();
-        for bar in open(path, options)?.flatten() {
+        let again = BarFile::of(file.reader.again(text_of(path)?)?);
+        for bar in again.flatten() {
             surveys
                 .entry(bar.symbol)
                 .or_default()
@@ -211,6 +215,40 @@ pub(crate) fn text_of(path: &Path) -> Result<Text, DataError> {
 }
 
 impl BarFile {
+    fn of(reader: BarReader<Text>) -> Self {
+        Self {
+            reader,
+            pending: None,
+            after_pending: None,
+            with_hole: BTreeSet::new(),
+            last: None,
+            adjusted: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the place after the last row that was returned; `None` in a table whose newest row is first, which is read
+    /// ahead.
+    #[must_use]
+    pub fn place(&self) -> Option<FilePlace> {
+        (!self.reader.descends()).then(|| FilePlace {
+            rows: self.reader.place(),
+            with_hole: self.with_hole.clone(),
+            last: self.last,
+        })
+    }
+
+    /// Continues at a place of the same file, opened with the same options: what follows is what followed there. The rows
+    /// before it are read as bytes only.
+    ///
+    /// # Errors
+    /// [`QuantError::Io`] if the file cannot be read, or is shorter.
+    pub fn skip_to(&mut self, place: &FilePlace) -> Result<(), QuantError> {
+        self.reader.skip_to(&place.rows)?;
+        self.with_hole.clone_from(&place.with_hole);
+        self.last = place.last;
+        Ok(())
+    }
+
     /// Returns the detected properties of the table.
     #[must_use]
     pub fn detected(&self) -> &Detected {

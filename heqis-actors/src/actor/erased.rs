@@ -141,7 +141,10 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 pub(crate) trait AnySource {
     fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError>;
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
-    fn seek(&mut self, _position: u64) -> Result<bool, StageError> {
+    fn cursor(&self) -> Option<Vec<u8>> {
+        None
+    }
+    fn seek(&mut self, _position: u64, _cursor: Option<&[u8]>) -> Result<bool, StageError> {
         Ok(false)
     }
     /// The graph begins to drain. Returns whether the source still gives out what it has accepted: it is then asked until it
@@ -189,8 +192,12 @@ impl<S: Source> AnySource for TypedSource<S> {
         Ok(contained(|| self.0.warm_up())?.map(ErasedItem::of))
     }
 
-    fn seek(&mut self, position: u64) -> Result<bool, StageError> {
-        contained(|| self.0.seek(position))
+    fn cursor(&self) -> Option<Vec<u8>> {
+        contained(|| Ok(self.0.cursor())).unwrap_or_default()
+    }
+
+    fn seek(&mut self, position: u64, cursor: Option<&[u8]>) -> Result<bool, StageError> {
+        contained(|| self.0.seek(position, cursor))
     }
 
     fn stop(&mut self) -> Result<(), StageError> {

@@ -48,6 +48,8 @@ pub(crate) struct SourceActor {
     position: u64,
     /// The position up to which the node's state has the items' effect: they are skipped.
     start_after: u64,
+    /// What the source kept of that position.
+    cursor: Option<Vec<u8>>,
     /// The warm-up items were emitted, or are not needed.
     warm_up_given: bool,
     /// Items that were recorded before this process and are emitted again.
@@ -66,6 +68,7 @@ impl SourceActor {
             source: None,
             position: 0,
             start_after: 0,
+            cursor: None,
             warm_up_given: false,
             replay: None,
             staged: VecDeque::new(),
@@ -191,6 +194,10 @@ impl SourceActor {
             stream: self.setup.stream,
             // Items that are still skipped are in the states already.
             position: self.position.max(self.start_after),
+            cursor: match self.position < self.start_after {
+                true => self.cursor.clone(),
+                false => self.source.as_ref().and_then(|source| source.cursor()),
+            },
         }
     }
 
@@ -264,7 +271,7 @@ impl Handler<Begin> for SourceActor {
             && let Some(source) = &mut self.source
         {
             // The states of the stages include the items up to there.
-            match source.seek(self.start_after + 1) {
+            match source.seek(self.start_after + 1, self.cursor.as_deref()) {
                 Ok(true) => self.position = self.start_after,
                 Ok(false) => {}
                 Err(error) => return self.fail(&error),
@@ -299,6 +306,8 @@ impl Handler<Restore> for SourceActor {
             true => position.unwrap_or(0),
             false => 0,
         };
+        let cursor = saved.cursor(&self.setup.cx.stage, self.setup.stream);
+        self.cursor = cursor.map(<[u8]>::to_vec);
         if let Some(recording) = &mut self.setup.recording
             && let Err(error) = recording.prune(self.start_after)
         {

@@ -47,6 +47,8 @@ pub(super) struct Lines<R> {
     read: BufReader<R>,
     line: Vec<u8>,
     number: u64,
+    /// Bytes read so far, line ends included.
+    offset: u64,
     splitter: csv_core::Reader,
     separator: u8,
     /// Whether the last line ended with a carriage return, so that a line feed right after it is part of its end.
@@ -57,6 +59,11 @@ impl<R> Lines<R> {
     pub(super) fn separator(&self) -> u8 {
         self.separator
     }
+
+    /// The place after the last line: bytes, lines, and whether a line feed right after it is part of its end.
+    pub(super) fn place(&self) -> (u64, u64, bool) {
+        (self.offset, self.number, self.returned)
+    }
 }
 
 impl<R: Read> Lines<R> {
@@ -65,6 +72,7 @@ impl<R: Read> Lines<R> {
             read: BufReader::with_capacity(1 << 16, read),
             line: Vec::new(),
             number: 0,
+            offset: 0,
             splitter: splitter(b','),
             separator: b',',
             returned: false,
@@ -118,7 +126,7 @@ impl<R: Read> Lines<R> {
                 break;
             }
             if std::mem::take(&mut self.returned) && buffer[0] == b'\n' {
-                self.read.consume(1);
+                self.consume(1);
                 continue;
             }
             any = true;
@@ -130,7 +138,7 @@ impl<R: Read> Lines<R> {
                 self.line.extend_from_slice(part);
             }
             let used = part.len() + usize::from(end.is_some());
-            self.read.consume(used);
+            self.consume(used);
             if end.is_some() {
                 break;
             }
@@ -143,6 +151,28 @@ impl<R: Read> Lines<R> {
             self.line.drain(..3);
         }
         Ok(Some(too_long))
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.read.consume(bytes);
+        self.offset += bytes as u64;
+    }
+
+    /// Reads on to a place behind this one, without looking at the lines between.
+    pub(super) fn skip_to(
+        &mut self,
+        (offset, number, returned): (u64, u64, bool),
+    ) -> std::io::Result<()> {
+        while self.offset < offset {
+            let held = self.read.fill_buf()?.len();
+            if held == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let left = usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
+            self.consume(held.min(left));
+        }
+        (self.number, self.returned) = (number, returned);
+        Ok(())
     }
 
     fn split_line(&mut self, row: &mut Row) {

@@ -52,7 +52,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use detected::Detected;
 pub use header::{Layout, is_bar_column};
@@ -88,6 +88,18 @@ pub(crate) enum TimeOfDay {
     ExchangeMidnight,
     /// A time is the end of a bar.
     Exact,
+}
+
+/// A place between two rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RowPlace {
+    /// Bytes before it.
+    offset: u64,
+    /// Lines before it.
+    line: u64,
+    /// Whether the line before it ended with a carriage return.
+    returned: bool,
+    last: Option<(Symbol, i64)>,
 }
 
 /// Reads bars from a table as a stream.
@@ -198,6 +210,22 @@ impl<R: Read> BarReader<R> {
         let mut reader = Self::open(read, options, source_name.into(), MAX_PREAMBLE)?;
         reader.apply(format);
         Ok(reader)
+    }
+
+    /// Reads a table of the same bytes again, with the same options and format.
+    pub(crate) fn again<A: Read>(&self, read: A) -> Result<BarReader<A>, QuantError> {
+        let options = self.options.clone();
+        BarReader::with_format(read, options, self.format.clone(), &*self.source_name)
+    }
+
+    /// Reads on to a place that [`BarReader::place`] returned for the same bytes.
+    pub(crate) fn skip_to(&mut self, place: &RowPlace) -> Result<(), QuantError> {
+        let lines = (place.offset, place.line, place.returned);
+        self.lines
+            .skip_to(lines)
+            .map_err(|error| io(&self.source_name, error))?;
+        self.last = place.last;
+        Ok(())
     }
 
     /// Parses the header.
@@ -381,6 +409,17 @@ impl<R> BarReader<R> {
 }
 
 impl<R> BarReader<R> {
+    /// The place after the last row of a table that is not read ahead.
+    pub(crate) fn place(&self) -> RowPlace {
+        let (offset, line, returned) = self.lines.place();
+        RowPlace {
+            offset,
+            line,
+            returned,
+            last: self.last,
+        }
+    }
+
     /// Returns the layout of the header.
     #[must_use]
     pub fn layout(&self) -> Layout {

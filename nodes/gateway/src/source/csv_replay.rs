@@ -9,8 +9,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, ContentHash, Next, Source, StageError};
-use heqis_data::bar_file::{BarFile, open_series};
+use heqis_actors::{BuildContext, ContentHash, Next, Snapshot, Source, StageError};
+use heqis_data::bar_file::{self, BarFile, FilePlace, open_series};
 use heqis_data::bars::{Prices, TableOptions, VolumeUnit};
 use heqis_messages::BarMessage;
 use heqis_quant::{Bar, Date, DayOrder, QuantError};
@@ -87,10 +87,29 @@ pub struct CsvReplay {
 
 /// One file while it is replayed.
 struct Replayed {
-    rows: Box<dyn Iterator<Item = Result<Bar, QuantError>> + Send>,
+    rows: Box<dyn Rows + Send>,
     /// The bar that is due, or the failure in its place.
     next: Option<Result<Bar, StageError>>,
 }
+
+/// The rows of a file.
+trait Rows: Iterator<Item = Result<Bar, QuantError>> {
+    fn place(&self) -> Option<FilePlace>;
+    fn skip_to(&mut self, place: &FilePlace) -> Result<(), QuantError>;
+}
+
+impl Rows for BarFile {
+    fn place(&self) -> Option<FilePlace> {
+        self.place()
+    }
+
+    fn skip_to(&mut self, place: &FilePlace) -> Result<(), QuantError> {
+        self.skip_to(place)
+    }
+}
+
+/// Of each file the bar that is due and the place after it; `None` after the last bar.
+type Cursor = Vec<Option<(Bar, FilePlace)>>;
 
 /// The days to replay.
 #[derive(Clone, Copy)]
@@ -105,16 +124,12 @@ impl Days {
     }
 }
 
-fn open(path: &Path, options: &TableOptions) -> Result<BarFile, String> {
-    open_series(path, options).map_err(|error| error.to_string())
-}
-
 /// What is wrong with a file, as far as its beginning shows. Vendors like to give the newest bar first; replayed so, all
 /// but the first would be rejected for coming too late.
 fn fault(path: &Path, options: &TableOptions) -> Option<String> {
-    let rows = match open(path, options) {
+    let rows = match bar_file::open(path, options) {
         Ok(rows) => rows,
-        Err(fault) => return Some(fault),
+        Err(fault) => return Some(fault.to_string()),
     };
     let mut why = None;
     let mut bars = rows
@@ -290,7 +305,8 @@ impl Source for CsvReplay {
         };
         let mut files = Vec::new();
         for path in &config.paths {
-            let rows = open(&cx.path(path), &config.options()).map_err(StageError::Config)?;
+            let rows =
+                open_series(&cx.path(path), &config.options()).map_err(StageError::config)?;
             for warning in &rows.detected().warnings {
                 // The option is one of the lab's commands.
                 let warning = warning.trim_end_matches(": see --events");
@@ -345,6 +361,37 @@ impl Source for CsvReplay {
             None => Ok(Next::End),
         }
     }
+
+    fn cursor(&self) -> Option<Vec<u8>> {
+        let of_file = |file: &Replayed| match &file.next {
+            None => Some(None),
+            Some(Ok(bar)) => Some(Some((*bar, file.rows.place()?))),
+            Some(Err(_)) => None,
+        };
+        let cursor: Cursor = self.files.iter().map(of_file).collect::<Option<_>>()?;
+        match Snapshot::of(&cursor) {
+            Snapshot::State(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn seek(&mut self, _: u64, cursor: Option<&[u8]>) -> Result<bool, StageError> {
+        let cursor = cursor.map(Snapshot::read::<Cursor>);
+        let Some(Ok(cursor)) = cursor.filter(|read| match read {
+            Ok(cursor) => cursor.len() == self.files.len(),
+            // Of another version: the bars before are read.
+            Err(_) => false,
+        }) else {
+            return Ok(false);
+        };
+        for (file, at) in self.files.iter_mut().zip(cursor) {
+            if let Some((_, place)) = &at {
+                file.rows.skip_to(place).map_err(StageError::failed)?;
+            }
+            file.next = at.map(|(bar, _)| Ok(bar));
+        }
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
@@ -364,6 +411,16 @@ mod tests {
     impl io::Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::other("the disk broke"))
+        }
+    }
+
+    impl<R: io::Read> Rows for BarReader<R> {
+        fn place(&self) -> Option<FilePlace> {
+            None
+        }
+
+        fn skip_to(&mut self, _: &FilePlace) -> Result<(), QuantError> {
+            unreachable!("there is no place to skip to")
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, ContentHash, Next, Source, StageError, duration_ns};
+use heqis_actors::{BuildContext, ContentHash, Next, Snapshot, Source, StageError, duration_ns};
 use heqis_messages::BarMessage;
 use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
@@ -75,6 +75,10 @@ struct Walk {
     close_cents: i64,
     random: SplitMix64,
 }
+
+/// The first day that is not complete, the days left with it, the next symbol, and of each walk the close and the random
+/// state.
+type Cursor = (Date, u32, usize, Vec<(i64, u64)>);
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, the same on every machine.
 #[derive(Debug)]
@@ -247,6 +251,30 @@ impl Source for Simulated {
             }
         }
         Ok(Next::Item(BarMessage(bar)))
+    }
+
+    fn cursor(&self) -> Option<Vec<u8>> {
+        let walks = self.walks.iter();
+        let walks = walks.map(|walk| (walk.close_cents, walk.random.0));
+        let cursor: Cursor = (self.date, self.days_left, self.next, walks.collect());
+        match Snapshot::of(&cursor) {
+            Snapshot::State(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    fn seek(&mut self, _: u64, cursor: Option<&[u8]>) -> Result<bool, StageError> {
+        let cursor = cursor.and_then(|bytes| Snapshot::read::<Cursor>(bytes).ok());
+        let is_own =
+            |(_, _, next, walks): &Cursor| walks.len() == self.walks.len() && *next < walks.len();
+        let Some((date, days_left, next, walks)) = cursor.filter(is_own) else {
+            return Ok(false);
+        };
+        (self.date, self.days_left, self.next) = (date, days_left, next);
+        for (walk, (close_cents, random)) in self.walks.iter_mut().zip(walks) {
+            (walk.close_cents, walk.random) = (close_cents, SplitMix64(random));
+        }
+        Ok(true)
     }
 }
 
