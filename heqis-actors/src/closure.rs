@@ -105,6 +105,7 @@ where
     const KIND: &'static str = CLOSURE;
     // Only the program knows whether a second run gives the same items: it does, if it states their identity.
     const REPLAYABLE: bool = true;
+    const IDENTITY_OPTIONAL: bool = true;
 
     fn next(&mut self) -> Result<Next<P>, StageError> {
         (self.next)()

@@ -291,6 +291,7 @@ impl StageKind {
             output: port::<S::Out>(),
             types: Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]),
             replayable: S::REPLAYABLE,
+            identity_optional: S::IDENTITY_OPTIONAL,
             on_wire: S::Out::WIRE,
             ..kind.description
         };
@@ -308,6 +309,7 @@ impl StageKind {
                 commit_log: false,
                 output_optional: false,
                 replayable: false,
+                identity_optional: false,
                 on_wire: true,
                 types: None,
             },

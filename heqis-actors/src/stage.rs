@@ -314,6 +314,9 @@ pub trait Source: Sized + 'static {
     /// Whether two builds from one config give the same items in the same order. A replayable source resumes after
     /// the last acknowledged frame when its process restarts.
     const REPLAYABLE: bool = false;
+    /// Whether a replayable source whose items have no identity is meant so, since only the program knows whether a second
+    /// run gives the same items, as for a closure. Of other sources the check of a graph warns.
+    const IDENTITY_OPTIONAL: bool = false;
 
     /// As [`Stage::check`].
     fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {

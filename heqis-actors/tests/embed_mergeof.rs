@@ -243,7 +243,7 @@ fn a_window_of_frames_above_the_credit_is_reported_with_the_stage_that_holds_the
         sender.wait().await;
         receiver.wait().await;
     });
-    let events: Vec<_> = of_sender.chain(of_receiver).collect();
+    let events: Vec<_> = of_sender.into_iter().chain(of_receiver).collect();
     assert!(
         events
             .iter()

@@ -192,7 +192,7 @@ fn the_last_limit_of_a_drain_counts_and_the_longest_is_no_panic() {
 fn a_dropped_handle_drains_the_graph_and_its_events_end() {
     let graph = lasting();
     let (mut events, collected) = (graph.events(), graph.spawn().unwrap().reporter());
-    events.by_ref().for_each(drop);
+    events.iter().for_each(drop);
     let report = collected.report();
     assert!(report.left && report.is_clean(), "{report:?}");
 }

@@ -25,7 +25,7 @@ fn graph(name: &str, count: u64, panics_on: Option<u64>) -> GraphBuilder {
 }
 
 fn all(mut events: Events) -> Vec<Event> {
-    let seen = events.by_ref().collect();
+    let seen = events.iter().collect();
     assert_eq!(events.missed(), 0);
     seen
 }
@@ -78,11 +78,32 @@ fn a_subscriber_that_reads_too_slowly_counts_what_it_missed_and_reaches_the_end(
     }
     graph.stop_blocking(Duration::from_secs(20));
     let mut seen = Vec::new();
-    for event in events.by_ref() {
+    for event in events.iter() {
         if let Event::PeerStalled { peer, .. } = event {
             seen.push(peer.parse::<u64>().unwrap());
         }
     }
     assert!(events.missed() > 700, "{}", events.missed());
     assert!(seen.is_sorted() && seen.last() == Some(&(PUBLISHED - 1)));
+}
+
+#[test]
+fn a_task_reads_events_as_a_stream_on_any_executor() {
+    use futures_util::StreamExt as _;
+
+    let graph = graph("stream", 100, None);
+    let (mut events, others) = (graph.events(), graph.events());
+    let running = graph.spawn().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let streamed: Vec<Event> = runtime.unwrap().block_on(async {
+        let first = events.next().await;
+        assert!(first.is_some());
+        first
+            .into_iter()
+            .chain(events.collect::<Vec<_>>().await)
+            .collect()
+    });
+    assert!(running.wait_blocking().is_clean());
+    assert_eq!(others.into_iter().collect::<Vec<_>>(), streamed);
+    assert!(streamed.contains(&Event::Ready));
 }

@@ -1,5 +1,6 @@
 //! Time as a parameter: one handle for the real, a virtual or a replay clock.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use crate::timer::Wait;
+
+thread_local! {
+    static HAS_RUNTIME: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets clocks wait by the timers of the tokio runtime that runs on the calling thread. For threads that run nothing else: a
+/// runtime of a program may have no timers.
+pub fn use_runtime_timers() {
+    HAS_RUNTIME.set(true);
+}
+
+/// Longest wait by the timer.
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// A handle to the clock of a graph. Cheap to clone.
 ///
@@ -163,7 +179,7 @@ impl Clock {
             .advance_to(ns);
     }
 
-    /// Completes once the clock has reached `wake_ns`.
+    /// Completes once the clock has reached `wake_ns`. Works on any executor: the real clock needs no runtime with timers.
     pub async fn sleep_until(&self, wake_ns: i64) {
         match &self.0 {
             Inner::Real { .. } => {
@@ -172,7 +188,7 @@ impl Clock {
                     .ok()
                     .filter(|left_ns| *left_ns > 0)
                 {
-                    tokio::time::sleep(Duration::from_nanos(left_ns)).await;
+                    sleep_really(Duration::from_nanos(left_ns)).await;
                 }
             }
             Inner::Virtual(time) => {
@@ -210,7 +226,7 @@ impl Clock {
         }
     }
 
-    /// Completes after `duration` on this clock.
+    /// Completes after `duration` on this clock, as [`Clock::sleep_until`].
     pub async fn sleep(&self, duration: Duration) {
         self.sleep_until(self.now_ns().saturating_add(duration_ns(duration)))
             .await;
@@ -220,6 +236,21 @@ impl Clock {
     #[must_use]
     pub fn is_real(&self) -> bool {
         matches!(self.0, Inner::Real { .. })
+    }
+}
+
+/// Completes after `duration`, or a little earlier.
+#[expect(clippy::disallowed_methods, reason = "the waits of a real `Clock`")]
+async fn sleep_really(duration: Duration) {
+    if HAS_RUNTIME.get() {
+        return tokio::time::sleep(duration).await;
+    }
+    // What is too far away for the machine's clock is waited for in parts.
+    let at = Instant::now() + duration.min(MAX_WAIT);
+    match Wait::until(at) {
+        Ok(wait) => wait.await,
+        // The process has no thread left for its timer.
+        Err(_) => std::thread::sleep(duration.min(Duration::from_millis(1))),
     }
 }
 
@@ -242,6 +273,7 @@ pub fn duration_ns(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocking::{block_on, block_on_for};
 
     #[tokio::test]
     async fn a_virtual_sleeper_wakes_when_its_time_is_reached_and_not_before() {
@@ -268,6 +300,39 @@ mod tests {
         assert_eq!(clock.now_ns(), 500);
         clock.sleep_until(200).await;
         assert_eq!(clock.now_ns(), 500);
+    }
+
+    #[test]
+    fn the_real_clock_is_waited_for_without_a_runtime_and_with_one_that_has_no_timers() {
+        let clock = Clock::real();
+        let after = |ms: u64| {
+            let clock = clock.clone();
+            async move {
+                let begun_ns = clock.now_ns();
+                clock.sleep(Duration::from_millis(ms)).await;
+                assert!(clock.now_ns() - begun_ns >= ms as i64 * 1_000_000);
+            }
+        };
+        block_on(after(5));
+        let threads: Vec<_> = (0..4)
+            .map(|ms| {
+                std::thread::spawn({
+                    let after = after(7 - ms);
+                    move || block_on(after)
+                })
+            })
+            .collect();
+        for thread in threads {
+            assert!(thread.join().is_ok());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        assert!(runtime.is_ok_and(|runtime| {
+            runtime.block_on(after(3));
+            true
+        }));
+        // A wait that is given up does not keep the thread of the timer.
+        let mut far = Box::pin(clock.sleep(Duration::MAX));
+        assert!(block_on_for(&mut far, Some(Duration::from_millis(2))).is_none());
     }
 
     #[test]

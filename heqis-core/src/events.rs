@@ -2,10 +2,13 @@
 //!
 //! Each graph has its own; subscribers that read too slowly miss the oldest, and count them. Data must not be sent over it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use futures_core::Stream;
 
 use crate::blocking::block_on;
 
@@ -116,12 +119,14 @@ pub enum Event {
 
 /// Publishes the events of a graph. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct EventBus(Arc<Mutex<Option<broadcast::Sender<Event>>>>);
+pub struct EventBus(Arc<Mutex<Option<Subscribers>>>);
+
+type Subscribers = Vec<Weak<Mutex<Unread>>>;
 
 impl Default for EventBus {
     /// A bus without subscribers.
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some(broadcast::Sender::new(ROOM)))))
+        Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }
 }
 
@@ -129,38 +134,100 @@ impl EventBus {
     /// Publishes to every subscriber, and to the log. Never waits.
     pub fn publish(&self, event: Event) {
         event.log();
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = &*sender {
-            // Without a subscriber it is only logged.
-            let _ = sender.send(event);
+        let mut wakers = Vec::new();
+        if let Some(subscribers) = &mut *lock(&self.0) {
+            subscribers.retain(|subscriber| {
+                let unread = subscriber.upgrade();
+                if let Some(unread) = &unread {
+                    wakers.extend(lock(unread).push(event.clone()));
+                }
+                unread.is_some()
+            });
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Every event from now on.
     pub fn subscribe(&self) -> Events {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = match &*sender {
-            Some(sender) => sender.subscribe(),
-            None => broadcast::channel(1).1,
-        };
-        Events {
-            receiver,
-            missed: 0,
+        let unread = Arc::new(Mutex::new(Unread::default()));
+        match &mut *lock(&self.0) {
+            Some(subscribers) => subscribers.push(Arc::downgrade(&unread)),
+            None => lock(&unread).ended = true,
         }
+        Events { unread, missed: 0 }
     }
 
     /// Publishes nothing more: subscribers come to the end.
     pub fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let subscribers = lock(&self.0).take();
+        for subscriber in subscribers.unwrap_or_default() {
+            let waker = subscriber.upgrade().and_then(|unread| {
+                let mut unread = lock(&unread);
+                unread.ended = true;
+                unread.waker.take()
+            });
+            waker.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
-/// The events of one graph, in order. It ends when the graph has ended. As an iterator it blocks the calling thread.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a subscriber has not read yet.
+#[derive(Debug, Default)]
+struct Unread {
+    events: VecDeque<Event>,
+    /// Events that were dropped because there was no room.
+    missed: u64,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Unread {
+    /// Returns who waits for it.
+    fn push(&mut self, event: Event) -> Option<Waker> {
+        if self.events.len() == ROOM {
+            self.events.pop_front();
+            self.missed += 1;
+        }
+        self.events.push_back(event);
+        self.waker.take()
+    }
+}
+
+/// The events of one graph, in order. It ends when the graph has ended.
+///
+/// A thread reads them in a loop, which waits for each event; a task as a [`Stream`], or by [`Events::recv_async`].
 ///
 /// At most 256 events wait to be read; older ones are counted by [`Events::missed`] and lost.
+///
+/// ```
+/// use heqis_actors::{Event, Frame, GraphBuilder, Payload};
+///
+/// # #[derive(Payload)]
+/// # struct Count(u64);
+/// let graph = GraphBuilder::new("counts")
+///     .source_iter("count", (0..3).map(Count))
+///     .sink_fn("sink", |_: &Frame<Count>| ())
+///     .chain(&["count", "sink"]);
+/// let events = graph.events();
+/// let running = graph.spawn()?;
+/// let ended: Vec<String> = events
+///     .into_iter()
+///     .filter_map(|event| match event {
+///         Event::StageEnded { stage } => Some(stage),
+///         _ => None,
+///     })
+///     .collect();
+/// assert_eq!(ended, ["count", "sink"]);
+/// # running.wait_blocking();
+/// # Ok::<(), heqis_actors::GraphError>(())
+/// ```
 #[derive(Debug)]
 pub struct Events {
-    receiver: broadcast::Receiver<Event>,
+    unread: Arc<Mutex<Unread>>,
     missed: u64,
 }
 
@@ -172,24 +239,20 @@ impl Events {
 
     /// As [`Events::recv`], to be awaited. Cancel-safe, and works on any executor.
     pub async fn recv_async(&mut self) -> Option<Event> {
-        loop {
-            match self.receiver.recv().await {
-                Ok(event) => return Some(event),
-                Err(RecvError::Lagged(events)) => self.miss(events),
-                Err(RecvError::Closed) => return None,
-            }
-        }
+        poll_fn(|cx| self.poll(Some(cx))).await
     }
 
     /// The next event if there is one now.
     pub fn try_recv(&mut self) -> Option<Event> {
-        loop {
-            match self.receiver.try_recv() {
-                Ok(event) => return Some(event),
-                Err(TryRecvError::Lagged(events)) => self.miss(events),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return None,
-            }
+        match self.poll(None) {
+            Poll::Ready(event) => event,
+            Poll::Pending => None,
         }
+    }
+
+    /// The events as an iterator, which blocks the calling thread until there is one.
+    pub fn iter(&mut self) -> impl Iterator<Item = Event> {
+        std::iter::from_fn(|| self.recv())
     }
 
     /// Events that were lost because this subscriber read too slowly.
@@ -198,17 +261,52 @@ impl Events {
         self.missed
     }
 
-    fn miss(&mut self, events: u64) {
-        self.missed += events;
-        tracing::warn!(events, "a subscriber reads events too slowly");
+    fn poll(&mut self, cx: Option<&mut Context<'_>>) -> Poll<Option<Event>> {
+        let mut unread = lock(&self.unread);
+        let missed = std::mem::take(&mut unread.missed);
+        let next = match unread.events.pop_front() {
+            None if !unread.ended => {
+                unread.waker = cx.map(|cx| cx.waker().clone());
+                Poll::Pending
+            }
+            event => Poll::Ready(event),
+        };
+        drop(unread);
+        if missed > 0 {
+            self.missed += missed;
+            tracing::warn!(events = missed, "a subscriber reads events too slowly");
+        }
+        next
     }
 }
 
-impl Iterator for Events {
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll(Some(cx))
+    }
+}
+
+/// Waits for each event.
+impl IntoIterator for Events {
+    type Item = Event;
+    type IntoIter = EventsIter;
+
+    fn into_iter(self) -> EventsIter {
+        EventsIter(self)
+    }
+}
+
+/// The events of a graph for a thread, which waits for each of them.
+#[derive(Debug)]
+pub struct EventsIter(Events);
+
+impl Iterator for EventsIter {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        self.recv()
+        self.0.recv()
     }
 }
 

@@ -38,6 +38,7 @@ mod restart;
 mod signals;
 mod small_file;
 mod snapshot;
+mod timer;
 pub mod units;
 mod window;
 pub mod wire;
@@ -48,13 +49,13 @@ pub use check::{
     GraphDescription, GraphFault, KindDescription, NodeDescription, StageDescription, nearest_name,
     place,
 };
-pub use clock::{Clock, ClockOffset, duration_ns};
+pub use clock::{Clock, ClockOffset, duration_ns, use_runtime_timers};
 pub use closure_result::ClosureResult;
 pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use contract::{ANY, Explain, Mismatch, PortContract, PortSchema, Property, mismatch};
 pub use encoding::Encoding;
 pub use error::StageError;
-pub use events::{Event, EventBus, Events};
+pub use events::{Event, EventBus, Events, EventsIter};
 pub use file_lock::lock_for_writing;
 pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;

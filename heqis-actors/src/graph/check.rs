@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
-use crate::closure::CLOSURE;
 use crate::registry::{Factory, Prepared, fnv1a};
 use heqis_core::{
     ANY, BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
@@ -117,10 +116,8 @@ impl GraphBuilder {
         prepared: &Prepared,
         identity: Option<u64>,
     ) -> Option<GraphFault> {
-        // A closure may be a live feed, of which nothing is expected.
-        let source = prepared.kind.input.is_none()
-            && prepared.kind.replayable
-            && prepared.kind.name != CLOSURE;
+        let kind = &prepared.kind;
+        let source = kind.input.is_none() && kind.replayable && !kind.identity_optional;
         let outlives = self.state.is_some()
             || self.stages.iter().any(StageEntry::is_log)
             || (self.edges.iter()).any(|edge| matches!(edge.span, Span::Out(..)));

@@ -10,7 +10,7 @@ use super::GraphError;
 use super::builder::GraphBuilder;
 use super::handle::{Arbiters, GraphHandle, StopHandle};
 use super::wiring::Wiring;
-use heqis_core::TerminationSignals;
+use heqis_core::{TerminationSignals, use_runtime_timers};
 
 type Ready = oneshot::Sender<Result<GraphHandle, GraphError>>;
 
@@ -49,6 +49,7 @@ fn supervise(graph: GraphBuilder, signals: Option<TerminationSignals>, ready: Re
 
 /// An actor system on this thread. Unlike `System::new` it does not panic where the process has no descriptor left.
 fn system() -> io::Result<actix_rt::SystemRunner> {
+    use_runtime_timers();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -26,7 +26,7 @@ use crate::registry::fnv1a;
 use crate::stats::StageStats;
 use heqis_core::{
     ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, Metrics, PIPELINE,
-    Policy, Scheduling, Snapshot, StageError,
+    Policy, Scheduling, Snapshot, StageError, use_runtime_timers,
 };
 
 /// A started actor, for what starting and saving need of it.
@@ -500,6 +500,7 @@ fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
 /// the acknowledgements of a busy node would be late.
 fn new_arbiter() -> io::Result<Arbiter> {
     Arbiter::try_with_tokio_rt(|| {
+        use_runtime_timers();
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(1)

@@ -95,6 +95,8 @@ pub struct KindDescription {
     pub output_optional: bool,
     /// For a source: whether two builds from one config give the same items.
     pub replayable: bool,
+    /// For a source: whether nothing is expected of its items where they have no identity, since it may be a live feed.
+    pub identity_optional: bool,
     /// Whether its output can be sent and recorded.
     pub on_wire: bool,
     /// The types of its ports; `None` where it takes or makes any.
