@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use heqis_sp::Endpoint;
+use heqis_sp::{Endpoint, Security};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -292,7 +292,7 @@ pub enum Scheduling {
 /// ```
 /// use heqis_actors::{BridgeOptions, Delivery, Encoding};
 ///
-/// let bridge = BridgeOptions::new("tcp://10.0.0.2:5560".parse()?).credit(16).encoding(Encoding::F16);
+/// let bridge = BridgeOptions::new("tcp://127.0.0.1:5560".parse()?).credit(16).encoding(Encoding::F16);
 /// assert_eq!(bridge.delivery, Delivery::AtLeastOnce);
 /// # Ok::<(), heqis_actors::sp::SpError>(())
 /// ```
@@ -310,9 +310,14 @@ pub struct BridgeOptions {
     /// Element type of tensors on the wire. The two halves agree on it whenever they connect: a peer that does not know
     /// it gets `f32`.
     pub encoding: Encoding,
+    /// Who this node is and which node it talks to, for a `tls+tcp` endpoint; `heqis_tls::Identity::link_with` makes it.
+    pub security: Option<Security>,
+    /// Accepts that an endpoint off loopback is plain tcp: anyone on the network can read the frames and send others.
+    pub insecure: bool,
 }
 
-setters!(BridgeOptions: credit: usize, delivery: Delivery, max_frame: usize, encoding: Encoding);
+setters!(BridgeOptions: credit: usize, delivery: Delivery, max_frame: usize, encoding: Encoding,
+    security: impl Into<Option<Security>>, insecure: bool);
 
 impl BridgeOptions {
     /// Credit where none is set, frames.
@@ -329,6 +334,8 @@ impl BridgeOptions {
             delivery: Delivery::AtLeastOnce,
             max_frame: Self::DEFAULT_MAX_FRAME,
             encoding: Encoding::F32,
+            security: None,
+            insecure: false,
         }
     }
 }

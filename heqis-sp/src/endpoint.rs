@@ -40,6 +40,32 @@ pub enum Endpoint {
     },
 }
 
+impl Endpoint {
+    /// Returns whether others on a network reach it and nothing protects what is sent: plain tcp at any address but a
+    /// loopback one. A name other than `localhost` counts as one of the network.
+    ///
+    /// ```
+    /// use heqis_sp::Endpoint;
+    ///
+    /// let is_open = |text: &str| text.parse::<Endpoint>().map(|endpoint| endpoint.is_open());
+    /// assert!(is_open("tcp://10.0.0.2:5555")? && is_open("tcp://0.0.0.0:5555")?);
+    /// assert!(!is_open("tcp://127.0.0.1:5555")? && !is_open("tls+tcp://10.0.0.2:5555")?);
+    /// # Ok::<(), heqis_sp::SpError>(())
+    /// ```
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => !is_loopback(host),
+            Self::Tls { .. } | Self::Ipc { .. } | Self::Inproc { .. } => false,
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 impl FromStr for Endpoint {
     type Err = SpError;
 

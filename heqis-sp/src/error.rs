@@ -42,6 +42,8 @@ pub enum SpError {
         cause: &'static str,
         /// What is wrong with which certificate, and what to do.
         reason: String,
+        /// Whether the peer is at fault, and not the files of this side.
+        of_peer: bool,
     },
     /// The peer speaks a protocol that does not meet ours.
     #[error("handshake: {ours} cannot talk to a peer with protocol id {theirs:#06x}")]

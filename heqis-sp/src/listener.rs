@@ -117,9 +117,14 @@ impl Listener {
                 let made =
                     Connection::establish(stream, &endpoint, secure, peer.clone(), &options).await;
                 made.map_err(|error| match error {
-                    SpError::Tls { cause, reason } => SpError::Tls {
+                    SpError::Tls {
+                        cause,
+                        reason,
+                        of_peer,
+                    } => SpError::Tls {
                         cause,
                         reason: format!("{peer}: {reason}"),
+                        of_peer,
                     },
                     other => other,
                 })

@@ -222,6 +222,29 @@ impl TlsError {
         }
     }
 
+    /// Returns whether the peer is at fault, and not the files of this side.
+    #[must_use]
+    pub const fn is_of_peer(&self) -> bool {
+        match self {
+            Self::CpuFeature { .. }
+            | Self::Missing { .. }
+            | Self::Unreadable { .. }
+            | Self::KeyMode { .. }
+            | Self::Malformed { .. }
+            | Self::KeyMismatch { .. } => false,
+            Self::Expired { whose, .. }
+            | Self::NotYetValid { whose, .. }
+            | Self::ForeignCa { whose }
+            | Self::Revoked { whose }
+            | Self::WrongName { whose, .. }
+            | Self::WithoutKey { whose }
+            | Self::Unusable { whose, .. } => matches!(whose, Whose::Peer { .. }),
+            Self::NoCertificate | Self::RefusedByPeer { .. } | Self::NotTls | Self::Protocol(_) => {
+                true
+            }
+        }
+    }
+
     /// Reads a failure of rustls about a certificate, of which the parsed form is given where there is one.
     pub(crate) fn of_certificate(error: &rustls::Error, whose: Whose) -> Self {
         let rustls::Error::InvalidCertificate(error) = error else {
@@ -308,6 +331,7 @@ impl From<TlsError> for SpError {
         Self::Tls {
             cause: error.cause(),
             reason: error.to_string(),
+            of_peer: error.is_of_peer(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::conn::{Conn, LinkError};
 use super::messages::{Hello, MAX_NAMES, MAX_SEQ, PropertyText};
 use super::setup::BridgeSetup;
 use heqis_core::{Delivery, Encoding};
+use heqis_sp::PeerIdentity;
 
 /// Subject under which a hello states the fields of its payload type. A receiver that does not know it ignores it.
 const FIELDS: &str = "payload fields";
@@ -73,11 +74,12 @@ impl BridgeSetup {
         Ok(())
     }
 
-    /// Why a sender with a valid hello is refused; `None` when it is accepted. `active` is the sender that this half has
-    /// accepted, with its live connection.
+    /// Why a sender with a valid hello is refused; `None` when it is accepted. `identity` is what it has proved about itself,
+    /// `active` the sender that this half has accepted, with its live connection.
     pub(super) fn refusal(
         &self,
         hello: &Hello,
+        identity: Option<&PeerIdentity>,
         active: Option<(&Sender, &Conn)>,
     ) -> Option<String> {
         let (node, edge) = (&self.node, &self.edge.name);
@@ -87,6 +89,14 @@ impl BridgeSetup {
             return Some(format!(
                 "node '{node}' already takes edge '{edge}' from node '{}' at {}, which is alive",
                 sender.node, conn.peer
+            ));
+        }
+        if let Some(PeerIdentity { name, serial }) = identity
+            && hello.node != *name
+        {
+            return Some(format!(
+                "edge '{edge}': it says that it is node '{}' and has the certificate of node '{name}' ({serial})",
+                hello.node
             ));
         }
         let expected = &self.peer.node;

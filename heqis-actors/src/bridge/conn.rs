@@ -14,8 +14,8 @@ use crate::frame::Body;
 use heqis_core::wire::{
     Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
 };
-use heqis_core::{ClockOffset, Encoding, duration_ns};
-use heqis_sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
+use heqis_core::{BridgeOptions, ClockOffset, Encoding, duration_ns};
+use heqis_sp::{Connection, PeerIdentity, Protocol, Reader, SocketOptions, SpError, Writer};
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -37,6 +37,8 @@ pub(super) struct Received {
 pub(super) struct Conn {
     pub(super) id: u64,
     pub(super) peer: String,
+    /// What the peer has proved about itself; absent without TLS.
+    pub(super) identity: Option<PeerIdentity>,
     /// Absent while a flush that had to wait owns it.
     writer: Option<Writer>,
     reader: SpawnHandle,
@@ -66,11 +68,13 @@ impl Conn {
         ctx: &mut Context<A>,
     ) -> Self {
         let peer = connection.peer().to_owned();
+        let identity = connection.identity().cloned();
         let (reader, writer) = connection.split();
         let reader = ctx.add_stream(messages(id, reader));
         Self {
             id,
             peer,
+            identity,
             writer: Some(writer),
             reader,
             flusher: None,
@@ -188,6 +192,15 @@ impl Conn {
     /// Whether nothing has arrived for too long.
     pub(super) fn is_silent(&self, now_ns: i64) -> bool {
         now_ns - self.received_ns > duration_ns(SILENCE_LIMIT)
+    }
+
+    /// Why the connection cannot continue: silence, or a certificate that was revoked since it was accepted.
+    pub(super) fn fault(&self, options: &BridgeOptions, now_ns: i64) -> Option<LinkError> {
+        if self.is_silent(now_ns) {
+            return Some(LinkError::Silent);
+        }
+        let (identity, security) = (self.identity.as_ref()?, options.security.as_ref()?);
+        security.still_accepts(identity).err().map(Into::into)
     }
 
     /// Checks a message of the reader; every one proves that the peer is alive.
@@ -324,7 +337,12 @@ impl LinkError {
     pub(super) fn cause(&self) -> Option<&'static str> {
         match self {
             // A link may break anywhere, also in the middle of a message.
-            Self::Socket(SpError::Closed | SpError::Truncated { .. } | SpError::Io { .. }) => None,
+            Self::Socket(
+                SpError::Closed
+                | SpError::Truncated { .. }
+                | SpError::Io { .. }
+                | SpError::Tls { of_peer: false, .. },
+            ) => None,
             Self::Socket(error) => Some(error.cause()),
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
@@ -335,8 +353,9 @@ impl LinkError {
 }
 
 /// Socket options of a bridge.
-pub(super) fn socket_options(max_frame: usize) -> SocketOptions {
+pub(super) fn socket_options(bridge: &BridgeOptions) -> SocketOptions {
     let mut options = SocketOptions::new(Protocol::Pair1);
-    options.max_frame_bytes = max_frame;
+    options.max_frame_bytes = bridge.max_frame;
+    options.security.clone_from(&bridge.security);
     options
 }

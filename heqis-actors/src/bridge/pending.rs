@@ -78,7 +78,7 @@ impl PendingHandshakes {
 /// Listens at the endpoint of an edge.
 pub(super) fn bind(setup: &BridgeSetup) -> impl Future<Output = Result<Listener, SpError>> + use<> {
     let endpoint = setup.options.endpoint.clone();
-    let options = socket_options(setup.options.max_frame);
+    let options = socket_options(&setup.options);
     let inproc = setup.inproc.clone();
     async move { Listener::bind(&endpoint, options, &inproc).await }
 }

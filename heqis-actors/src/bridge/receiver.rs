@@ -188,7 +188,9 @@ impl BridgeReceiver {
         self.setup.check_hello(&hello)?;
         let alive = self.link.as_ref().map(|link| &link.conn);
         let alive = alive.filter(|conn| !conn.is_silent(now_ns));
-        if let Some(reason) = self.setup.refusal(&hello, self.sender.as_ref().zip(alive)) {
+        let identity = self.pending.get(id).and_then(|conn| conn.identity.clone());
+        let active = self.sender.as_ref().zip(alive);
+        if let Some(reason) = self.setup.refusal(&hello, identity.as_ref(), active) {
             return self.refuse(id, header.epoch, &reason, ctx);
         }
         let encoding = self.setup.accepted_encoding(header.seq);
@@ -425,11 +427,13 @@ impl BridgeReceiver {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
         }
         match &self.link {
-            Some(link) if link.conn.is_silent(now_ns) => {
-                let id = link.conn.id;
-                self.lost(id, &LinkError::Silent, ctx);
-            }
-            Some(_) => self.turn(true, ctx),
+            Some(link) => match link.conn.fault(&self.setup.options, now_ns) {
+                Some(error) => {
+                    let id = link.conn.id;
+                    self.lost(id, &error, ctx);
+                }
+                None => self.turn(true, ctx),
+            },
             None => self.turn(false, ctx),
         }
     }
@@ -540,7 +544,6 @@ impl Handler<Build> for BridgeReceiver {
     /// Binds the endpoint, so that a taken port is known before the node reports ready. An address that this machine does
     /// not have yet (a cable that is plugged in later, a network that is not up) is no fault: binding is tried again.
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
-        let edge = self.setup.edge.name.to_string();
         Box::pin(
             bind(&self.setup)
                 .into_actor(self)
@@ -548,9 +551,7 @@ impl Handler<Build> for BridgeReceiver {
                     match bound {
                         Ok(listener) => actor.bound(listener),
                         Err(error) if is_address_missing(&error) => actor.rebind(&error, ctx),
-                        Err(error) => {
-                            return Err(StageError::Config(format!("edge '{edge}': {error}")));
-                        }
+                        Err(error) => return Err(actor.setup.unusable(&error)),
                     }
                     Ok(())
                 }),

@@ -90,7 +90,7 @@ impl BridgeSender {
     fn dial(&mut self, pause: Duration, ctx: &mut Context<Self>) {
         self.link = Link::Dialing;
         let endpoint = self.setup.options.endpoint.clone();
-        let options = socket_options(self.setup.options.max_frame);
+        let options = socket_options(&self.setup.options);
         let (inproc, clock) = (self.setup.inproc.clone(), self.clock.clone());
         let attempt = async move {
             clock.sleep(pause).await;
@@ -103,8 +103,11 @@ impl BridgeSender {
                     _ if actor.phase == Phase::Ended => {}
                     Ok(connection) => actor.greet(connection, ctx),
                     Err(error) => {
-                        let endpoint = &actor.setup.options.endpoint;
+                        let endpoint = actor.setup.options.endpoint.to_string();
                         actor.wait_for(format!("{endpoint}: {error}"));
+                        if matches!(error, SpError::Tls { .. }) {
+                            actor.setup.reject(&endpoint, &error.into());
+                        }
                         actor.redial(ctx);
                     }
                 }),
@@ -502,9 +505,10 @@ impl BridgeSender {
         };
         let holder = || format!("{} not done at {}", open.0, self.setup.peer_name());
         self.watch.check(&self.setup, open, now_ns, holder);
-        match self.link.conn() {
-            Some(conn) if conn.is_silent(now_ns) => self.lost(&LinkError::Silent, ctx),
-            _ => self.pump(ctx),
+        let conn = self.link.conn();
+        match conn.and_then(|conn| conn.fault(&self.setup.options, now_ns)) {
+            Some(error) => self.lost(&error, ctx),
+            None => self.pump(ctx),
         }
     }
 }
@@ -552,8 +556,11 @@ impl StreamHandler<Received> for BridgeSender {
 impl Handler<Build> for BridgeSender {
     type Result = Result<(), StageError>;
 
+    /// Checks the certificate, so that a node without one does not report ready.
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
-        Ok(())
+        let options = &self.setup.options;
+        let checked = socket_options(options).validate_for(&options.endpoint);
+        checked.map_err(|error| self.setup.unusable(&error))
     }
 }
 

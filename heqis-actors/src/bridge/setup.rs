@@ -8,8 +8,8 @@ use crate::control::{Control, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use crate::frame::{Head, PayloadType};
-use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer};
-use heqis_sp::Inproc;
+use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, StageError};
+use heqis_sp::{Inproc, SpError};
 
 /// What one half of a bridged edge is built from.
 pub(crate) struct BridgeSetup {
@@ -49,6 +49,11 @@ impl BridgeSetup {
             "" => "the other node".into(),
             name => format!("node '{name}'"),
         }
+    }
+
+    /// The error of a half that cannot be built.
+    pub(super) fn unusable(&self, error: &SpError) -> StageError {
+        StageError::Config(format!("edge '{}': {error}", self.edge.name))
     }
 
     /// Reports why there is no connection, in the log as well when `log` is set.

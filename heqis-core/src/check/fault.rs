@@ -62,6 +62,7 @@ kinds! {
     NeedlessTransport "E0402" "needless-transport" "An edge within one node has no `transport` and no `delivery`.",
     DeliveryPolicyConflict "E0406" "delivery-policy-conflict" "`at-least-once` needs the policy `block`: the other policies drop frames.",
     FrameTooSmall "E0409" "frame-too-small" "`max_frame` must hold the largest frame of its edge.",
+    OpenEdge "E0410" "open-edge" "An edge that leaves the machine uses TLS, unless `insecure = true` accepts that it does not.",
     UnknownCore "E0503" "unknown-core" "A stage runs on cores that its node has.",
     SharedCore "E0504" "shared-core" "A core is pinned to one thread.",
     ConflictingAffinity "E0505" "conflicting-affinity" "Stages that share an arbiter share its cores.",
@@ -71,6 +72,7 @@ kinds! {
     OrderNotRepeatable "W0001" "order-not-repeatable" "With several workers before a journal its bytes differ from run to run.",
     StateNotSaved "W0003" "state-not-saved" "The state of a stage that is fed from another node is not saved.",
     StreamWithoutIdentity "W0004" "stream-without-identity" "A replayable source is resumed only if its items have an identity, derived or said.",
+    InsecureEdge "W0005" "insecure-edge" "An edge leaves the machine without TLS, as `insecure = true` accepts.",
 }
 
 impl FaultKind {

@@ -129,6 +129,10 @@ pub struct BridgeDescription {
     pub max_frame: usize,
     /// As [`BridgeOptions::encoding`].
     pub encoding: Encoding,
+    /// Whether it is reached over a network without protection, as [`Endpoint::is_open`](heqis_sp::Endpoint::is_open).
+    pub open: bool,
+    /// As [`BridgeOptions::insecure`].
+    pub insecure: bool,
 }
 
 impl From<&BridgeOptions> for BridgeDescription {
@@ -138,6 +142,8 @@ impl From<&BridgeOptions> for BridgeDescription {
             delivery: options.delivery,
             max_frame: options.max_frame,
             encoding: options.encoding,
+            open: options.endpoint.is_open(),
+            insecure: options.insecure,
         }
     }
 }

@@ -60,6 +60,22 @@ fn edges(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
         ] {
             within(value, range, &path(option), at(option), faults);
         }
+        if bridge.open {
+            let message = format!(
+                "the edge `{name}` leaves the machine without TLS: anyone on its network can read frames and send others"
+            );
+            let kind = match bridge.insecure {
+                false => FaultKind::OpenEdge,
+                true => FaultKind::InsecureEdge,
+            };
+            let help = "use the scheme `tls+tcp` with certificates of `heqis-runtime certs`";
+            faults.push(
+                GraphFault::new(kind, at("transport.scheme"), message).help(match kind {
+                    FaultKind::OpenEdge => format!("{help}, or accept it with `insecure = true`"),
+                    _ => help.to_owned(),
+                }),
+            );
+        }
         if bridge.delivery == Delivery::AtLeastOnce && options.policy != Policy::Block {
             let message = format!(
                 "`at-least-once` cannot be kept with the policy `{}`, which drops frames",
