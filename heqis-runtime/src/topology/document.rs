@@ -1,9 +1,10 @@
 //! The format of a topology file. Editors show the doc comments, through the JSON schema.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use heqis_actors::{Delivery, Encoding, Exhausted, Policy, Scheduling, limits};
+use heqis_tls::IdentityFiles;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,6 +24,9 @@ pub struct Document {
     /// Defaults of edges.
     #[serde(default)]
     pub defaults: Defaults,
+    /// Certificates of the nodes.
+    #[serde(default)]
+    pub tls: Option<TlsSpec>,
     /// Machines by name.
     pub nodes: BTreeMap<String, NodeSpec>,
     /// Actors by name. Their order in the file is their order in every listing.
@@ -50,6 +54,53 @@ pub struct Header {
     /// How long frames under way may take to finish when the graph stops. Default: "5s".
     #[serde(default)]
     pub drain_timeout: Option<Time>,
+    /// Accepts that what leaves a machine is not protected: on a network that nobody else can reach. A warning says so at every
+    /// start. Default: false.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
+/// Where the certificates of the nodes are, for edges with the scheme "tls+tcp". `heqis-runtime certs` makes them. Relative paths
+/// start at the directory of the topology file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSpec {
+    /// Directory of the files. Default: "certs".
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// Certificate of the authority that issues those of the nodes. Default: "ca.pem" in the directory.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Certificate of the node, whose name it holds. Default: the name of the node and ".pem", in the directory.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// Its key, which only its owner may read. Default: the name of the node and ".key", in the directory.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// Serial numbers of certificates that are no longer accepted, one on a line. Default: "revoked.txt" in the directory.
+    #[serde(default)]
+    pub revoked: Option<PathBuf>,
+}
+
+impl TlsSpec {
+    /// Where the files of `node` are, for which `own` says what differs; paths start at `home`.
+    #[must_use]
+    pub fn files(&self, own: Option<&Self>, home: &Path, node: &str) -> IdentityFiles {
+        let of = |part: fn(&Self) -> &Option<PathBuf>| {
+            let path = own
+                .and_then(|own| part(own).as_ref())
+                .or(part(self).as_ref());
+            path.map(|path| home.join(path))
+        };
+        let directory = of(|spec| &spec.directory).unwrap_or_else(|| home.join("certs"));
+        let usual = IdentityFiles::in_directory(directory, node);
+        IdentityFiles {
+            ca: of(|spec| &spec.ca).unwrap_or(usual.ca),
+            certificate: of(|spec| &spec.certificate).unwrap_or(usual.certificate),
+            key: of(|spec| &spec.key).unwrap_or(usual.key),
+            revoked: of(|spec| &spec.revoked).unwrap_or(usual.revoked),
+        }
+    }
 }
 
 /// Defaults of the file.
@@ -107,6 +158,9 @@ pub struct NodeSpec {
     /// the same bits after a restart. Default: the state is rebuilt by replaying the sources.
     #[serde(default)]
     pub state: Option<StateSpec>,
+    /// Where its certificate is, as far as it differs from `[tls]`.
+    #[serde(default)]
+    pub tls: Option<TlsSpec>,
     /// Nodes that this one watches, by name: it raises an alarm when one stalls, and may run a command.
     #[serde(default)]
     pub watch: BTreeMap<String, WatchSpec>,
@@ -329,7 +383,7 @@ pub struct TransportSpec {
     pub kind: TransportKind,
     /// The protocol below it.
     pub scheme: Scheme,
-    /// Port of the receiving node, for "tcp".
+    /// Port of the receiving node, for "tcp" and "tls+tcp".
     #[serde(default)]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -347,6 +401,9 @@ pub struct TransportSpec {
     #[serde(default)]
     #[schemars(range(min = *limits::MAX_FRAME.start(), max = *limits::MAX_FRAME.end()))]
     pub max_frame: Option<usize>,
+    /// Accepts that the edge leaves the machine as plain "tcp". Default: false.
+    #[serde(default)]
+    pub insecure: bool,
 }
 
 /// Protocol family of a transport.
@@ -364,7 +421,7 @@ pub enum Scheme {
     /// TCP.
     #[serde(rename = "tcp")]
     Tcp,
-    /// TCP with TLS; not built yet.
+    /// TCP with TLS 1.3: both nodes prove their names by certificates, see `[tls]`.
     #[serde(rename = "tls+tcp")]
     Tls,
     /// A Unix-domain socket, between two processes of one machine.
@@ -393,6 +450,9 @@ pub struct ProfileSpec {
     /// As `[defaults]`.
     #[serde(default)]
     pub defaults: Map<String, Value>,
+    /// As `[tls]`.
+    #[serde(default)]
+    pub tls: Map<String, Value>,
     /// As `[nodes]`.
     #[serde(default)]
     pub nodes: BTreeMap<String, Map<String, Value>>,

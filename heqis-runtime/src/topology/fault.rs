@@ -102,11 +102,12 @@ codes! {
     NeedlessTransport,
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",
     AddressInUse "E0404" "address-in-use" "Everything that listens has an address of its own.",
-    NotBuiltYet "E0405" "not-built-yet" "The value is part of the format, but this version does not offer it.",
     DeliveryPolicyConflict,
     IpcAcrossMachines "E0407" "ipc-across-machines" "Both ends of an ipc transport are on one machine.",
     NothingToWatch "E0408" "nothing-to-watch" "A node watches another one that an edge joins it to.",
     FrameTooSmall,
+    OpenEdge,
+    UnusableCertificate "E0411" "unusable-certificate" "The certificate of a node with a `tls+tcp` edge is there, valid, its own, and of the same authority.",
     LatestHoldsOne "E0501" "latest-holds-one" "The policy `latest` has the capacity 1.",
     MemoryExceeded "E0502" "memory-exceeded" "The frames that may wait on a node must fit into half of its memory.",
     UnknownCore,
@@ -118,6 +119,7 @@ codes! {
     OrderNotRepeatable,
     RenamedKey "W0002" "renamed-key" "A key has a new name; the former one is accepted for one version.",
     StateNotSaved,
+    InsecureEdge,
 }
 
 /// One fault of a topology.

@@ -165,11 +165,13 @@ fn assess(
         );
         faults.push(fault.nearest(node, names));
     }
-    let prepared = check::run(&resolved, &base, request.node.as_deref(), &mut faults);
+    let home = home(request);
+    let only = request.node.as_deref();
+    let prepared = check::run(&resolved, [&base, &home], only, &mut faults);
     if faults.iter().any(|fault| !fault.code.is_warning()) {
         return (None, faults);
     }
-    let plan = Plan::resolve(&resolved, prepared, request.file.clone(), base);
+    let plan = Plan::resolve(&resolved, prepared, request.file.clone(), base, &home);
     if plan.is_none() {
         // Serde refused what the schema allowed. Rare, but it must not pass for a success.
         let message = "the file could not be resolved, though no rule names the reason";
@@ -186,13 +188,18 @@ fn base(topology: &Topology, request: &Request) -> PathBuf {
         .and_then(|header| header.base.as_ref())
     {
         Some(base) => {
-            let home = request.file.parent().unwrap_or(Path::new(""));
-            let base = request.directory.join(home).join(base);
+            let base = home(request).join(base);
             // Messages read better without `topologies/..` in every path.
             base.canonicalize().unwrap_or(base)
         }
         None => request.directory.clone(),
     }
+}
+
+/// The directory of the file.
+fn home(request: &Request) -> PathBuf {
+    let home = request.file.parent().unwrap_or(Path::new(""));
+    request.directory.join(home)
 }
 
 fn syntax_fault(text: &str, message: &str, place: Place) -> Fault {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use heqis_actors::{GraphBuilder, LinkPeer};
+use heqis_actors::sp::Endpoint;
+use heqis_actors::{BridgeOptions, GraphBuilder, LinkPeer};
 
-use super::plan::Plan;
+use super::plan::{Bridge, Plan};
 
 impl Plan {
     /// Returns the graph of the node called `node`, ready to be started or extended; `None` when the topology has no such node.
@@ -59,7 +60,7 @@ impl Plan {
                         names,
                         bridge.payload,
                         edge.options,
-                        bridge.options.clone(),
+                        self.secured(bridge, node, bridge.to_node),
                     ),
                 Some(bridge) if bridge.to_node == node => graph
                     .peer(edge.route, self.peer(bridge.from_node, &bridge.takes))
@@ -68,7 +69,7 @@ impl Plan {
                         names,
                         bridge.payload,
                         edge.options,
-                        bridge.options.clone(),
+                        self.secured(bridge, node, bridge.from_node),
                     ),
                 _ => graph,
             };
@@ -83,6 +84,17 @@ impl Plan {
         }
         graph
     }
+    /// The settings of a bridged edge at its end on `node`, which talks to the node `other` and no other one.
+    fn secured(&self, bridge: &Bridge, node: usize, other: usize) -> BridgeOptions {
+        let options = bridge.options.clone();
+        match options.endpoint {
+            Endpoint::Tls { .. } => {
+                options.security(self.nodes[node].tls.link_with(&self.nodes[other].name))
+            }
+            _ => options,
+        }
+    }
+
     /// The node at the other end of a bridged edge, with the properties of the frames at this end.
     fn peer(&self, other: usize, properties: &BTreeMap<String, String>) -> LinkPeer {
         LinkPeer::new(self.nodes[other].name.clone()).properties(properties.clone())

@@ -3,7 +3,9 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::document::{BudgetSpec, Defaults, Document, EdgeSpec, Header, NodeSpec, StageSpec};
+use super::document::{
+    BudgetSpec, Defaults, Document, EdgeSpec, Header, NodeSpec, StageSpec, TlsSpec,
+};
 use super::fault::{Code, Fault};
 use super::overlay::edge_name;
 use super::place::Place;
@@ -17,6 +19,8 @@ pub(crate) struct Topology {
     pub(crate) header: Option<Header>,
     /// Defaults of edges.
     pub(crate) defaults: Defaults,
+    /// Where the certificates are.
+    pub(crate) tls: TlsSpec,
     /// Machines in the order of the file.
     pub(crate) nodes: Vec<Spanned<NodeSpec>>,
     /// Actors in the order of the file.
@@ -74,6 +78,10 @@ impl Topology {
             defaults: root
                 .get("defaults")
                 .and_then(|tree| reader.parse(tree, &["defaults"]))
+                .unwrap_or_default(),
+            tls: root
+                .get("tls")
+                .and_then(|tree| reader.parse(tree, &["tls"]))
                 .unwrap_or_default(),
             nodes: reader.table("nodes"),
             stages: reader.table("stages"),

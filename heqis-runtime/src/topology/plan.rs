@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heqis_actors::renamed::former_names;
@@ -10,6 +10,7 @@ use heqis_actors::{
     BridgeOptions, ContentHash, EdgeOptions, PayloadType, Prepared, RecordingOptions, RunIdentity,
     Scheduling, StageKind, StageOptions, StateOptions,
 };
+use heqis_tls::Identity;
 
 use super::board::Board;
 use super::check::{Resolved, address, endpoint, stage_options};
@@ -65,6 +66,8 @@ pub struct Node {
     pub scheduling: Scheduling,
     /// Where and how often the state of its stages is saved.
     pub state: Option<StateOptions>,
+    /// Its certificate, which is read when something needs it.
+    pub tls: Identity,
     /// The nodes that it watches.
     pub watch: Vec<Watch>,
 }
@@ -202,6 +205,7 @@ impl Plan {
         prepared: Vec<Option<Prepared>>,
         file: PathBuf,
         base: PathBuf,
+        home: &Path,
     ) -> Option<Self> {
         let topology = resolved.topology;
         let header = topology.header.as_ref()?;
@@ -219,6 +223,10 @@ impl Plan {
                     let every = state.every.map_or(options.every, |time| time.0);
                     options.every(every)
                 }),
+                tls: Identity::new(
+                    topology.tls.files(spec.tls.as_ref(), home, &declared.name),
+                    Some(&declared.name),
+                ),
                 watch: spec
                     .watch
                     .iter()
@@ -336,7 +344,7 @@ fn bridge_options(
     spec: &EdgeSpec,
     options: &EdgeOptions,
     to_node: usize,
-    base: &std::path::Path,
+    base: &Path,
 ) -> Option<BridgeOptions> {
     let transport = spec.transport.as_ref()?;
     Some(
@@ -352,6 +360,7 @@ fn bridge_options(
                 .max_frame
                 .unwrap_or(BridgeOptions::DEFAULT_MAX_FRAME),
         )
-        .encoding(transport.encoding),
+        .encoding(transport.encoding)
+        .insecure(transport.insecure || resolved.topology.header.as_ref()?.insecure),
     )
 }

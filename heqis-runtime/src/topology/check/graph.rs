@@ -7,7 +7,10 @@ use heqis_actors::{
     RestartOptions, StageDescription, StageKind, StageOptions, StateOptions,
 };
 
+use std::path::Path;
+
 use super::Resolved;
+use super::transport::endpoint;
 use crate::topology::document::{BatchSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::parsed::Spanned;
@@ -145,16 +148,24 @@ impl<'a> Resolved<'a> {
         // A default of nothing is reported once, where it stands.
         options.max_age =
             (options.max_age).filter(|max_age| spec.max_age.is_some() || !max_age.is_zero());
-        let crosses =
-            (self.edges.iter()).any(|link| link.edge == index && self.crossing(*link).is_some());
-        let transport = spec.transport.as_ref().filter(|_| crosses);
-        let bridge = transport.map(|transport| BridgeDescription {
+        let mut links = self.edges.iter().filter(|link| link.edge == index);
+        let crossing = links.find_map(|link| self.crossing(*link));
+        let is_open = |transport, (_, to): (usize, usize)| {
+            let receiver = self.topology.nodes[to].spec.as_ref();
+            let endpoint = receiver.and_then(|node| endpoint(transport, node, Path::new("")));
+            endpoint.is_some_and(|endpoint| endpoint.is_open())
+        };
+        let header = self.topology.header.as_ref();
+        let transport = spec.transport.as_ref().zip(crossing);
+        let bridge = transport.map(|(transport, crossing)| BridgeDescription {
             credit: transport.credit.unwrap_or(BridgeOptions::DEFAULT_CREDIT),
             delivery: spec.delivery.unwrap_or(options.policy.default_delivery()),
             max_frame: transport
                 .max_frame
                 .unwrap_or(BridgeOptions::DEFAULT_MAX_FRAME),
             encoding: transport.encoding,
+            open: is_open(transport, crossing),
+            insecure: transport.insecure || header.is_some_and(|header| header.insecure),
         });
         EdgeDescription {
             from: &spec.from,

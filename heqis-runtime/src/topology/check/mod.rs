@@ -4,6 +4,7 @@
 //! A pass looks only at what could be read and skips what an earlier pass has already reported, so that one slip
 //! gives one fault.
 
+mod certificates;
 mod files;
 mod graph;
 mod names;
@@ -117,11 +118,11 @@ fn index<T>(declared: &[Spanned<T>]) -> HashMap<&str, usize> {
         .collect()
 }
 
-/// Runs every pass. `only` limits the stages' own checks, which need their files, to one node. Returns the stages
+/// Runs every pass. Paths of stages start at `base`, those of certificates at `home`, the directory of the file. `only` limits the stages' own checks, which need their files, to one node. Returns the stages
 /// that are ready to be built, in the order of the file.
 pub(crate) fn run(
     resolved: &Resolved<'_>,
-    base: &Path,
+    [base, home]: [&Path; 2],
     only: Option<&str>,
     faults: &mut Vec<Fault>,
 ) -> Vec<Option<Prepared>> {
@@ -132,5 +133,6 @@ pub(crate) fn run(
     graph::check(resolved, &described, faults);
     resources::check(resolved, faults);
     files::check(resolved, base, only, faults);
+    certificates::check(resolved, home, only, faults);
     prepared
 }

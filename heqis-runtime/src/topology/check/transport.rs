@@ -164,17 +164,13 @@ fn crossing(
             .is_some_and(|tree| tree.entry(key).is_some())
     };
     match transport.scheme {
-        Scheme::Tls => {
-            let message = "the scheme `tls+tcp` is not built yet";
-            faults.push(
-                Fault::new(Code::NotBuiltYet, at("scheme"), message)
-                    .help("use `tcp` inside a network of your own"),
-            );
-            return;
-        }
-        Scheme::Tcp => {
-            incomplete(written("port"), "port", "tcp", true);
-            incomplete(written("path"), "path", "tcp", false);
+        Scheme::Tcp | Scheme::Tls => {
+            let scheme = match transport.scheme {
+                Scheme::Tls => "tls+tcp",
+                _ => "tcp",
+            };
+            incomplete(written("port"), "port", scheme, true);
+            incomplete(written("path"), "path", scheme, false);
         }
         Scheme::Ipc => {
             incomplete(written("path"), "path", "ipc", true);
@@ -185,7 +181,8 @@ fn crossing(
                 let (one, other) = (address(from), address(to));
                 let message = format!("the scheme `ipc` joins two machines, {one} and {other}");
                 faults.push(
-                    Fault::new(Code::IpcAcrossMachines, at("scheme"), message).help("use `tcp`"),
+                    Fault::new(Code::IpcAcrossMachines, at("scheme"), message)
+                        .help("use `tls+tcp`"),
                 );
             }
         }
@@ -233,7 +230,10 @@ pub(crate) fn endpoint(
         Scheme::Ipc => Some(Endpoint::Ipc {
             path: base.join(transport.path.as_ref()?),
         }),
-        Scheme::Tls => None,
+        Scheme::Tls => Some(Endpoint::Tls {
+            host: address(node).to_owned(),
+            port: transport.port?,
+        }),
     }
 }
 
@@ -269,22 +269,24 @@ fn clashes(listeners: &[Listener], faults: &mut Vec<Fault>) {
 /// Whether two listeners need the same address. Equal texts on two machines, such as `0.0.0.0:9101`, are two addresses.
 fn clash(one: &Listener, other: &Listener) -> bool {
     let together = one.machine == other.machine;
-    match (&one.endpoint, &other.endpoint) {
+    match (tcp(&one.endpoint), tcp(&other.endpoint)) {
         // Port 0 lets the system choose a free one.
-        (Endpoint::Tcp { port: 0, .. }, _) => false,
-        (
-            Endpoint::Tcp { host, port },
-            Endpoint::Tcp {
-                host: other_host,
-                port: other_port,
-            },
-        ) => {
+        (Some((_, 0)), _) => false,
+        (Some((host, port)), Some((other_host, other_port))) => {
             let everywhere = is_everywhere(host) || is_everywhere(other_host);
             let equal = host.eq_ignore_ascii_case(other_host);
             let own = is_everywhere(host) || is_loopback(host);
             port == other_port && ((together && (equal || everywhere)) || (equal && !own))
         }
-        (one, other) => together && one == other,
+        _ => together && one.endpoint == other.endpoint,
+    }
+}
+
+/// Host and port of an endpoint that has them.
+fn tcp(endpoint: &Endpoint) -> Option<(&str, u16)> {
+    match endpoint {
+        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => Some((host, *port)),
+        Endpoint::Ipc { .. } | Endpoint::Inproc { .. } => None,
     }
 }
 
