@@ -242,7 +242,7 @@ fn a_sound_file_becomes_a_plan_with_every_default_filled_in() {
     let out = plan.edges[2].bridge.as_ref().unwrap();
     assert_eq!(
         out.options.endpoint.to_string(),
-        "tcp://10.0.0.2:5555",
+        "tls+tcp://10.0.0.2:5555",
         "the receiving node listens"
     );
     assert_eq!(
@@ -260,7 +260,7 @@ fn a_sound_file_becomes_a_plan_with_every_default_filled_in() {
     );
 
     let back = plan.edges[4].bridge.as_ref().unwrap();
-    assert_eq!(back.options.endpoint.to_string(), "tcp://10.0.0.1:5556");
+    assert_eq!(back.options.endpoint.to_string(), "tls+tcp://10.0.0.1:5556");
     assert_eq!(
         (plan.edges[4].options.policy, back.options.delivery),
         (Policy::DropOldest, Delivery::AtMostOnce)
@@ -282,15 +282,15 @@ fn profiles_yield_to_the_environment_and_that_to_the_command_line() {
             .to_string()
     };
     request.profile = Some("laptop".into());
-    assert_eq!(endpoint(&request), "tcp://localhost:6000");
+    assert_eq!(endpoint(&request), "tls+tcp://localhost:6000");
     request.overrides = Override::from_environment(
         "nodes.compute.address=10.9.9.9; edges.ring->engine.transport.port=7000",
     );
-    assert_eq!(endpoint(&request), "tcp://10.9.9.9:7000");
+    assert_eq!(endpoint(&request), "tls+tcp://10.9.9.9:7000");
     request
         .overrides
         .push(Override::set("nodes.compute.address=\"jetson.local\""));
-    assert_eq!(endpoint(&request), "tcp://jetson.local:7000");
+    assert_eq!(endpoint(&request), "tls+tcp://jetson.local:7000");
 }
 
 #[test]
@@ -345,7 +345,10 @@ fn relative_paths_start_at_the_base_that_the_file_states() {
 
 #[test]
 fn files_of_other_nodes_are_not_needed_when_one_node_is_asked_for() {
-    let text = support::SOUND.replace("bars.csv", "on-the-gateway-only.csv");
+    let text = support::SOUND
+        .replace("bars.csv", "on-the-gateway-only.csv")
+        .replace("name = \"sound\"", "name = \"sound\"\ninsecure = true")
+        .replace("tls+tcp", "tcp");
     let mut request = Request::new("topology.toml", faults_directory());
     assert!(load_text(&text, &request, &support::registry()).is_err());
     request.node = Some("compute".into());
@@ -369,7 +372,7 @@ fn drawings_name_every_stage_and_mark_what_crosses() {
         );
     }
     assert!(
-        mermaid.contains("stage_ring ==>|\"block 256<br/>tcp://10.0.0.2:5555\"| stage_engine"),
+        mermaid.contains("stage_ring ==>|\"block 256<br/>tls+tcp://10.0.0.2:5555\"| stage_engine"),
         "{mermaid}"
     );
     assert!(
@@ -378,7 +381,7 @@ fn drawings_name_every_stage_and_mark_what_crosses() {
     );
     assert!(
         dot.contains(
-            "\"ring\" -> \"engine\" [label=\"block 256\\ntcp://10.0.0.2:5555\", penwidth=2];"
+            "\"ring\" -> \"engine\" [label=\"block 256\\ntls+tcp://10.0.0.2:5555\", penwidth=2];"
         ),
         "{dot}"
     );

@@ -170,7 +170,9 @@ fn a_busy_node_keeps_its_watchdog_quiet() {
 #[test]
 fn an_address_that_no_interface_has_and_a_name_that_does_not_resolve_are_waited_for() {
     // 192.0.2.0/24 is for documentation: no interface has an address of it.
-    let stand = Stand::dual_board().set("nodes.compute.address=\"192.0.2.7\"");
+    let stand = Stand::dual_board()
+        .set("topology.insecure=true")
+        .set("nodes.compute.address=\"192.0.2.7\"");
     let compute = stand.start(&["--node", "compute"]);
     wait_until("the node waits for its address", || {
         get(stand.ports[1], "/readyz")
@@ -181,7 +183,9 @@ fn an_address_that_no_interface_has_and_a_name_that_does_not_resolve_are_waited_
     log.clean();
     assert!(log.log.contains("192.0.2.7"), "{}", log.log);
 
-    let stand = Stand::dual_board().set("nodes.compute.address=\"no-such-host.invalid\"");
+    let stand = Stand::dual_board()
+        .set("topology.insecure=true")
+        .set("nodes.compute.address=\"no-such-host.invalid\"");
     let gateway = stand.start(&["--node", "gateway"]);
     wait_until("the node says what does not resolve", || {
         get(stand.ports[0], "/readyz")

@@ -101,6 +101,12 @@ impl Identity {
         Some(self.last()?.certificate.days_left(now()))
     }
 
+    /// As [`Identity::days_left`], for the certificate of the authority.
+    #[must_use]
+    pub fn authority_days_left(&self) -> Option<i64> {
+        Some(self.last()?.authority.days_left(now()))
+    }
+
     /// Returns where the identity lies.
     #[must_use]
     pub fn files(&self) -> &IdentityFiles {

@@ -36,4 +36,4 @@ pub use cpu::missing_features;
 pub use error::{TlsError, Whose};
 pub use files::IdentityFiles;
 pub use identity::Identity;
-pub use loaded::Loaded;
+pub use loaded::{Loaded, read_certificate, revoked as revoked_serials};

@@ -33,6 +33,8 @@ const OTHERS: u32 = 0o077;
 pub struct Loaded {
     /// What the node's certificate says.
     pub certificate: Certificate,
+    /// What that of the authority says; of several, the one that ends last.
+    pub authority: Certificate,
     pub(crate) key: Arc<CertifiedKey>,
     pub(crate) clients: Arc<dyn ClientCertVerifier>,
     pub(crate) servers: Arc<dyn ServerCertVerifier>,
@@ -51,7 +53,8 @@ impl Loaded {
         if !missing.is_empty() {
             return Err(TlsError::CpuFeature { missing });
         }
-        let roots = Arc::new(roots(&files.ca)?);
+        let (roots, authority) = roots(&files.ca)?;
+        let roots = Arc::new(roots);
         let chain = chain("certificate", &files.certificate)?;
         let own = || Whose::Own(files.certificate.clone());
         let certificate =
@@ -80,6 +83,7 @@ impl Loaded {
             .map_err(|error| unusable(&error))?;
         let loaded = Self {
             certificate,
+            authority,
             key: Arc::new(key),
             clients,
             servers,
@@ -189,6 +193,20 @@ pub(crate) fn chain(
     }
 }
 
+/// Reads the first certificate of a PEM file.
+///
+/// # Errors
+/// When it is missing, or not one.
+pub fn read_certificate(path: &Path) -> Result<Certificate, TlsError> {
+    let missing = missing_features();
+    if !missing.is_empty() {
+        return Err(TlsError::CpuFeature { missing });
+    }
+    let first = chain("certificate", path)?;
+    let certificate = first.first().and_then(|der| Certificate::read(der));
+    certificate.ok_or_else(|| malformed(path, NOT_X509))
+}
+
 /// Reads a private key, of which only its owner may know.
 pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let file = open("key", path)?;
@@ -210,18 +228,28 @@ pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn roots(path: &Path) -> Result<(RootCertStore, Certificate), TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in chain("certificate of the authority", path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| malformed_ca(path, &error))?;
+    let mut last: Option<Certificate> = None;
+    for der in chain("certificate of the authority", path)? {
+        let read = Certificate::read(&der).ok_or_else(|| malformed_ca(path, &NOT_X509))?;
+        if last
+            .as_ref()
+            .is_none_or(|last| last.not_after < read.not_after)
+        {
+            last = Some(read);
+        }
+        roots.add(der).map_err(|error| malformed_ca(path, &error))?;
     }
-    Ok(roots)
+    let last = last.ok_or_else(|| malformed_ca(path, &NOT_X509))?;
+    Ok((roots, last))
 }
 
 /// Reads serial numbers, the first word of each line; the rest of a line is for people.
-pub(crate) fn revoked(path: &Path) -> Result<BTreeSet<String>, TlsError> {
+///
+/// # Errors
+/// When the file is missing, or a line begins with something else.
+pub fn revoked(path: &Path) -> Result<BTreeSet<String>, TlsError> {
     let what = "list of revoked certificates";
     let text = String::from_utf8_lossy(&read(what, path)?).into_owned();
     let mut serials = BTreeSet::new();

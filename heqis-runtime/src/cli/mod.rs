@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 success, 1 a failure while running, 2 a faulty topology or command line.
 
+pub mod certs;
 pub mod check;
 pub mod graph;
 pub mod journal;
@@ -59,6 +60,7 @@ Examples:
   heqis-runtime --topology topologies/dual-board.toml --node gateway   one node, in this process
   heqis-runtime --topology topologies/dual-board.toml --set stages.market.params.speed=86400.0
   heqis-runtime check topologies/dual-board.toml
+  heqis-runtime certs issue topologies/dual-board.toml
   heqis-runtime graph topologies/dual-board.toml --format dot | dot -Tsvg > graph.svg
   heqis-runtime stages cleaner
   heqis-runtime journal ls out/dual-board/decisions.jsonl
@@ -71,6 +73,8 @@ RUST_LOG selects what is logged, such as info or heqis_actors=debug.";
 pub enum Command {
     /// Check a topology completely and show every fault at once.
     Check(check::CheckArgs),
+    /// Make, renew, revoke and list the certificates of the nodes.
+    Certs(certs::CertsArgs),
     /// Draw a topology.
     Graph(graph::GraphArgs),
     /// List, check, export and prune the files of a journal.

@@ -45,7 +45,7 @@ const WIDTH: usize = 100;
 /// }
 /// ```
 ///
-/// The program then has the commands `check`, `graph`, `stages`, `schema` and `journal`, runs topologies, and starts itself again for
+/// The program then has the commands `check`, `certs`, `graph`, `stages`, `schema` and `journal`, runs topologies, and starts itself again for
 /// each node of a run without `--node`.
 #[must_use]
 pub fn main_with(registry: Registry) -> ExitCode {
@@ -74,6 +74,7 @@ fn dispatch(
         return run(&cli.run, &world, registry, err);
     };
     match command {
+        Command::Certs(args) => cli::certs::certs(args, &world, registry, out, err),
         Command::Check(args) => cli::check::check(args, &world, registry, out, err),
         Command::Graph(args) => cli::graph::graph(args, &world, registry, out, err),
         Command::Journal(args) => cli::journal::journal(args, &world, out, err),

@@ -4,9 +4,10 @@
 //! plan ▸ fleet ▸ child process per node ▸ node ▸ GraphBuilder ▸ report ▸ summary
 //! ```
 //!
-//! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `fleet`: child processes, their logs, their restarts,
+//! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `certificates`: its certificate while it runs. `fleet`: child processes, their logs, their restarts,
 //!   stopping them from the sources down. `http`: the endpoint. [`Service`]: the service manager. `summary`: the report of a run.
 
+mod certificates;
 mod dashboard;
 mod fleet;
 mod http;

@@ -16,6 +16,7 @@ use heqis_dashboard::wrong_tokens::WrongTokens;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::certificates::CertificateWatch;
 use super::dashboard::Page;
 use super::http;
 use super::{Notifier, Options, RunError};
@@ -69,6 +70,7 @@ pub(super) fn run(
     )?;
     let watching = WatchCounters::new(&metrics)?;
     let waiting = waiting_gauge(&metrics)?;
+    let certificate = CertificateWatch::of(plan, node, &metrics)?;
     let wrong_tokens = metrics.counters(
         "heqis_wrong_tokens_total",
         "Requests with a wrong token, by server: `metrics` or `page`.",
@@ -150,6 +152,9 @@ pub(super) fn run(
             background.push(actix_rt::spawn(notify(notifier, watchdog, probe, stopping.clone())));
         }
         background.push(actix_rt::spawn(watch_waits(running.reporter(), waiting)));
+        if let Some(certificate) = certificate {
+            background.push(actix_rt::spawn(certificate.run(Clock::real())));
+        }
         let report = running.wait().await;
         if let Some(page) = page {
             page.ended();

@@ -54,7 +54,7 @@ pub struct Header {
     /// How long frames under way may take to finish when the graph stops. Default: "5s".
     #[serde(default)]
     pub drain_timeout: Option<Time>,
-    /// Accepts that what leaves a machine is not protected: on a network that nobody else can reach. A warning says so at every
+    /// Accepts that what leaves a machine is not protected: on a network that no one else can reach. A warning says so at every
     /// start. Default: false.
     #[serde(default)]
     pub insecure: bool,
@@ -83,6 +83,12 @@ pub struct TlsSpec {
 }
 
 impl TlsSpec {
+    /// The directory of the files; paths start at `home`.
+    #[must_use]
+    pub fn directory(&self, home: &Path) -> PathBuf {
+        home.join(self.directory.as_deref().unwrap_or(Path::new("certs")))
+    }
+
     /// Where the files of `node` are, for which `own` says what differs; paths start at `home`.
     #[must_use]
     pub fn files(&self, own: Option<&Self>, home: &Path, node: &str) -> IdentityFiles {
@@ -92,7 +98,7 @@ impl TlsSpec {
                 .or(part(self).as_ref());
             path.map(|path| home.join(path))
         };
-        let directory = of(|spec| &spec.directory).unwrap_or_else(|| home.join("certs"));
+        let directory = of(|spec| &spec.directory).unwrap_or_else(|| self.directory(home));
         let usual = IdentityFiles::in_directory(directory, node);
         IdentityFiles {
             ca: of(|spec| &spec.ca).unwrap_or(usual.ca),

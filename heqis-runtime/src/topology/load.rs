@@ -56,16 +56,85 @@ impl Request {
 /// # Errors
 /// Every fault of the file, its profile and the overrides.
 pub fn load(request: &Request, registry: &Registry) -> Result<Plan, Faults> {
+    load_text(&read(request)?, request, registry)
+}
+
+fn read(request: &Request) -> Result<String, Faults> {
     let name = request.file.display().to_string();
     let path = request.directory.join(&request.file);
     match read_small_file(&path, MAX_BYTES).map(String::from_utf8) {
-        Ok(Ok(text)) => load_text(&text, request, registry),
+        Ok(Ok(text)) => Ok(text),
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
             Err(unreadable(name, &format!("is not UTF-8 at byte {at}")))
         }
         Err(error) => Err(unreadable(name, &format!("cannot be read: {error}"))),
     }
+}
+
+/// What commands about certificates need of a topology: names, and where the files are.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// Name of the graph.
+    pub name: String,
+    /// Directory of the certificates.
+    pub directory: PathBuf,
+    /// Names of the nodes, in the order of the file.
+    pub nodes: Vec<String>,
+}
+
+/// Reads a topology without the files of its stages, which may be on other machines.
+///
+/// # Errors
+/// What is wrong with the file, its profile and the overrides as far as their format goes.
+pub fn outline(request: &Request, registry: &Registry) -> Result<Outline, Faults> {
+    let (text, name) = (read(request)?, request.file.display().to_string());
+    let mut sources = Sources::default();
+    let file = sources.add(name, &text);
+    let mut faults = Vec::new();
+    let format = format_schema();
+    let renamer = Renamer::new(&format, registry);
+    let topology = match Tree::parse(&text, file) {
+        Err((message, place)) => {
+            let fault = syntax_fault(&text, &message, place);
+            return Err(Faults::new(sources, vec![fault]));
+        }
+        Ok(root) => {
+            let profile = request.profile.as_deref();
+            let root = overlaid(&root, profile, &renamer, &mut sources, request, &mut faults);
+            Topology::read(root, &format, &mut faults)
+        }
+    };
+    match &topology.header {
+        Some(header) if faults.iter().all(|fault| fault.code.is_warning()) => Ok(Outline {
+            name: header.name.clone(),
+            directory: topology.tls.directory(&home(request)),
+            nodes: topology
+                .nodes
+                .iter()
+                .map(|node| node.name.clone())
+                .collect(),
+        }),
+        _ => Err(Faults::new(sources, faults)),
+    }
+}
+
+/// The file with the profile and the overrides laid over it.
+fn overlaid(
+    file: &Tree,
+    profile: Option<&str>,
+    renamer: &Renamer<'_>,
+    sources: &mut Sources,
+    request: &Request,
+    faults: &mut Vec<Fault>,
+) -> Tree {
+    let mut root = file.clone();
+    for entry in root.entries_mut() {
+        renamer.rename(entry, file, faults);
+    }
+    apply_profile(&mut root, profile, renamer, faults);
+    apply_overrides(&mut root, &request.overrides, renamer, sources, faults);
+    root
 }
 
 fn unreadable(name: String, reason: &str) -> Faults {
@@ -143,14 +212,7 @@ fn assess(
     let mut faults = Vec::new();
     let format = format_schema();
     let renamer = Renamer::new(&format, registry);
-    let file = root;
-    let mut root = file.clone();
-    for entry in root.entries_mut() {
-        renamer.rename(entry, file, &mut faults);
-    }
-    apply_profile(&mut root, profile, &renamer, &mut faults);
-    let overrides = &request.overrides;
-    apply_overrides(&mut root, overrides, &renamer, sources, &mut faults);
+    let root = overlaid(root, profile, &renamer, sources, request, &mut faults);
     let topology = Topology::read(root, &format, &mut faults);
     let base = base(&topology, request);
     let resolved = Resolved::new(&topology, registry);
@@ -167,7 +229,12 @@ fn assess(
     }
     let home = home(request);
     let only = request.node.as_deref();
-    let prepared = check::run(&resolved, [&base, &home], only, &mut faults);
+    let prepared = check::run(
+        &resolved,
+        [&base, &home, &request.directory],
+        only,
+        &mut faults,
+    );
     if faults.iter().any(|fault| !fault.code.is_warning()) {
         return (None, faults);
     }

@@ -40,7 +40,7 @@ pub use editor::editor_schema;
 pub use fault::{Code, Fault, Faults};
 pub use heqis_actors::nearest_name;
 pub use heqis_actors::units::Time;
-pub use load::{Request, load, load_text};
+pub use load::{Outline, Request, load, load_text, outline};
 pub use overlay::Override;
 pub use place::{Place, Sources};
 pub use plan::{Bridge, Budget, Edge, Node, Plan, Stage};

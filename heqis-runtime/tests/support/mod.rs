@@ -298,6 +298,9 @@ heqis = 1
 name = "sound"
 drain_timeout = "1.5s"
 
+[tls]
+directory = "certs"
+
 [defaults.edge]
 capacity = 256
 max_age = "1s"
@@ -355,7 +358,7 @@ policy = "latest"
 from = "ring"
 to = "engine"
 max_age = "50ms"
-transport = { kind = "nng", scheme = "tcp", port = 5555, credit = 32 }
+transport = { kind = "nng", scheme = "tls+tcp", port = 5555, credit = 32 }
 
 [[edges]]
 from = "engine"
@@ -365,7 +368,7 @@ to = "journal"
 from = "engine"
 to = "feedback"
 policy = "drop-oldest"
-transport = { scheme = "tcp", port = 5556 }
+transport = { scheme = "tls+tcp", port = 5556 }
 
 [[budgets]]
 path = ["market", "engine"]

@@ -10,10 +10,10 @@ use crate::topology::fault::{Code, Fault};
 use crate::topology::parsed::Spanned;
 
 /// Checks the certificate of the node `only`. Without one, those that are there: the files of a node may be on its machine
-/// alone.
+/// alone. Messages have their paths as seen from `directory`.
 pub(super) fn check(
     resolved: &Resolved<'_>,
-    home: &Path,
+    [home, directory]: [&Path; 2],
     only: Option<&str>,
     faults: &mut Vec<Fault>,
 ) {
@@ -32,6 +32,8 @@ pub(super) fn check(
             continue;
         }
         if let Err(error) = Loaded::read(&files, Some(&node.name)) {
+            let here = format!("{}/", directory.display());
+            let error = error.to_string().replace(&here, "");
             let message = format!("node `{}` cannot prove its name: {error}", node.name);
             let place = edge.at(&["transport", "scheme"]);
             faults.push(Fault::new(Code::UnusableCertificate, place, message));

@@ -118,11 +118,12 @@ fn index<T>(declared: &[Spanned<T>]) -> HashMap<&str, usize> {
         .collect()
 }
 
-/// Runs every pass. Paths of stages start at `base`, those of certificates at `home`, the directory of the file. `only` limits the stages' own checks, which need their files, to one node. Returns the stages
+/// Runs every pass. Paths of stages start at `base`, those of certificates at `home`, the directory of the file, which
+/// messages show as seen from `directory`. `only` limits the stages' own checks, which need their files, to one node. Returns the stages
 /// that are ready to be built, in the order of the file.
 pub(crate) fn run(
     resolved: &Resolved<'_>,
-    [base, home]: [&Path; 2],
+    [base, home, directory]: [&Path; 3],
     only: Option<&str>,
     faults: &mut Vec<Fault>,
 ) -> Vec<Option<Prepared>> {
@@ -133,6 +134,6 @@ pub(crate) fn run(
     graph::check(resolved, &described, faults);
     resources::check(resolved, faults);
     files::check(resolved, base, only, faults);
-    certificates::check(resolved, home, only, faults);
+    certificates::check(resolved, [home, directory], only, faults);
     prepared
 }
