@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bincode::{Decode, Encode};
-use heqis_actors::sp::Endpoint;
+use heqis_actors::sp::{Endpoint, Security};
 use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, GraphBuilder, GraphHandle, Metrics,
@@ -46,6 +46,9 @@ pub struct Link {
     pub credit: usize,
     pub delivery: Delivery,
     pub edge: EdgeOptions,
+    /// `tcp` or `tls+tcp`.
+    pub scheme: &'static str,
+    pub security: Option<Security>,
 }
 
 impl Link {
@@ -56,6 +59,22 @@ impl Link {
             credit: 16,
             delivery,
             edge,
+            scheme: "tcp",
+            security: None,
+        }
+    }
+
+    pub fn over_tls(self) -> Self {
+        Self {
+            scheme: "tls+tcp",
+            ..self
+        }
+    }
+
+    pub fn secured(&self, security: Security) -> Self {
+        Self {
+            security: Some(security),
+            ..self.clone()
         }
     }
 
@@ -68,13 +87,14 @@ impl Link {
 
     pub fn bridge(&self) -> BridgeOptions {
         BridgeOptions::new(
-            format!("tcp://{}", self.address)
+            format!("{}://{}", self.scheme, self.address)
                 .parse::<Endpoint>()
                 .unwrap(),
         )
         .credit(self.credit)
         .delivery(self.delivery)
         .max_frame(MAX_FRAME)
+        .security(self.security.clone())
     }
 
     /// A node that counts onto the edge.
