@@ -1,4 +1,4 @@
-//! Bridged edges with TLS: only the two nodes that the edge names carry it, and whoever else tries is refused, counted and
+//! Bridged edges with TLS: only the two nodes that the edge names carry it; every other peer is refused, counted and
 //! named while the edge continues.
 #![allow(clippy::unwrap_used, missing_docs)]
 

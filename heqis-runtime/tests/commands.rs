@@ -22,6 +22,7 @@ fn heqis_runtime(arguments: &[&str]) -> (u8, String, String) {
     let cli = Cli::try_parse_from([&["heqis-runtime"], arguments].concat()).unwrap();
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = match cli.command.as_ref().unwrap() {
+        Command::Certs(args) => cli::certs::certs(args, &world, &registry, &mut out, &mut err),
         Command::Check(args) => cli::check::check(args, &world, &registry, &mut out, &mut err),
         Command::Graph(args) => cli::graph::graph(args, &world, &registry, &mut out, &mut err),
         Command::Journal(args) => cli::journal::journal(args, &world, &mut out, &mut err),
