@@ -26,6 +26,7 @@ pub struct Committed(Arc<Mutex<Inner>>);
 
 /// A source's sequence of items, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourceStream {
     /// Name of the source in the topology.
     pub source: String,

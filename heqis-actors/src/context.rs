@@ -28,6 +28,7 @@ pub struct BuildContext {
 /// What determines the decisions of a graph, for stages that record them: two runs with the same identity make the same
 /// decisions from the same items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RunIdentity {
     /// Name of the topology.
     pub topology: String,

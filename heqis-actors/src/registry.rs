@@ -271,48 +271,32 @@ impl StageKind {
     /// Describes a stage type, whose parameters no file may name.
     fn of_stage<S: Stage>() -> Self {
         let mut kind = Self::in_code(named::<S>(S::KIND), S::ABOUT);
-        kind.description = KindDescription {
-            input: port::<S::In>(),
-            output: port::<S::Out>(),
-            blocking: S::BLOCKING,
-            commit_log: S::COMMIT_LOG,
-            output_optional: S::OUTPUT_OPTIONAL,
-            on_wire: S::Out::WIRE,
-            types: Some([TypeId::of::<S::In>(), TypeId::of::<S::Out>()]),
-            ..kind.description
-        };
+        let of = &mut kind.description;
+        (of.input, of.output) = (port::<S::In>(), port::<S::Out>());
+        of.blocking = S::BLOCKING;
+        of.commit_log = S::COMMIT_LOG;
+        of.output_optional = S::OUTPUT_OPTIONAL;
+        of.on_wire = S::Out::WIRE;
+        of.types = Some([TypeId::of::<S::In>(), TypeId::of::<S::Out>()]);
         kind
     }
 
     /// Describes a source type, whose parameters no file may name.
     fn of_source<S: Source>() -> Self {
         let mut kind = Self::in_code(named::<S>(S::KIND), S::ABOUT);
-        kind.description = KindDescription {
-            output: port::<S::Out>(),
-            types: Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]),
-            replayable: S::REPLAYABLE,
-            identity_optional: S::IDENTITY_OPTIONAL,
-            on_wire: S::Out::WIRE,
-            ..kind.description
-        };
+        let of = &mut kind.description;
+        of.output = port::<S::Out>();
+        of.replayable = S::REPLAYABLE;
+        of.identity_optional = S::IDENTITY_OPTIONAL;
+        of.on_wire = S::Out::WIRE;
+        of.types = Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]);
         kind
     }
 
     /// A kind without ports, that only code can add to a graph.
     fn in_code(name: &'static str, about: &'static str) -> Self {
         Self {
-            description: KindDescription {
-                name,
-                input: None,
-                output: None,
-                blocking: false,
-                commit_log: false,
-                output_optional: false,
-                replayable: false,
-                identity_optional: false,
-                on_wire: true,
-                types: None,
-            },
+            description: KindDescription::new(name),
             about,
             schema: Value::Null,
             prepare: Arc::new(move |_, _| {
@@ -326,12 +310,9 @@ impl StageKind {
     pub fn ring_buffer() -> Self {
         let about = "Keeps frames between two stages while the next one is slow or disconnected, by a policy of its own.";
         let mut kind = Self::in_code(RING_KIND, about);
-        kind.description = KindDescription {
-            input: Some(ANY),
-            output: Some(ANY),
-            replayable: true,
-            ..kind.description
-        };
+        let of = &mut kind.description;
+        (of.input, of.output) = (Some(ANY), Some(ANY));
+        of.replayable = true;
         kind.schema = schemars::schema_for!(RingBufferConfig).to_value();
         kind.prepare = Arc::new(|params, base| {
             let (config, fingerprint) = read(params)?;

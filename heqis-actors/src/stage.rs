@@ -245,6 +245,7 @@ pub trait Stage: Sized + 'static {
 
 /// The answer of a source that is asked for the next item.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Next<P> {
     /// The next item.
     Item(P),

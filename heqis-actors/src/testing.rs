@@ -194,7 +194,7 @@ impl<S: Stage> StageTest<S> {
         match snapshot {
             Snapshot::State(bytes) => next.stage.restore(&bytes)?,
             Snapshot::Stateless => {}
-            Snapshot::Unsupported => {
+            _ => {
                 let rule = format!("stage kind '{}' has no snapshot", S::KIND);
                 return Err(StageError::config(rule));
             }

@@ -257,11 +257,23 @@ async fn sleep_really(duration: Duration) {
 /// How far the clock of the node at the other end of an edge is ahead of this node's. Stamps and ages are not corrected by
 /// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ClockOffset {
     /// The peer's clock less this node's, nanoseconds: positive when the peer's is ahead.
     pub ahead_ns: i64,
     /// Largest error of that in either direction, nanoseconds: half the shortest round trip.
     pub uncertainty_ns: i64,
+}
+
+impl ClockOffset {
+    /// A clock that is `ahead_ns` ahead, `uncertainty_ns` more or less.
+    #[must_use]
+    pub fn new(ahead_ns: i64, uncertainty_ns: i64) -> Self {
+        Self {
+            ahead_ns,
+            uncertainty_ns,
+        }
+    }
 }
 
 /// A duration in nanoseconds; saturates after 292 years.

@@ -21,6 +21,7 @@ pub const ANY: &str = "any";
 
 /// A property that every frame at a port has.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Property {
     /// A count, such as a number of rows.
     Number(u64),
@@ -45,6 +46,7 @@ pub type PortSchema = BTreeMap<&'static str, Property>;
 
 /// The contract of a stage's two ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PortContract {
     /// Properties that incoming frames must have.
     pub requires: PortSchema,
@@ -56,6 +58,53 @@ pub struct PortContract {
     pub read_from: Option<PathBuf>,
     /// Words a mismatch with a stage in front, where the properties alone say too little.
     pub explain: Option<Explain>,
+}
+
+impl PortContract {
+    /// Adds a property that incoming frames must have.
+    ///
+    /// ```
+    /// use heqis_actors::{PortContract, Property};
+    ///
+    /// let contract = PortContract::default()
+    ///     .require("rows", Property::Number(3))
+    ///     .provide("scaler", Property::Text("z-score".into()))
+    ///     .pass("market");
+    /// assert_eq!(contract.requires["rows"], Property::Number(3));
+    /// ```
+    #[must_use]
+    pub fn require(mut self, subject: &'static str, property: Property) -> Self {
+        self.requires.insert(subject, property);
+        self
+    }
+
+    /// Adds a property that emitted frames have.
+    #[must_use]
+    pub fn provide(mut self, subject: &'static str, property: Property) -> Self {
+        self.provides.insert(subject, property);
+        self
+    }
+
+    /// Adds a subject that passes through.
+    #[must_use]
+    pub fn pass(mut self, subject: &'static str) -> Self {
+        self.passthrough.insert(subject);
+        self
+    }
+
+    /// Sets what the properties were read from.
+    #[must_use]
+    pub fn read_from(mut self, path: impl Into<PathBuf>) -> Self {
+        self.read_from = Some(path.into());
+        self
+    }
+
+    /// Sets how a mismatch with a stage in front is worded.
+    #[must_use]
+    pub fn explain(mut self, explain: Explain) -> Self {
+        self.explain = Some(explain);
+        self
+    }
 }
 
 /// Returns a sentence on why what was read from the first path does not fit what was read from the second, if it can say.
@@ -73,6 +122,7 @@ impl Eq for Explain {}
 
 /// The first property in which two ports differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// What differs, as in `rows` or `feature 3`.
     pub subject: String,

@@ -22,6 +22,7 @@ pub(crate) const INT8_HEAD_BYTES: usize = 8;
 /// Element type of tensors on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Encoding {
     /// Unchanged.
     #[default]

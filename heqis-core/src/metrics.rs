@@ -86,6 +86,7 @@ impl Timer {
 /// Why a family of metrics was not registered.
 #[derive(Clone, Debug, Error)]
 #[error("metric '{name}': {reason}")]
+#[non_exhaustive]
 pub struct MetricsError {
     /// The family.
     pub name: String,

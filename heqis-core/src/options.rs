@@ -62,6 +62,7 @@ pub mod limits {
 /// What an edge does with a new frame when it is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Policy {
     /// The upstream stage waits. Nothing is lost; a slow consumer slows the source, over the wire too.
     #[default]
@@ -99,6 +100,17 @@ impl Policy {
         }
     }
 
+    /// Most frames of an edge of this policy that may wait at a receiver with this credit, so that a policy that keeps only
+    /// the newest frames keeps no older ones there.
+    #[must_use]
+    pub fn credit(self, credit: usize, capacity: usize) -> usize {
+        match self {
+            Self::Latest => credit.min(1),
+            Self::Conflate => credit.min(capacity),
+            Self::Block | Self::DropOldest | Self::DropNewest => credit,
+        }
+    }
+
     /// What a bridged edge of this policy promises where the topology does not set it.
     #[must_use]
     pub fn default_delivery(self) -> Delivery {
@@ -113,6 +125,7 @@ impl Policy {
 /// What a bridged edge promises across a broken link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Delivery {
     /// The sender keeps frames until they are acknowledged and sends them again; the receiver drops duplicates, so
     /// that a stage sees each frame once.
@@ -214,6 +227,7 @@ setters!(RestartOptions::new: max: u32, window: Duration, backoff_min: Duration,
 /// What happens when a stage's restart budget is used up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Exhausted {
     /// The whole graph ends with an error at once: frames in flight are dropped here, cause `shutdown`, and the node that
     /// sent them keeps those that were not acknowledged.
@@ -279,6 +293,7 @@ impl StageOptions {
 /// machine the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Scheduling {
     /// It is logged, and the graph runs.
     #[default]

@@ -57,6 +57,7 @@ impl RecordingOptions {
 
 /// Why a recording cannot be read or written.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum RecordingError {
     /// The operating system refused.
     #[error("recording {path}: {source}")]

@@ -9,7 +9,8 @@ use crate::clock::ClockOffset;
 use crate::outcome::DropCause;
 
 /// The books and figures of one node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct NodeReport {
     /// Name of the topology.
     pub topology: String,
@@ -92,6 +93,7 @@ impl NodeReport {
 
 /// Frames of an edge that were lost, though its policy does not allow it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Loss {
     /// `from->to`, or the stage's name for the queue inside a ring buffer.
     pub edge: String,
@@ -107,7 +109,8 @@ pub struct Loss {
 
 /// Frames that the sending half of an at-least-once edge had sent when it ended, and whose outcome it did not know: the
 /// other node may have processed them or not, and recognises them when they are sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct InDoubt {
     /// How many; they are among those dropped for `shutdown`.
     pub frames: u64,
@@ -124,6 +127,7 @@ pub struct InDoubt {
 /// Which part of an edge a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EdgeSide {
     /// Both ends are on this node.
     Local,
@@ -135,6 +139,20 @@ pub enum EdgeSide {
     Ring,
     /// The queue of a channel into the graph.
     Channel,
+}
+
+impl EdgeSide {
+    /// Its name in reports and on the page.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Sender => "sender",
+            Self::Receiver => "receiver",
+            Self::Ring => "ring",
+            Self::Channel => "channel",
+        }
+    }
 }
 
 /// The books of one edge at one moment.
@@ -151,6 +169,7 @@ pub enum EdgeSide {
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EdgeReport {
     /// `from->to`, or the stage's name for the queue inside a ring buffer or of a channel.
     pub edge: String,
@@ -187,6 +206,26 @@ pub struct EdgeReport {
 }
 
 impl EdgeReport {
+    /// A report without any frame.
+    #[must_use]
+    pub fn new(edge: impl Into<String>, side: EdgeSide) -> Self {
+        Self {
+            edge: edge.into(),
+            side,
+            sent: 0,
+            delivered: 0,
+            duplicate: 0,
+            dropped: BTreeMap::new(),
+            in_flight: 0,
+            connected: None,
+            credits: None,
+            clock: None,
+            waits: None,
+            in_doubt: None,
+            lossless: false,
+        }
+    }
+
     /// Lost frames of all causes.
     #[must_use]
     pub fn dropped_total(&self) -> u64 {
@@ -202,6 +241,7 @@ impl EdgeReport {
 
 /// Quantiles in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Quantiles {
     /// Median.
     pub p50_us: f64,
@@ -227,7 +267,8 @@ impl Quantiles {
 }
 
 /// The figures of one stage.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StageReport {
     /// Name in the topology.
     pub stage: String,
@@ -248,6 +289,7 @@ pub struct StageReport {
 
 /// State of one half of a bridged edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LinkState {
     /// The edge.
     pub edge: String,
@@ -259,8 +301,22 @@ pub struct LinkState {
     pub ended: bool,
 }
 
+impl LinkState {
+    /// The state of a half that is down and has not ended.
+    #[must_use]
+    pub fn new(edge: impl Into<String>, side: EdgeSide) -> Self {
+        Self {
+            edge: edge.into(),
+            side,
+            up: false,
+            ended: false,
+        }
+    }
+}
+
 /// Something on this node that waits for something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Waiting {
     /// The edge or stage that waits.
     pub subject: String,
@@ -268,4 +324,16 @@ pub struct Waiting {
     pub reason: String,
     /// Start of the wait, nanoseconds of the node's clock.
     pub since_ns: i64,
+}
+
+impl Waiting {
+    /// States that `subject` waits for `reason` since this time of the node's clock.
+    #[must_use]
+    pub fn new(subject: impl Into<String>, reason: impl Into<String>, since_ns: i64) -> Self {
+        Self {
+            subject: subject.into(),
+            reason: reason.into(),
+            since_ns,
+        }
+    }
 }

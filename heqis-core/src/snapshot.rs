@@ -63,6 +63,7 @@ impl StateOptions {
 /// assert_eq!(Snapshot::read::<Vec<f64>>(&bytes).unwrap(), [1.0, 2.5]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Snapshot {
     /// The stage has state that cannot be saved: a node with such a stage takes no snapshots.
     Unsupported,

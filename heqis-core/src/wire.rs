@@ -33,6 +33,7 @@ const SHAPE_AT: usize = 48;
 /// The purpose of a wire frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum MessageKind {
     /// A stage's message.
     Data = 1,
@@ -78,6 +79,7 @@ impl MessageKind {
 /// Element type of the tensor part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Dtype {
     /// No tensor.
     None = 0,

@@ -194,11 +194,7 @@ pub fn drift(
     Ok(Drift {
         source: training.source.clone(),
         span,
-        kind: match scaler.kind() {
-            heqis_quant::scaler::ScalerKind::MinMax => "min_max",
-            heqis_quant::scaler::ScalerKind::ZScore => "z_score",
-        }
-        .to_owned(),
+        kind: scaler.kind().name().to_owned(),
         symbols: symbols.len().min(MAX_SYMBOLS) as u64,
         of: symbols.len() as u64,
         features: features

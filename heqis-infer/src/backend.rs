@@ -42,6 +42,7 @@ pub(crate) use for_each_backend;
 
 /// An environment variable that a backend reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Setting {
     /// Name of the variable.
     pub variable: &'static str,
@@ -101,6 +102,7 @@ pub const ORT_LIBRARY: Setting =
 
 /// One row of the catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackendInfo {
     /// The backend.
     pub kind: BackendKind,

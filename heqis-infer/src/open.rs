@@ -10,6 +10,7 @@ use crate::load::load_checked;
 
 /// An opened model: its engine has passed the bundle's self-test.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Opened {
     /// The engine.
     pub engine: Box<dyn Engine>,

@@ -79,6 +79,7 @@ pub struct OrtEngine {
 
 /// An execution provider of ONNX Runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Provider {
     /// Its own kernels on one CPU thread.
     Cpu,

@@ -23,6 +23,7 @@ const TIME_LIMIT: Duration = Duration::from_millis(500);
 /// Which of the working backends is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum BackendPolicy {
     /// The first of the list.
     #[default]
@@ -33,6 +34,7 @@ pub enum BackendPolicy {
 
 /// The measured time of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timing {
     /// The backend.
     pub backend: BackendKind,

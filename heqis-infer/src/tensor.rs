@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Element type of an engine's input or output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Dtype {
     /// 32-bit IEEE float.
     F32,
@@ -62,6 +63,7 @@ impl fmt::Display for TensorSpec {
 
 /// Borrowed elements of a tensor.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum TensorData<'a> {
     /// Elements of an `f32` tensor.
     F32(&'a [f32]),

@@ -136,6 +136,7 @@ fn compute(case: &Path, mut engine: Box<dyn Engine>) -> Outcome {
             .map(|(spec, (shape, floats, ints))| match spec.dtype {
                 heqis_infer::Dtype::F32 => TensorView::f32(shape, floats),
                 heqis_infer::Dtype::I32 => TensorView::i32(shape, ints),
+                other => unreachable!("{other:?}"),
             })
             .collect();
         let mut outputs = vec![Vec::new(); expected.len()];

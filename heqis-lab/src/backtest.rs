@@ -220,7 +220,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             let dir = args
                 .out
                 .join(&id.strategy)
-                .join(name(id.mode))
+                .join(id.mode.name())
                 .join(&id.symbol);
             let with_page = !args.no_pages;
             let files = RunFiles {
@@ -297,14 +297,6 @@ fn plans(
     sources.iter().zip(tables).map(plan).collect()
 }
 
-fn name(mode: SignalMode) -> &'static str {
-    match mode {
-        SignalMode::Return => "return",
-        SignalMode::Class => "class",
-        SignalMode::Both => "both",
-    }
-}
-
 /// Returns names and values of the summary's columns.
 fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
     let benchmark = metrics.benchmark.as_ref();
@@ -349,7 +341,7 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
             symbol,
         } = &line.label;
         // Writing to a String cannot fail.
-        let _ = write!(csv, "{strategy},{},{symbol}", name(*mode));
+        let _ = write!(csv, "{strategy},{},{symbol}", mode.name());
         for (_, value) in columns(&line.metrics) {
             csv += ",";
             if let Some(value) = value {
@@ -417,7 +409,7 @@ pub fn run(args: &BacktestArgs) -> Result<CommandOutput, LabError> {
         let RunId {
             strategy, symbol, ..
         } = &line.label;
-        row(strategy, name(line.label.mode), symbol, &line.metrics);
+        row(strategy, line.label.mode.name(), symbol, &line.metrics);
         let known = instruments.entry(symbol).or_insert(line);
         if line.unbridged > known.unbridged {
             *known = line;

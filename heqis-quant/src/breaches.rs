@@ -15,6 +15,7 @@ const TICK_SLACK: f64 = 1e-4;
 /// The most likely reason for which a day breaks its limits. The order is that of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BreachReason {
     /// A share reform took effect between the bar before and this one: the day had no limits.
     ShareReform,

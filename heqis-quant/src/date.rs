@@ -154,6 +154,7 @@ impl Date {
 /// The order of day and month before the year. A single cell often leaves it open; a whole table rarely does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum DayOrder {
     /// `12/31/2024`
     MonthFirst,

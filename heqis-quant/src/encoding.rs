@@ -7,6 +7,7 @@ use serde::Serialize;
 /// The encoding of a text file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Encoding {
     /// UTF-8, ASCII included.
     Utf8,

@@ -209,6 +209,8 @@ impl PipelineConfig {
 }
 
 /// The outcome of one bar.
+///
+/// Exhaustive: whoever trades on the outcome must decide on each.
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,

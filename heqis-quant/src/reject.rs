@@ -5,6 +5,7 @@ use std::fmt;
 /// The reason for which a bar is rejected. A rejected bar does not become the last bar of its series; see
 /// [`Reject::OutsideLimits`] for its effect on the next one.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Reject {
     /// A number is NaN or infinite.
     NotANumber {

@@ -13,11 +13,23 @@ const Z_LIMIT: f64 = 5.0;
 /// How a value is scaled: always `(x − x_min) / x_scale`, with two meanings of the two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ScalerKind {
     /// `x_min` is the least value of the span and `x_scale` its range, so the span lies in 0 to 1.
     MinMax,
     /// `x_min` is the mean of the span and `x_scale` its deviation (divisor n).
     ZScore,
+}
+
+impl ScalerKind {
+    /// Returns its name in files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "min_max",
+            Self::ZScore => "z_score",
+        }
+    }
 }
 
 impl ScalerKind {
@@ -34,6 +46,7 @@ impl ScalerKind {
 /// The treatment of a live value outside the range. It is counted either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OutOfRange {
     /// The model gets the nearest bound.
     Clip,

@@ -48,10 +48,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     let link = metrics.link("edge");
     link.reject("cause");
     link.outage.observe_ns(1);
-    link.set_clock(Some(ClockOffset {
-        ahead_ns: 2,
-        uncertainty_ns: 1,
-    }));
+    link.set_clock(Some(ClockOffset::new(2, 1)));
     WatchCounters::new(&metrics).unwrap().touch("peer");
     heqis_runtime::run::waiting_gauge(&metrics)
         .unwrap()

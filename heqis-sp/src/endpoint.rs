@@ -13,6 +13,7 @@ const IPC_PATH_MAX_BYTES: usize = 107;
 ///
 /// Parses from and prints as `tcp://host:port`, `tls+tcp://host:port`, `ipc:///absolute/path` or `inproc://name`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// A TCP listener.
     Tcp {

@@ -6,6 +6,7 @@ use std::fmt;
 ///
 /// Ids are those of the SP registry, so a peer written with NNG or nanomsg recognises them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Protocol {
     /// Both sides send and receive, one peer at a time; each message carries a hop count.
     Pair1,

@@ -88,11 +88,9 @@ impl ClockSync {
             *self = Self::default();
             return None;
         }
-        Some(ClockOffset {
-            ahead_ns: remote.midpoint(local.saturating_neg()),
-            // Both are rounded towards zero.
-            uncertainty_ns: uncertainty_ns.saturating_add(1),
-        })
+        let ahead_ns = remote.midpoint(local.saturating_neg());
+        // Both are rounded towards zero.
+        Some(ClockOffset::new(ahead_ns, uncertainty_ns.saturating_add(1)))
     }
 }
 

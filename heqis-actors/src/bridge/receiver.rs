@@ -162,10 +162,7 @@ impl BridgeReceiver {
                 Ok(())
             }
             MessageKind::Goodbye => Err(LinkError::Goodbye),
-            kind @ (MessageKind::Hello
-            | MessageKind::Welcome
-            | MessageKind::Ack
-            | MessageKind::Refuse) => Err(LinkError::Protocol(format!("{kind:?} in mid-stream"))),
+            kind => Err(LinkError::Protocol(format!("{kind:?} in mid-stream"))),
         }
     }
 

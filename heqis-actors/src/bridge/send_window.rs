@@ -403,13 +403,12 @@ impl SendWindow {
         if let (Some((first_seq, first)), Some((last_seq, last))) =
             (self.retained.front(), self.retained.back())
         {
-            self.edge.set_in_doubt(InDoubt {
-                frames: self.in_flight,
-                first_seq: *first_seq,
-                last_seq: *last_seq,
-                first_position: first.head.origin.position,
-                last_position: last.head.origin.position,
-            });
+            let mut in_doubt = InDoubt::default();
+            in_doubt.frames = self.in_flight;
+            (in_doubt.first_seq, in_doubt.last_seq) = (*first_seq, *last_seq);
+            in_doubt.first_position = first.head.origin.position;
+            in_doubt.last_position = last.head.origin.position;
+            self.edge.set_in_doubt(in_doubt);
         }
         self.drop_in_flight(DropCause::Shutdown);
         self.drop_queued(now_ns);

@@ -248,11 +248,7 @@ impl BridgeSender {
                 }
                 Ok(())
             }
-            kind @ (MessageKind::Data
-            | MessageKind::Merged
-            | MessageKind::Hello
-            | MessageKind::End
-            | MessageKind::Leave) => Err(LinkError::Protocol(format!(
+            kind => Err(LinkError::Protocol(format!(
                 "a receiver does not send {kind:?}"
             ))),
         }

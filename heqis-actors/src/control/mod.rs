@@ -265,10 +265,9 @@ impl Control {
 
     /// The stages that wait to be rebuilt.
     pub(crate) fn paused(&self) -> Vec<Waiting> {
-        let waiting = |(stage, (reason, since_ns)): (&String, &(String, i64))| Waiting {
-            subject: format!("stage '{stage}'"),
-            reason: format!("to be rebuilt: {reason}"),
-            since_ns: *since_ns,
+        let waiting = |(stage, (reason, since_ns)): (&String, &(String, i64))| {
+            let reason = format!("to be rebuilt: {reason}");
+            Waiting::new(format!("stage '{stage}'"), reason, *since_ns)
         };
         lock(&self.0.paused).iter().map(waiting).collect()
     }

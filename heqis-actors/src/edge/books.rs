@@ -36,29 +36,17 @@ impl Books {
     /// Sums up; `in_flight` is the number of frames that the caller counts on queues and in process, independently of the
     /// books.
     pub(crate) fn report(&self, edge: &str, side: EdgeSide, in_flight: u64) -> EdgeReport {
-        EdgeReport {
-            edge: edge.to_owned(),
-            side,
-            sent: self.sent.get(),
-            delivered: self.outcomes[FrameOutcome::Delivered.index()].get(),
-            duplicate: self.outcomes[FrameOutcome::Duplicate.index()].get(),
-            dropped: DropCause::ALL
-                .into_iter()
-                .map(|cause| {
-                    (
-                        cause,
-                        self.outcomes[FrameOutcome::Dropped(cause).index()].get(),
-                    )
-                })
-                .filter(|(_, frames)| *frames > 0)
-                .collect(),
-            in_flight,
-            connected: None,
-            credits: None,
-            clock: None,
-            waits: None,
-            in_doubt: None,
-            lossless: false,
-        }
+        let of = |outcome: FrameOutcome| self.outcomes[outcome.index()].get();
+        let mut report = EdgeReport::new(edge, side);
+        report.sent = self.sent.get();
+        report.delivered = of(FrameOutcome::Delivered);
+        report.duplicate = of(FrameOutcome::Duplicate);
+        report.dropped = DropCause::ALL
+            .into_iter()
+            .map(|cause| (cause, of(FrameOutcome::Dropped(cause))))
+            .filter(|(_, frames)| *frames > 0)
+            .collect();
+        report.in_flight = in_flight;
+        report
     }
 }

@@ -118,14 +118,12 @@ impl Reporter {
             if let Some(reason) = report.waits {
                 let since_ns = *watch.idle_ns.get_or_insert(now_ns);
                 let is_full = edge.full().is_some_and(|full| full == reason);
-                waiting.push(Waiting {
-                    subject: format!("edge '{}'", report.edge),
-                    reason: match is_full {
-                        true => reason,
-                        false => format!("for {reason}"),
-                    },
-                    since_ns,
-                });
+                let reason = match is_full {
+                    true => reason,
+                    false => format!("for {reason}"),
+                };
+                let edge = format!("edge '{}'", report.edge);
+                waiting.push(Waiting::new(edge, reason, since_ns));
             } else if moved || report.in_flight == 0 {
                 watch.idle_ns = None;
             } else {
@@ -134,18 +132,11 @@ impl Reporter {
                     let consumer = report.edge.rsplit("->").next().unwrap_or_default();
                     let consumer = match report.side {
                         EdgeSide::Sender => format!("the node of stage '{consumer}'"),
-                        EdgeSide::Local
-                        | EdgeSide::Receiver
-                        | EdgeSide::Ring
-                        | EdgeSide::Channel => {
-                            format!("stage '{consumer}'")
-                        }
+                        _ => format!("stage '{consumer}'"),
                     };
-                    waiting.push(Waiting {
-                        subject: format!("edge '{}'", report.edge),
-                        reason: format!("{} frames for {consumer}", report.in_flight),
-                        since_ns,
-                    });
+                    let edge = format!("edge '{}'", report.edge);
+                    let reason = format!("{} frames for {consumer}", report.in_flight);
+                    waiting.push(Waiting::new(edge, reason, since_ns));
                 }
             }
         }
@@ -162,22 +153,18 @@ impl Reporter {
     }
 
     fn report_on(&self, edges: &[Arc<Edge>]) -> NodeReport {
-        NodeReport {
-            topology: self.topology.clone(),
-            node: self.node.clone(),
-            failure: self.control.failure(),
-            left: self.control.stopping(),
-            resumable: self.control.is_resumable(),
-            edges: edges.iter().map(|edge| self.edge(edge)).collect(),
-            stages: self
-                .stats
-                .iter()
-                .map(|stats| {
-                    let counters = self.metrics.stage_counters(stats.stage());
-                    stats.report(counters.snapshot(), counters.notes())
-                })
-                .collect(),
-        }
+        let mut report = NodeReport::default();
+        (report.topology, report.node) = (self.topology.clone(), self.node.clone());
+        report.failure = self.control.failure();
+        report.left = self.control.stopping();
+        report.resumable = self.control.is_resumable();
+        report.edges = edges.iter().map(|edge| self.edge(edge)).collect();
+        let stages = self.stats.iter().map(|stats| {
+            let counters = self.metrics.stage_counters(stats.stage());
+            stats.report(counters.snapshot(), counters.notes())
+        });
+        report.stages = stages.collect();
+        report
     }
 
     /// The books of an edge, with the state of its link.
@@ -218,11 +205,11 @@ impl Reporter {
         edges
             .iter()
             .filter(|edge| matches!(edge.side(), EdgeSide::Sender | EdgeSide::Receiver))
-            .map(|edge| LinkState {
-                edge: edge.name.to_string(),
-                side: edge.side(),
-                up: self.metrics.link(&edge.name).up.get() != 0,
-                ended: self.control.has_ended(&edge.name),
+            .map(|edge| {
+                let mut state = LinkState::new(&*edge.name, edge.side());
+                state.up = self.metrics.link(&edge.name).up.get() != 0;
+                state.ended = self.control.has_ended(&edge.name);
+                state
             })
             .collect()
     }

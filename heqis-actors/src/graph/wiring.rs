@@ -508,13 +508,8 @@ fn new_arbiter() -> io::Result<Arbiter> {
     })
 }
 
-/// Limits the credit of a policy that keeps only the newest frames, so that no older ones wait at the receiver.
+/// Limits the credit, so that a policy that keeps only the newest frames keeps no older ones at the receiver.
 fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
-    let most = match options.policy {
-        Policy::Latest => 1,
-        Policy::Conflate => options.capacity,
-        Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
-    };
-    let credit = bridge.credit.min(most);
+    let credit = options.policy.credit(bridge.credit, options.capacity);
     bridge.credit(credit)
 }

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use heqis_actors::{
-    BuildContext, Emitter, Frame, Next, Nothing, Payload, PortContract, PortSchema, Property,
-    Source, Stage, StageError,
+    BuildContext, Emitter, Frame, Next, Nothing, Payload, PortContract, Property, Source, Stage,
+    StageError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,10 +43,7 @@ impl Stage for Factors {
     }
 
     fn contract(config: &ModelConfig, _: &Path) -> PortContract {
-        PortContract {
-            provides: PortSchema::from([("model", Property::Number(config.version))]),
-            ..PortContract::default()
-        }
+        PortContract::default().provide("model", Property::Number(config.version))
     }
 
     fn build(_: &ModelConfig, _: &BuildContext) -> Result<Self, StageError> {
@@ -75,10 +72,7 @@ impl<const LOG: bool> Stage for Direction<LOG> {
     const COMMIT_LOG: bool = LOG;
 
     fn contract(config: &ModelConfig, _: &Path) -> PortContract {
-        PortContract {
-            requires: PortSchema::from([("model", Property::Number(config.version))]),
-            ..PortContract::default()
-        }
+        PortContract::default().require("model", Property::Number(config.version))
     }
 
     fn build(_: &ModelConfig, _: &BuildContext) -> Result<Self, StageError> {

@@ -91,6 +91,7 @@ impl fmt::Display for FaultKind {
 
 /// What a fault is about; the index is the one in the order in which nodes, stages, edges and budgets were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum FaultSubject {
     /// The graph as a whole.
     Graph,
@@ -106,6 +107,7 @@ pub enum FaultSubject {
 
 /// Where a fault is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct FaultPlace {
     /// What it is about.
     pub subject: FaultSubject,
@@ -117,6 +119,7 @@ pub struct FaultPlace {
 
 /// One fault of a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GraphFault {
     /// The rule that is broken.
     pub kind: FaultKind,

@@ -80,6 +80,7 @@ pub struct StageDescription<'a> {
 
 /// A stage kind as the check sees it.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct KindDescription {
     /// Its name.
     pub name: &'static str,
@@ -101,6 +102,25 @@ pub struct KindDescription {
     pub on_wire: bool,
     /// The types of its ports; `None` where it takes or makes any.
     pub types: Option<[TypeId; 2]>,
+}
+
+impl KindDescription {
+    /// A kind without ports.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            input: None,
+            output: None,
+            blocking: false,
+            commit_log: false,
+            output_optional: false,
+            replayable: false,
+            identity_optional: false,
+            on_wire: true,
+            types: None,
+        }
+    }
 }
 
 /// An edge as the check sees it.

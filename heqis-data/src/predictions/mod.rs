@@ -217,16 +217,14 @@ impl Predictions {
         let Some(line) = self.without_probabilities else {
             return Ok(());
         };
-        let needs = match mode {
-            SignalMode::Return if rule.min_confidence > 0.0 => {
-                format!("rule.min_confidence = {}", rule.min_confidence)
-            }
-            SignalMode::Return if rule.min_exit_confidence > 0.0 => {
-                format!("rule.min_exit_confidence = {}", rule.min_exit_confidence)
-            }
-            SignalMode::Return => return Ok(()),
-            SignalMode::Class => "signal mode class".to_owned(),
-            SignalMode::Both => "signal mode both".to_owned(),
+        let needs = if mode.reads_classes() {
+            format!("signal mode {}", mode.name())
+        } else if rule.min_confidence > 0.0 {
+            format!("rule.min_confidence = {}", rule.min_confidence)
+        } else if rule.min_exit_confidence > 0.0 {
+            format!("rule.min_exit_confidence = {}", rule.min_exit_confidence)
+        } else {
+            return Ok(());
         };
         let rule = format!("must have the columns p_down, p_flat and p_up, which {needs} needs");
         Err(DataError::rule_got(

@@ -40,7 +40,7 @@ pub fn of_series(
             .map(|found| Finding {
                 expected: Some(found.expected),
                 got: Some(found.got),
-                ..Finding::of_day(name(found.evidence), symbol, found.date)
+                ..Finding::of_day(found.evidence.name(), symbol, found.date)
             })
             .collect(),
         Err(error) => vec![Finding::of_table("price_left", Some(symbol), &error)],
@@ -103,13 +103,4 @@ fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> (Vec<Bar>, BTreeSet<Date>)
         }
     }
     (days, after_rejects)
-}
-
-fn name(evidence: Evidence) -> &'static str {
-    match evidence {
-        Evidence::Sign => "sign",
-        Evidence::Events => "events",
-        Evidence::Reference => "reference",
-        Evidence::Prices => "prices",
-    }
 }

@@ -8,6 +8,7 @@ use crate::tensor::{Dtype, TensorView};
 
 /// The result of a passed self-test.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SelfTest {
     /// Number of golden windows compared.
     pub windows: usize,

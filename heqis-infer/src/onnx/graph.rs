@@ -20,6 +20,7 @@ impl Value {
 
 /// An attribute of a node.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Attribute {
     /// One integer.
     Int(i64),

@@ -10,6 +10,7 @@ use crate::tensor::{Dtype, TensorSpec};
 
 /// Inputs, outputs and metadata of an ONNX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Signature {
     /// The graph's inputs in file order, without those that an initialiser fills.
     pub inputs: Vec<TensorSpec>,

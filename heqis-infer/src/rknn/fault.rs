@@ -2,6 +2,7 @@
 
 /// Versions that the runtime reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Versions {
     /// Version of the runtime library.
     pub runtime: String,

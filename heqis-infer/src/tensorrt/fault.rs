@@ -12,6 +12,7 @@ pub const ENGINE_INFO_FILE: &str = "model.engine.json";
 /// What an engine is built for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct EngineInfo {
     /// Version of TensorRT, such as `8.5.2`.
     pub tensorrt: String,

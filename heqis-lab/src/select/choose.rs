@@ -47,17 +47,7 @@ impl Trial {
     /// Returns the name of the trial in tables, such as `g1_both`.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}_{}", self.candidate, mode_name(self.mode))
-    }
-}
-
-/// Returns the name of a mode, as it is written in settings.
-#[must_use]
-pub(crate) fn mode_name(mode: SignalMode) -> &'static str {
-    match mode {
-        SignalMode::Return => "return",
-        SignalMode::Class => "class",
-        SignalMode::Both => "both",
+        format!("{}_{}", self.candidate, self.mode.name())
     }
 }
 

@@ -27,7 +27,7 @@ use heqis_quant::{BadRow, Bar, Date, DecisionRule, SignalMode, Span, Symbol};
 use serde_json::json;
 
 use self::candidate::Candidate;
-use self::choose::{Trial, best, deflate, mode_name};
+use self::choose::{Trial, best, deflate};
 use self::evaluator::Evaluator;
 use self::folds::{FoldPlan, Folds};
 use self::report::{Selected, earlier_looks};
@@ -466,7 +466,7 @@ fn summary(one: &Selected) -> String {
          maximum drawdown {:.1} %, run {} on the test span; {} ex-rights assumed{verdict}",
         one.symbol,
         winner.candidate,
-        mode_name(winner.mode),
+        winner.mode.name(),
         one.deflation.trials,
         winner.score,
         shown(one.deflation.deflated),

@@ -7,7 +7,7 @@ use heqis_quant::{Date, SignalMode, Span, Symbol};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::choose::{Deflation, Trial, mode_name};
+use super::choose::{Deflation, Trial};
 use super::evaluator::Run;
 use crate::error::LabError;
 
@@ -135,10 +135,10 @@ impl Selected {
         let mut row: Vec<(String, String)> = [
             ("symbol", self.symbol.to_string()),
             ("choice", self.choice().0.to_owned()),
-            ("mode", mode_name(self.choice().1).to_owned()),
+            ("mode", self.choice().1.name().to_owned()),
             ("verdict", self.verdict()),
             ("best", winner.candidate.clone()),
-            ("best_mode", mode_name(winner.mode).to_owned()),
+            ("best_mode", winner.mode.name().to_owned()),
             ("score", winner.score.to_string()),
             ("trials", self.deflation.trials.to_string()),
             ("validation_sharpe", number(winner.joined.sharpe)),

@@ -12,6 +12,7 @@ use crate::rules::{Listing, Markets};
 /// The evidence that a vendor's factor contradicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Evidence {
     /// A factor must be positive. Vendors write −1 or 0 for an unknown factor.
     Sign,
@@ -21,6 +22,19 @@ pub enum Evidence {
     Reference,
     /// The bar leaves the price limits around the reference price of the step and fits a lower one: an ex-right is missing.
     Prices,
+}
+
+impl Evidence {
+    /// Returns its name, as in the JSON of a finding.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sign => "sign",
+            Self::Events => "events",
+            Self::Reference => "reference",
+            Self::Prices => "prices",
+        }
+    }
 }
 
 /// A disagreement of a vendor's factor. It is a finding to display, not an error; nothing is repaired.

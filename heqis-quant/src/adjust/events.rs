@@ -23,6 +23,7 @@ const MAX_VALUE: f64 = 1e8;
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EventKind {
     /// Dividend, gift, increase or rights issue.
     #[default]

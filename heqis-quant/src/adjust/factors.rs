@@ -21,6 +21,7 @@ pub struct Factors {
 
 /// The price level to which prices are adjusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Adjustment {
     /// Not at all.
     None,

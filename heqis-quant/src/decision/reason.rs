@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Position;
 
 /// What a decision does with one instrument.
+///
+/// Exhaustive: whoever trades must decide on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -34,6 +36,7 @@ macro_rules! reasons {
         /// Why a decision is what it is. New reasons are added at the end: the position in [`DecisionReason::ALL`] is the
         /// tag on the wire. The names are those of journals and metrics.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
         pub enum DecisionReason {
             $($(#[doc = $doc])+ #[serde(rename = $name)] $variant,)+
         }

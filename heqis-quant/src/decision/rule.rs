@@ -48,6 +48,7 @@ impl Prediction {
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum SignalMode {
     /// The predicted return, beyond the thresholds `enter` and `exit`.
     #[default]
@@ -57,6 +58,27 @@ pub enum SignalMode {
     Class,
     /// Both: an order needs the return and the classes to agree.
     Both,
+}
+
+impl SignalMode {
+    /// Returns whether the signal is taken from the probabilities of the classes.
+    #[must_use]
+    pub fn reads_classes(self) -> bool {
+        match self {
+            Self::Return => false,
+            Self::Class | Self::Both => true,
+        }
+    }
+
+    /// Returns its name in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Return => "return",
+            Self::Class => "class",
+            Self::Both => "both",
+        }
+    }
 }
 
 /// When to buy and when to sell.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::date::Date;
 
 /// The position that the last decisions lead to. There are no short positions.
+///
+/// Exhaustive: whoever trades must decide on each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Position {
     /// No position: not bought yet, or sold again. The name in files is `out`.

@@ -49,6 +49,7 @@ impl fmt::Display for TradingState {
 /// The result of the order that a decision led to, as a broker reports it. A pipeline without a broker assumes that every
 /// decision is carried out at the close on which it was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum ExecutionReport {
     /// Bought, at this price in CNY on the level of the last bar that was decided on.
     Bought {

@@ -49,6 +49,7 @@ impl Channel {
 /// The values of K and D before the first bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum KdjStart {
     /// K and D start at 50, as in textbooks.
     Fifty,

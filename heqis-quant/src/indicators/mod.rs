@@ -83,6 +83,7 @@ pub const SETTLED: f64 = 1e-8;
 /// The source of an indicator's formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Profile {
     /// Chinese terminals: most lines start at the first bar.
     Cn,

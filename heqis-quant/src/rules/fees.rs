@@ -32,6 +32,7 @@ pub enum Trade {
 /// The kind of a fee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fee {
     /// The tax of the state; in the US the fee of the SEC.
     StampDuty,
@@ -44,6 +45,7 @@ pub enum Fee {
 /// The base of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Basis {
     /// The price times the shares.
     Amount,

@@ -18,6 +18,7 @@ pub(super) const DAY_SECONDS: u32 = 86_400;
 /// The days on which a market trades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Days {
     /// Mondays to Fridays, less holidays.
     Weekdays,

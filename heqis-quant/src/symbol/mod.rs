@@ -32,6 +32,7 @@ pub struct Symbol([u8; 16]);
 
 /// The exchange of a [`Symbol`], by its suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Exchange {
     /// Shanghai, suffix `.SH`.
     Shanghai,
@@ -45,6 +46,7 @@ pub enum Exchange {
 
 /// The market segment whose trading rules a stock follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Board {
     /// The main boards of Shanghai and Shenzhen.
     Main,

@@ -160,7 +160,7 @@ impl Summary {
                 table.add_row([
                     edge.edge.clone(),
                     node.node.clone(),
-                    side(edge.side).to_owned(),
+                    edge.side.name().to_owned(),
                     edge.sent.to_string(),
                     edge.delivered.to_string(),
                     edge.duplicate.to_string(),
@@ -237,14 +237,4 @@ fn table(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
 
 fn quantiles(quantiles: Quantiles) -> [String; 3] {
     [quantiles.p50_us, quantiles.p99_us, quantiles.p999_us].map(|us| format!("{us:.1}"))
-}
-
-fn side(side: EdgeSide) -> &'static str {
-    match side {
-        EdgeSide::Local => "local",
-        EdgeSide::Sender => "sender",
-        EdgeSide::Receiver => "receiver",
-        EdgeSide::Channel => "channel",
-        EdgeSide::Ring => "ring",
-    }
 }

@@ -184,14 +184,13 @@ impl Plan {
             hash.write_all(&std::fs::read(manifest).ok()?).ok()?;
             Some(format!("{:016x}", hash.value()))
         });
-        RunIdentity {
-            topology: self.name.clone(),
-            rule: match has_rule {
-                true => format!("{:016x}", rule.value()),
-                false => String::new(),
-            },
-            bundles: bundles.collect(),
+        let mut identity = RunIdentity::default();
+        identity.topology.clone_from(&self.name);
+        if has_rule {
+            identity.rule = format!("{:016x}", rule.value());
         }
+        identity.bundles = bundles.collect();
+        identity
     }
 
     /// Returns the edges that cross between nodes.

@@ -230,10 +230,9 @@ impl Stage for Windows {
     const ABOUT: &'static str = "makes windows of rows";
 
     fn contract(config: &TermsConfig, _: &Path) -> PortContract {
-        PortContract {
-            provides: config.facts(),
-            ..PortContract::default()
-        }
+        let mut contract = PortContract::default();
+        contract.provides = config.facts();
+        contract
     }
 
     fn build(_: &TermsConfig, _: &BuildContext) -> Result<Self, StageError> {
@@ -255,10 +254,9 @@ impl Stage for Network {
     const ABOUT: &'static str = "predicts from windows";
 
     fn contract(config: &TermsConfig, _: &Path) -> PortContract {
-        PortContract {
-            requires: config.facts(),
-            ..PortContract::default()
-        }
+        let mut contract = PortContract::default();
+        contract.requires = config.facts();
+        contract
     }
 
     fn build(_: &TermsConfig, _: &BuildContext) -> Result<Self, StageError> {

@@ -7,13 +7,12 @@
 //! when the current backend failed its gate and `force` allows it; `not_finite` for predictions that are not finite: they are
 //! sent on unchanged, `signal` holds on them, and the note `not_finite` names the last one.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Explain, Frame, LogLimit, Note, PortContract, PortSchema,
-    Property, Snapshot, Stage, StageError,
+    BuildContext, Counter, Emitter, Explain, Frame, LogLimit, Note, PortContract, Property,
+    Snapshot, Stage, StageError,
 };
 use heqis_bundle::{DirectionLayout, Loaded};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
@@ -73,20 +72,16 @@ impl Stage for TrtEngine {
         };
         let scaler = bundle.sha256(SCALER_FILE).unwrap_or_default();
         let names = bundle.manifest().feature_names.clone();
-        let mut requires = PortSchema::from([
-            ("feature", Property::Names(names)),
-            ("rows", Property::Number(layout.rows as u64)),
-            ("scaler", Property::Text(scaler.to_owned())),
-        ]);
-        if let Some(hash) = bundle.metadata(FACTORS_HASH_KEY) {
-            requires.insert("factors model", Property::Text(hash.to_owned()));
-        }
-        PortContract {
-            requires,
-            passthrough: BTreeSet::from([heqis_messages::FILTER_INDICATORS]),
-            read_from: Some(bundle.dir().to_owned()),
-            explain: Some(Explain(heqis_bundle::pair_defect)),
-            ..PortContract::default()
+        let contract = PortContract::default()
+            .require("feature", Property::Names(names))
+            .require("rows", Property::Number(layout.rows as u64))
+            .require("scaler", Property::Text(scaler.to_owned()))
+            .pass(heqis_messages::FILTER_INDICATORS)
+            .read_from(bundle.dir())
+            .explain(Explain(heqis_bundle::pair_defect));
+        match bundle.metadata(FACTORS_HASH_KEY) {
+            Some(hash) => contract.require("factors model", Property::Text(hash.to_owned())),
+            None => contract,
         }
     }
 

@@ -133,12 +133,10 @@ impl Stage for Signal {
     fn contract(config: &SignalConfig, _: &Path) -> PortContract {
         let strategy = config.strategy();
         let names = format!("{:?}", strategy.filter_indicators().names());
-        let requires = strategy
-            .needs_market()
-            .then_some((FILTER_INDICATORS, Property::Text(names)));
-        PortContract {
-            requires: requires.into_iter().collect(),
-            ..PortContract::default()
+        let contract = PortContract::default();
+        match strategy.needs_market() {
+            true => contract.require(FILTER_INDICATORS, Property::Text(names)),
+            false => contract,
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, PortSchema, Property, Snapshot,
-    Stage, StageError,
+    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, Property, Snapshot, Stage,
+    StageError,
 };
 use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow};
 use heqis_quant::decision::FilterIndicators;
@@ -131,19 +131,15 @@ impl Stage for Indicators {
     }
 
     fn contract(config: &IndicatorsConfig, _: &Path) -> PortContract {
-        let mut provides = PortSchema::new();
+        let mut contract = PortContract::default();
         if let Ok(set) = config.set() {
-            provides.insert("feature", Property::Names(set.names().to_vec()));
+            contract = contract.provide("feature", Property::Names(set.names().to_vec()));
         }
         let names = match &config.market {
             Some(market) => format!("{:?}", market.filter_indicators.names()),
             None => "nothing".to_owned(),
         };
-        provides.insert(FILTER_INDICATORS, Property::Text(names));
-        PortContract {
-            provides,
-            ..PortContract::default()
-        }
+        contract.provide(FILTER_INDICATORS, Property::Text(names))
     }
 
     fn build(config: &IndicatorsConfig, cx: &BuildContext) -> Result<Self, StageError> {

@@ -12,12 +12,12 @@
 //! whose factors are not finite: such a bar is skipped and takes no place among the rows, as in [`heqis_quant::pipeline`]; and
 //! `state_kept` for bars after which the model's next state would not be finite, so that the previous one stays.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, PortSchema, Property, Snapshot,
-    Stage, StageError, Tensor,
+    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, Property, Snapshot, Stage,
+    StageError, Tensor,
 };
 use heqis_bundle::{FactorsLayout, Loaded};
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
@@ -109,21 +109,15 @@ impl Stage for NpuFeature {
             return PortContract::default();
         };
         let hash = |file| Property::Text(bundle.sha256(file).unwrap_or_default().to_owned());
-        PortContract {
-            requires: PortSchema::from([(
-                "feature",
-                Property::Names(layout.scaler.feature_names().to_vec()),
-            )]),
-            provides: PortSchema::from([
-                ("feature", Property::Names(layout.sent_names())),
-                ("rows", Property::Number(config.rows as u64)),
-                ("factors model", hash(MODEL_FILE)),
-                ("scaler", hash(SCALER_FILE)),
-            ]),
-            passthrough: BTreeSet::from([heqis_messages::FILTER_INDICATORS]),
-            read_from: Some(bundle.dir().to_owned()),
-            explain: None,
-        }
+        let names = layout.scaler.feature_names().to_vec();
+        PortContract::default()
+            .require("feature", Property::Names(names))
+            .provide("feature", Property::Names(layout.sent_names()))
+            .provide("rows", Property::Number(config.rows as u64))
+            .provide("factors model", hash(MODEL_FILE))
+            .provide("scaler", hash(SCALER_FILE))
+            .pass(heqis_messages::FILTER_INDICATORS)
+            .read_from(bundle.dir())
     }
 
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {

@@ -173,6 +173,8 @@ pub struct StreamName {
 }
 
 /// One line of a journal.
+///
+/// Exhaustive: a reader of journals must decide what to do with each kind of line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JournalLine {
     /// The first line of a segment.

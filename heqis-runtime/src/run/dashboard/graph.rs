@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use heqis_actors::{EdgeReport, EdgeSide, NodeReport, StageReport, StopHandle};
+use heqis_actors::{EdgeReport, NodeReport, StageReport, StopHandle};
 use heqis_dashboard::Live;
 use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{
@@ -375,14 +375,7 @@ fn quantiles(quantiles: heqis_actors::Quantiles) -> Quantiles {
 
 fn edge(report: EdgeReport) -> EdgeState {
     EdgeState {
-        side: match report.side {
-            EdgeSide::Local => "local",
-            EdgeSide::Sender => "sender",
-            EdgeSide::Receiver => "receiver",
-            EdgeSide::Ring => "ring",
-            EdgeSide::Channel => "channel",
-        }
-        .to_owned(),
+        side: report.side.name().to_owned(),
         edge: report.edge,
         sent: report.sent,
         delivered: report.delivered,

@@ -62,17 +62,17 @@ fn place(resolved: &Resolved<'_>, code: Code, at: &FaultPlace) -> Place {
     );
     let topology = resolved.topology;
     match at.subject {
-        FaultSubject::Graph => {
+        FaultSubject::Node(index) => within(&topology.nodes[index], &at.option, by_key),
+        FaultSubject::Stage(index) => within(&topology.stages[index], &at.option, by_key),
+        FaultSubject::Edge(index) => within(&topology.edges[index], &at.option, by_key),
+        FaultSubject::Budget(index) => within(&topology.budgets[index], &at.option, by_key),
+        _ => {
             let path: &[&str] = match code {
                 Code::EmptyGraph => &["stages"],
                 _ => &["topology", "name"],
             };
             topology.root.find(path).unwrap_or(Place::START)
         }
-        FaultSubject::Node(index) => within(&topology.nodes[index], &at.option, by_key),
-        FaultSubject::Stage(index) => within(&topology.stages[index], &at.option, by_key),
-        FaultSubject::Edge(index) => within(&topology.edges[index], &at.option, by_key),
-        FaultSubject::Budget(index) => within(&topology.budgets[index], &at.option, by_key),
     }
 }
 

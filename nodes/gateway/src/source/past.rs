@@ -39,7 +39,7 @@ impl Past {
         };
         match source.next()? {
             Next::Item(bar) => Ok(Some(bar)),
-            Next::At(_) | Next::Waiting | Next::End => {
+            _ => {
                 self.0 = None;
                 Ok(None)
             }
