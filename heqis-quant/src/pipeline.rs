@@ -210,7 +210,7 @@ impl PipelineConfig {
 
 /// The outcome of one bar.
 ///
-/// Exhaustive: whoever trades on the outcome must decide on each.
+/// Exhaustive: a program that trades on the outcome must decide on each.
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,

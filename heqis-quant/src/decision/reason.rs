@@ -8,7 +8,7 @@ use super::Position;
 
 /// What a decision does with one instrument.
 ///
-/// Exhaustive: whoever trades must decide on each.
+/// Exhaustive: a program that trades must decide on each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {

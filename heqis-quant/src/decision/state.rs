@@ -6,7 +6,7 @@ use crate::date::Date;
 
 /// The position that the last decisions lead to. There are no short positions.
 ///
-/// Exhaustive: whoever trades must decide on each.
+/// Exhaustive: a program that trades must decide on each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Position {
     /// No position: not bought yet, or sold again. The name in files is `out`.
