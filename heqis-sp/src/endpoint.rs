@@ -42,6 +42,15 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// Returns host and port of an endpoint that has them.
+    #[must_use]
+    pub fn host_port(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Tcp { host, port } | Self::Tls { host, port } => Some((host, *port)),
+            Self::Ipc { .. } | Self::Inproc { .. } => None,
+        }
+    }
+
     /// Returns whether others on a network reach it and nothing protects what is sent: plain tcp at any address but a
     /// loopback one. A name other than `localhost` counts as one of the network.
     ///

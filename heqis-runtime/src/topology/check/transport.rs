@@ -269,7 +269,7 @@ fn clashes(listeners: &[Listener], faults: &mut Vec<Fault>) {
 /// Whether two listeners need the same address. Equal texts on two machines, such as `0.0.0.0:9101`, are two addresses.
 fn clash(one: &Listener, other: &Listener) -> bool {
     let together = one.machine == other.machine;
-    match (tcp(&one.endpoint), tcp(&other.endpoint)) {
+    match (one.endpoint.host_port(), other.endpoint.host_port()) {
         // Port 0 lets the system choose a free one.
         (Some((_, 0)), _) => false,
         (Some((host, port)), Some((other_host, other_port))) => {
@@ -279,14 +279,6 @@ fn clash(one: &Listener, other: &Listener) -> bool {
             port == other_port && ((together && (equal || everywhere)) || (equal && !own))
         }
         _ => together && one.endpoint == other.endpoint,
-    }
-}
-
-/// Host and port of an endpoint that has them.
-fn tcp(endpoint: &Endpoint) -> Option<(&str, u16)> {
-    match endpoint {
-        Endpoint::Tcp { host, port } | Endpoint::Tls { host, port } => Some((host, *port)),
-        Endpoint::Ipc { .. } | Endpoint::Inproc { .. } => None,
     }
 }
 
