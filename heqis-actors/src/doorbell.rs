@@ -87,6 +87,11 @@ impl Doorbell {
         }
     }
 
+    /// Whether the actor has not answered the last ring yet.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
     /// The actor is about to check its edges; later rings send a message again.
     pub(crate) fn answer(&self) {
         self.rung.store(false, Ordering::Release);

@@ -68,20 +68,22 @@ pub use context::{BuildContext, RunIdentity};
 pub use doorbell::Waker;
 pub use emitter::{Collector, Emitter};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
-pub use graph::{GraphBuilder, GraphError, GraphHandle, LivenessProbe, Reporter, StopHandle};
+pub use graph::{
+    GraphBuilder, GraphError, GraphHandle, LivenessProbe, MoveError, Reporter, StopHandle,
+};
 pub use heqis_core::{
     ANY, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
     ClockOffset, ClosureResult, Counter, Counters, Delivery, DropCause, EdgeDescription,
     EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events, EventsIter, Exhausted,
     Explain, Extent, FaultKind, FaultPlace, FaultSubject, FieldReader, Gauge, Gauges,
     GraphDescription, GraphFault, InDoubt, Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss,
-    MAX_META_BYTES, MAX_RANK, Metrics, MetricsError, Mismatch, NodeDescription, NodeReport, Note,
-    Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy, PortContract,
-    PortSchema, Property, Quantiles, RecordingOptions, RestartOptions, Scheduling, Snapshot,
-    StageCounters, StageDescription, StageError, StageOptions, StageReport, StateOptions, Tensor,
-    TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns, encode_meta,
-    limits, lock_for_writing, mismatch, nearest_name, partition, read_small_file, renamed, units,
-    wire,
+    MAX_META_BYTES, MAX_RANK, Metrics, MetricsError, Mismatch, MovedKey, NodeDescription,
+    NodeReport, Note, Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy,
+    PortContract, PortSchema, Property, Quantiles, RecordingOptions, RestartOptions, Scheduling,
+    Snapshot, StageCounters, StageDescription, StageError, StageOptions, StageReport, StateOptions,
+    Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns,
+    encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, read_small_file,
+    renamed, units, wire,
 };
 pub use heqis_derive::Payload;
 pub use merge::Merge;

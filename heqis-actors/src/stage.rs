@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
 use crate::frame::{AnyFrame, Frame};
-use heqis_core::{Ending, Payload, PortContract, Snapshot, StageError};
+use heqis_core::{Ending, Key, Payload, PortContract, Snapshot, StageError};
 
 /// Marker bound of configurations that a topology reads: a strict serde struct (`deny_unknown_fields`) whose JSON schema
 /// documents it. A stage that is only added to a graph in code has a configuration of any type.
@@ -140,6 +140,29 @@ pub trait Stage: Sized + 'static {
     /// When `state` does not belong to a stage of these parameters; the node then starts without any state.
     fn restore(&mut self, _state: &[u8]) -> Result<(), StageError> {
         Err(StageError::config("the stage restores no state"))
+    }
+
+    /// Takes the state of one key out of the stage, so that another node continues with it. Called between two frames, while
+    /// no frame is in flight on the node; afterwards the framework refuses frames of the key. `None` where the stage holds
+    /// nothing of the key.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] when the stage does not keep its state by key; it is then as it was.
+    fn take_key(&mut self, _key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        Err(StageError::config("the stage keeps no state by key"))
+    }
+
+    /// Adds the state of one key that [`Stage::take_key`] returned on another node. `out` is for its timer.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] when the stage has a state of the key already, or cannot take this one; it is then as it was.
+    fn put_key(
+        &mut self,
+        _key: Key,
+        _state: &[u8],
+        _out: &mut Emitter<'_, Self::Out>,
+    ) -> Result<(), StageError> {
+        Err(StageError::config("the stage keeps no state by key"))
     }
 
     /// Processes one frame.

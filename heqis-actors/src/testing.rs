@@ -1,15 +1,20 @@
-//! Tests of stages without a graph.
+//! Tests of stages and graphs, without sleeps.
 //!
-//! [`StageTest`] gives frames to one stage and returns what it emits, and restarts it from its own snapshot. Graphs are tested as
-//! they run: under a virtual [`Clock`], with a [`Collector`] of what a stage emits, or with channels at both ends.
+//! [`StageTest`] gives frames to one stage and returns what it emits, and restarts it from its own snapshot. [`GraphTest`] runs a
+//! graph under a clock that the test sets, and kills it as `kill -9` kills a process.
 
+use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::context::BuildContext;
 use crate::emitter::Collector;
 use crate::frame::Frame;
+use crate::graph::{GraphBuilder, GraphError, GraphHandle};
 use crate::stage::Stage;
-use heqis_core::{Clock, Ending, Origin, Snapshot, StageError};
+use heqis_core::{
+    Clock, Ending, Key, NodeReport, Origin, Snapshot, StageError, block_on, duration_ns,
+};
 
 /// Stream of the frames that [`StageTest`] makes.
 pub const STREAM: u64 = 1;
@@ -173,6 +178,22 @@ impl<S: Stage> StageTest<S> {
         Ok(self.emitted.take())
     }
 
+    /// Takes the state of a key out of the stage.
+    ///
+    /// # Errors
+    /// Those of [`Stage::take_key`].
+    pub fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        self.stage.take_key(key)
+    }
+
+    /// Puts the state of a key into the stage.
+    ///
+    /// # Errors
+    /// Those of [`Stage::put_key`].
+    pub fn put_key(&mut self, key: Key, state: &[u8]) -> Result<(), StageError> {
+        self.stage.put_key(key, state, &mut self.emitted.emitter())
+    }
+
     /// Builds the stage again as after a restart of its process: with the state of its snapshot, if it has one. Frames that it
     /// has emitted are lost.
     ///
@@ -200,5 +221,135 @@ impl<S: Stage> StageTest<S> {
             }
         }
         Ok(next)
+    }
+}
+
+/// How long a graph may take until it has settled.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running graph whose time stands still until the test moves it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use heqis_actors::testing::GraphTest;
+/// use heqis_actors::{Frame, GraphBuilder, Payload, Window, WindowSpan, channel, channel_out};
+///
+/// #[derive(Payload)]
+/// struct Count(usize);
+///
+/// let (counts, source) = channel(8);
+/// let (sink, mut sizes) = channel_out::<Count>();
+/// let size = |_: &WindowSpan, counts: &[Frame<Count>]| Count(counts.len());
+/// let graph = GraphBuilder::new("sizes")
+///     .input::<Count>("counts", source)
+///     .window("size", Window::tumbling(Duration::from_secs(1)), size)
+///     .output("sizes", sink)
+///     .chain(&["counts", "size", "sizes"]);
+///
+/// let test = GraphTest::spawn(graph)?;
+/// counts.send(Count(7)).expect("it runs");
+/// test.advance(Duration::from_millis(999));
+/// assert!(sizes.try_recv().is_err());
+/// // A window waits 100 ms for late frames.
+/// test.advance(Duration::from_millis(101));
+/// assert_eq!(sizes.try_recv().expect("it has closed").0, 1);
+/// # Ok::<(), heqis_actors::GraphError>(())
+/// ```
+///
+/// A killed graph is started again from the same files. What it held is gone; what it had saved, and what other nodes keep
+/// for it, is not:
+///
+/// ```
+/// # use heqis_actors::testing::GraphTest;
+/// # use heqis_actors::{Frame, GraphBuilder, Payload, Sender, StateOptions, channel};
+/// # #[derive(Payload)]
+/// # struct Count(usize);
+/// # let folder = tempfile::tempdir().expect("a folder");
+/// let graph = || {
+///     let (counts, source) = channel(8);
+///     let graph = GraphBuilder::new("counts")
+///         .input::<Count>("counts", source)
+///         .sink_fn("sink", |_: &Frame<Count>| ())
+///         .chain(&["counts", "sink"])
+///         .state(StateOptions::new(folder.path().join("counts.state")));
+///     GraphTest::spawn(graph).map(|test| (counts, test))
+/// };
+/// let (counts, test) = graph()?;
+/// counts.send(Count(1)).expect("it runs");
+/// test.settle();
+/// test.kill();
+/// let (counts, test) = graph()?;
+/// # Ok::<(), heqis_actors::GraphError>(())
+/// ```
+pub struct GraphTest {
+    graph: GraphHandle,
+    clock: Clock,
+}
+
+impl GraphTest {
+    /// Starts the graph at time 0.
+    ///
+    /// # Errors
+    /// Those of [`GraphBuilder::spawn`].
+    pub fn spawn(graph: GraphBuilder) -> Result<Self, GraphError> {
+        Self::at(&Clock::virtual_at(0), graph)
+    }
+
+    /// Starts the graph under `clock`, which several graphs may share.
+    ///
+    /// # Errors
+    /// Those of [`GraphBuilder::spawn`].
+    pub fn at(clock: &Clock, graph: GraphBuilder) -> Result<Self, GraphError> {
+        Ok(Self {
+            graph: graph.clock(clock.clone()).spawn()?,
+            clock: clock.clone(),
+        })
+    }
+
+    /// The clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Waits until the graph has done everything that it can do at this time. Frames that wait for the program, for another
+    /// node or for a later time stay where they are. Bridged edges work in real time: what is on its way over one is not
+    /// waited for.
+    ///
+    /// # Panics
+    /// When the graph still works after 30 seconds.
+    pub fn settle(&self) {
+        let settled = block_on(self.graph.settled(PATIENCE));
+        assert!(settled, "the graph still works after {PATIENCE:?}");
+    }
+
+    /// Moves the time forward by `span`: to each time that the graph waits for on the way, and lets it settle at each.
+    ///
+    /// # Panics
+    /// As [`GraphTest::settle`].
+    pub fn advance(&self, span: Duration) {
+        self.settle();
+        let end_ns = self.clock.now_ns().saturating_add(duration_ns(span));
+        while let Some(wake_ns) = self.clock.next_wake_ns().filter(|ns| *ns <= end_ns) {
+            self.clock.advance_to(wake_ns);
+            self.settle();
+        }
+        self.clock.advance_to(end_ns);
+        self.settle();
+    }
+
+    /// Ends the graph as `kill -9` ends a process: from the call on nothing is saved, no frame is acknowledged to another
+    /// node, and no stage is drained. Returns when its threads have ended. Channels of the program end as with any graph.
+    pub fn kill(self) -> NodeReport {
+        self.graph.kill()
+    }
+}
+
+impl Deref for GraphTest {
+    type Target = GraphHandle;
+
+    fn deref(&self) -> &GraphHandle {
+        &self.graph
     }
 }

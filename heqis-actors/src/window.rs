@@ -254,6 +254,37 @@ impl<P: Payload> Windows<P> {
         Ok(())
     }
 
+    /// Takes the frames of a key out, for [`Stage::take_key`].
+    ///
+    /// # Errors
+    /// [`StageError::Config`] for windows over all keys, and for a payload without a codec.
+    pub fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        if !P::WIRE {
+            return Err(StageError::config("its payload has no codec"));
+        }
+        let Some(group) = self.open.take_key(key)? else {
+            return Ok(None);
+        };
+        let bytes = saved(&group)
+            .map_err(StageError::config)
+            .and_then(|group| Snapshot::bytes(&(self.open.window(), group)));
+        if bytes.is_err() {
+            self.open.put_key(key, group)?;
+        }
+        bytes.map(Some)
+    }
+
+    /// Adds the frames of a key that [`Windows::take_key`] gave, for [`Stage::put_key`]. Ask for the next call of
+    /// [`Windows::on_timer`] afterwards.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] when the state is of other windows, the key has open windows here, or there is no room.
+    pub fn put_key(&mut self, key: Key, state: &[u8]) -> Result<(), StageError> {
+        let (window, group): (Window, OpenGroup<SavedFrame>) = Snapshot::read(state)?;
+        self.check_window(&window)?;
+        self.open.put_key(key, group.try_map(SavedFrame::read)?)
+    }
+
     fn check_window(&self, window: &Window) -> Result<(), StageError> {
         match window == self.open.window() {
             true => Ok(()),
@@ -368,5 +399,20 @@ where
 
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
         self.windows.restore(state)
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        self.windows.take_key(key)
+    }
+
+    fn put_key(
+        &mut self,
+        key: Key,
+        state: &[u8],
+        out: &mut Emitter<'_, R::Out>,
+    ) -> Result<(), StageError> {
+        self.windows.put_key(key, state)?;
+        self.ask(out);
+        Ok(())
     }
 }

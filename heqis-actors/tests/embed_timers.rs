@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Double, DoubleConfig, Number};
+use heqis_actors::testing::GraphTest;
 use heqis_actors::{
-    BatchOptions, Clock, EdgeOptions, Emitter, Ending, Frame, GraphBuilder, GraphHandle, Receiver,
+    BatchOptions, Clock, EdgeOptions, Emitter, Ending, Frame, GraphBuilder, Receiver,
     RestartOptions, Sender, Stage, StageError, StageOptions, channel, channel_out,
 };
 
@@ -77,19 +78,18 @@ impl Stage for SecondSum {
 fn running(
     clock: &Clock,
     stage: impl Fn(GraphBuilder) -> GraphBuilder,
-) -> (Sender<Number>, Receiver<Number>, GraphHandle) {
+) -> (Sender<Number>, Receiver<Number>, GraphTest) {
     let (sender, source) = channel(64);
     let (sink, receiver) = channel_out();
     let graph = GraphBuilder::new("timers")
-        .clock(clock.clone())
         .input::<Number>("numbers", source)
         .output::<Number>("out", sink)
         .chain(&["numbers", "stage", "out"]);
-    (sender, receiver, stage(graph).spawn().unwrap())
-}
-
-fn settle() {
-    std::thread::sleep(Duration::from_millis(30));
+    (
+        sender,
+        receiver,
+        GraphTest::at(clock, stage(graph)).unwrap(),
+    )
 }
 
 #[test]
@@ -109,17 +109,17 @@ fn a_window_of_a_second_closes_by_itself_when_virtual_time_reaches_its_end_and_n
     for value in 1..=4 {
         sender.send(number(value)).unwrap();
     }
-    settle();
+    graph.settle();
     clock.advance_to(4 + SECOND);
-    settle();
+    graph.settle();
     assert!(receiver.try_recv().is_err(), "the second is not over");
     clock.advance_to(5 + SECOND);
     assert_eq!(receiver.recv_timeout(DRAIN).unwrap().value, 10);
     // The next one, after a pause without any frame.
     clock.advance_to(7 * SECOND);
-    settle();
+    graph.settle();
     sender.send(number(7)).unwrap();
-    settle();
+    graph.settle();
     clock.advance_to(8 * SECOND);
     assert_eq!(receiver.recv_timeout(DRAIN).unwrap().value, 7);
     assert_eq!(*called.lock().unwrap(), [5 + SECOND, 8 * SECOND]);
@@ -151,7 +151,7 @@ fn frames_that_waited_when_the_timer_came_due_go_before_it() {
         graph.stage_with("stage", |_| Ok(SecondSum::default()))
     });
     sender.send(number(1)).unwrap();
-    settle();
+    graph.settle();
     // Sent while the time stands before the end of the second; some of them still wait when it comes.
     for value in 2..=50 {
         sender.send(number(value)).unwrap();
@@ -193,12 +193,12 @@ fn a_timer_that_fails_rebuilds_the_stage_and_the_end_needs_no_timer() {
             )
     });
     sender.send(number(1)).unwrap();
-    settle();
+    graph.settle();
     clock.advance_to(SECOND);
-    settle();
+    graph.settle();
     // What the stage held is gone with it, as with every failure of a stage without a snapshot.
     sender.send(number(2)).unwrap();
-    settle();
+    graph.settle();
     drop(sender);
     assert_eq!(receiver.recv_timeout(DRAIN).unwrap().value, 2);
     assert!(receiver.recv().is_none());
@@ -219,19 +219,17 @@ fn a_batch_waits_for_more_on_a_shared_arbiter_and_from_two_inputs() {
     let (second, other_source) = channel::<Number>(64);
     let (sink, mut receiver) = channel_out::<Number>();
     let graph = GraphBuilder::new("batches")
-        .clock(clock.clone())
         .input("first", source)
         .input("second", other_source)
         .stage::<Double>("double", config, StageOptions::new().batch(batch))
         .output("out", sink)
         .chain(&["first", "double", "out"])
-        .edge("second", "double", EdgeOptions::default())
-        .spawn()
-        .unwrap();
+        .edge("second", "double", EdgeOptions::default());
+    let graph = GraphTest::at(&clock, graph).unwrap();
     first.send(number(1)).unwrap();
-    settle();
+    graph.settle();
     second.send(number(2)).unwrap();
-    settle();
+    graph.settle();
     assert!(
         receiver.try_recv().is_err(),
         "the batch is not full and not late"

@@ -6,9 +6,10 @@ mod common;
 use std::time::Duration;
 
 use common::Number;
+use heqis_actors::testing::GraphTest;
 use heqis_actors::{
-    Clock, DropCause, Emitter, Frame, GraphBuilder, NodeReport, OriginRun, Window, WindowSpan,
-    channel, channel_out,
+    DropCause, Emitter, Frame, GraphBuilder, NodeReport, OriginRun, Window, WindowSpan, channel,
+    channel_out,
 };
 
 const DRAIN: Duration = Duration::from_secs(20);
@@ -31,24 +32,19 @@ struct Outcome {
 
 /// Sends `value` of `group` at each time, and ends the stream.
 fn windows(window: Window, items: &[(i64, u64, u64)]) -> Outcome {
-    let clock = Clock::virtual_at(0);
     let (sender, source) = channel(1);
     let (sink, receiver) = channel_out();
     let graph = GraphBuilder::new("windows")
-        .clock(clock.clone())
         .input::<Number>("numbers", source)
         .window("window", window, sum)
         .output("sums", sink)
-        .chain(&["numbers", "window", "sums"])
-        .spawn()
-        .unwrap();
-    for (count, &(at_ns, value, group)) in (1..).zip(items) {
-        clock.advance_to(at_ns);
+        .chain(&["numbers", "window", "sums"]);
+    let graph = GraphTest::spawn(graph).unwrap();
+    for &(at_ns, value, group) in items {
+        graph.clock().advance_to(at_ns);
         sender.send(Number { value, group }).unwrap();
         // Processed before the time moves on.
-        while settled(&graph.report()) < count {
-            std::thread::yield_now();
-        }
+        graph.settle();
     }
     drop(sender);
     let frames: Vec<Frame<Number>> = receiver.into_iter().collect();
@@ -67,15 +63,6 @@ fn windows(window: Window, items: &[(i64, u64, u64)]) -> Outcome {
             .collect(),
         report,
     }
-}
-
-/// How many frames the window has taken or refused.
-fn settled(report: &NodeReport) -> u64 {
-    let edge = report
-        .edges
-        .iter()
-        .find(|edge| edge.edge == "numbers->window");
-    edge.map_or(0, |edge| edge.delivered + edge.dropped_total())
 }
 
 fn length(ms: u64) -> Duration {
@@ -147,26 +134,21 @@ fn windows_by_count_tumble_or_slide_and_the_last_one_need_not_be_full() {
 
 #[test]
 fn a_window_of_a_second_closes_without_a_further_frame() {
-    let clock = Clock::virtual_at(0);
     let (sender, source) = channel(8);
     let (sink, mut receiver) = channel_out();
     let graph = GraphBuilder::new("second")
-        .clock(clock.clone())
         .input::<Number>("numbers", source)
         .window("window", Window::tumbling(length(1_000)), sum)
         .output::<Number>("sums", sink)
-        .chain(&["numbers", "window", "sums"])
-        .spawn()
-        .unwrap();
+        .chain(&["numbers", "window", "sums"]);
+    let graph = GraphTest::spawn(graph).unwrap();
     for value in 1..=3 {
         sender.send(Number { value, group: 0 }).unwrap();
     }
-    std::thread::sleep(Duration::from_millis(30));
-    clock.advance_to(1_099 * MS);
-    std::thread::sleep(Duration::from_millis(30));
+    graph.advance(length(1_099));
     assert!(receiver.try_recv().is_err(), "frames may be late by 100 ms");
-    clock.advance_to(1_100 * MS);
-    assert_eq!(receiver.recv_timeout(DRAIN).unwrap().value, 6);
+    graph.advance(length(1));
+    assert_eq!(receiver.try_recv().unwrap().value, 6);
     drop(sender);
     assert!(graph.wait_blocking().is_clean());
 }
@@ -203,7 +185,6 @@ fn a_window_that_holds_too_much_refuses_and_an_empty_one_is_not_built() {
 
 #[test]
 fn a_frame_later_than_the_lateness_is_refused_and_counted() {
-    let clock = Clock::virtual_at(0);
     let (sender, source) = channel(8);
     let (sink, mut receiver) = channel_out();
     let mut held: Option<Frame<Number>> = None;
@@ -218,7 +199,6 @@ fn a_frame_later_than_the_lateness_is_refused_and_counted() {
         Ok(())
     };
     let graph = GraphBuilder::new("late")
-        .clock(clock.clone())
         .input::<Number>("numbers", source)
         .stage_fn("swap", swap)
         .window(
@@ -227,14 +207,13 @@ fn a_frame_later_than_the_lateness_is_refused_and_counted() {
             sum,
         )
         .output::<Number>("sums", sink)
-        .chain(&["numbers", "swap", "window", "sums"])
-        .spawn()
-        .unwrap();
+        .chain(&["numbers", "swap", "window", "sums"]);
+    let graph = GraphTest::spawn(graph).unwrap();
     // The first pair is late within the limit, the second beyond it.
     for (at_ns, value) in [(8 * MS, 1), (14 * MS, 2), (17 * MS, 4), (40 * MS, 8)] {
-        clock.advance_to(at_ns);
+        graph.clock().advance_to(at_ns);
         sender.send(Number { value, group: 0 }).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
+        graph.settle();
     }
     drop(sender);
     let sums: Vec<u64> = std::iter::from_fn(|| receiver.recv())

@@ -218,6 +218,18 @@ impl Clock {
         }
     }
 
+    /// The next time that something waits for, nanoseconds; `None` on the machine's clock.
+    #[must_use]
+    pub fn next_wake_ns(&self) -> Option<i64> {
+        let Inner::Virtual(time) = &self.0 else {
+            return None;
+        };
+        let time = time.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = time.sleepers.iter();
+        let waiting = waiting.filter(|Reverse(sleeper)| !sleeper.wake.is_closed());
+        waiting.map(|Reverse(sleeper)| sleeper.wake_ns).min()
+    }
+
     /// Whether this is a replay clock.
     pub fn jumps(&self) -> bool {
         match &self.0 {

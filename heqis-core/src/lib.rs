@@ -8,7 +8,7 @@
 //! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
 //! - `window`: which items belong together, by time or by count.
-//! - `snapshot`: the state of a node as a file. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
+//! - `snapshot`: the state of a node as a file. `moved_key`: the state of one key between nodes. `seal`: checksums of both. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
 //! - `file_lock`, `small_file`: files that are locked, or read as a whole. `blocking`: a future on a thread without executor.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
@@ -26,6 +26,7 @@ mod file_lock;
 mod key;
 mod log_limit;
 mod metrics;
+mod moved_key;
 mod options;
 mod origins;
 mod outcome;
@@ -35,6 +36,7 @@ mod recording;
 pub mod renamed;
 mod report;
 mod restart;
+mod seal;
 mod signals;
 mod small_file;
 mod snapshot;
@@ -63,11 +65,12 @@ pub use metrics::{
     Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, MetricsError, Note, StageCounters,
     Timer,
 };
+pub use moved_key::{Included, KeyState, MovedKey, Moves};
 pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, PIPELINE, Policy,
     RestartOptions, Scheduling, StageOptions, limits,
 };
-pub use origins::{Coverage, Merged, Origin, OriginRun, Origins, Runs};
+pub use origins::{Coverage, MERGED_PART, Merged, Origin, OriginRun, Origins, Runs};
 pub use outcome::{DropCause, Ending, FrameOutcome};
 pub use payload::{
     MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count,

@@ -11,6 +11,9 @@ use crate::position_set::{Covered, PositionSet};
 /// again.
 const MAX_OPEN: usize = 65_536;
 
+/// Added to the part of merged frames, so that they are not taken for the frames that they are made from.
+pub const MERGED_PART: u32 = 1 << 31;
+
 /// The source item that a frame derives from: the source's stream and the position in it.
 ///
 /// Every frame derived from a source item keeps the item's origin, on every node. A replayable source has the same
@@ -346,6 +349,11 @@ impl Runs {
     pub fn contains(&self, origin: Origin) -> bool {
         let positions = self.0.get(&origin.stream);
         positions.is_some_and(|positions| positions.contains(origin.position))
+    }
+
+    /// Whether all of `run` is held.
+    pub fn contains_run(&self, run: OriginRun) -> bool {
+        self.covers(run) == Covered::All
     }
 
     /// How much of `run` is held.

@@ -4,25 +4,28 @@
 //! magic "HQSS"   version u32   crc32 u32 of what follows   postcard layout of SavedState [ of Bridged ]
 //! ```
 //!
-//! Version 2 is written where the node is fed by bridged edges; without them it is 1, which has no second part.
+//! Version 2 is written where the node is fed by bridged edges; without them it is 1, which has no second part. Version 3 has
+//! both, and the keys that were moved.
 //!
 //! A file is restored as a whole or not at all. It is replaced atomically, so that a killed process leaves the old one or
 //! the new one.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use heqis_base::files::write_atomically_with;
+use heqis_base::files::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use crate::error::StageError;
+use crate::moved_key::Moves;
 use crate::origins::Origins;
+use crate::seal::{invalid, seal, unseal};
 use crate::setters;
 
 const MAGIC: [u8; 4] = *b"HQSS";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Largest file that is read.
 const MAX_BYTES: u64 = 4 << 30;
 
@@ -76,7 +79,7 @@ pub enum Snapshot {
 impl Snapshot {
     /// The snapshot that holds `state`; [`Snapshot::Unsupported`] when it does not serialise, which is a fault of its type.
     pub fn of(state: &impl serde::Serialize) -> Self {
-        match postcard::to_stdvec(state) {
+        match Self::bytes(state) {
             Ok(bytes) => Self::State(bytes),
             Err(error) => {
                 tracing::error!(%error, "the state of a stage does not serialise");
@@ -85,7 +88,15 @@ impl Snapshot {
         }
     }
 
-    /// Reads a state written by [`Snapshot::of`].
+    /// The bytes of `state`, as [`Snapshot::of`] holds them: for `Stage::take_key`.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] when it does not serialise, which is a fault of its type.
+    pub fn bytes(state: &impl serde::Serialize) -> Result<Vec<u8>, StageError> {
+        postcard::to_stdvec(state).map_err(|error| StageError::config(format!("state: {error}")))
+    }
+
+    /// Reads a state written by [`Snapshot::of`] or [`Snapshot::bytes`].
     ///
     /// # Errors
     /// [`StageError::Config`] when the bytes are not a `T`.
@@ -169,6 +180,9 @@ pub struct SavedState {
     /// Absent in version 1 of the file.
     #[serde(skip)]
     bridged: Bridged,
+    /// Absent in versions 1 and 2.
+    #[serde(skip)]
+    moves: Moves,
 }
 
 /// What the halves of bridged edges held, by edge.
@@ -267,27 +281,16 @@ impl SavedState {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let refuse = |rule: String| io::Error::new(io::ErrorKind::InvalidData, rule);
-        let word = |at: usize| {
-            let bytes = bytes.get(at..at + 4)?.try_into().ok()?;
-            Some(u32::from_le_bytes(bytes))
-        };
-        let (Some(version), Some(crc), true) = (word(4), word(8), bytes.starts_with(&MAGIC)) else {
-            return Err(refuse("is not a file of saved states".into()));
-        };
-        if !(1..=VERSION).contains(&version) {
-            return Err(refuse(format!("version {version} is not {VERSION}")));
+        let (version, body) = unseal(MAGIC, VERSION, &bytes, "a file of saved states")?;
+        let (mut saved, mut rest): (Self, _) = postcard::take_from_bytes(body).map_err(invalid)?;
+        if version >= 2 {
+            (saved.bridged, rest) = postcard::take_from_bytes(rest).map_err(invalid)?;
         }
-        let body = &bytes[12..];
-        if crc32fast::hash(body) != crc {
-            return Err(refuse("its checksum does not fit".into()));
+        if version >= 3 {
+            (saved.moves, rest) = postcard::take_from_bytes(rest).map_err(invalid)?;
         }
-        let fault = |error: postcard::Error| refuse(error.to_string());
-        let (mut saved, rest): (Self, _) = postcard::take_from_bytes(body).map_err(fault)?;
-        match version {
-            1 if rest.is_empty() => {}
-            1 => return Err(refuse(format!("{} bytes are left over", rest.len()))),
-            _ => saved.bridged = postcard::from_bytes(rest).map_err(fault)?,
+        if !rest.is_empty() {
+            return Err(invalid(format!("{} bytes are left over", rest.len())));
         }
         Ok(Some(saved))
     }
@@ -295,20 +298,39 @@ impl SavedState {
     /// Writes the file at `path`, in place of an older one.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let mut body = postcard::to_stdvec(self).map_err(io::Error::other)?;
-        let mut version = 1u32;
-        if self.bridged != Bridged::default() {
-            version = VERSION;
+        let mut version = 1;
+        let moves = self.moves != Moves::default();
+        if moves || self.bridged != Bridged::default() {
+            version = 2;
             body.extend(postcard::to_stdvec(&self.bridged).map_err(io::Error::other)?);
+        }
+        if moves {
+            version = VERSION;
+            body.extend(postcard::to_stdvec(&self.moves).map_err(io::Error::other)?);
         }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        write_atomically_with(path, |file| {
-            file.write_all(&MAGIC)?;
-            file.write_all(&version.to_le_bytes())?;
-            file.write_all(&crc32fast::hash(&body).to_le_bytes())?;
-            file.write_all(&body)
-        })
+        write_atomically(path, &seal(MAGIC, version, &body))
+    }
+
+    /// Adds the keys that were moved.
+    #[must_use]
+    pub fn with_moves(mut self, moves: Moves) -> Self {
+        self.moves = moves;
+        self
+    }
+
+    /// The keys that were moved.
+    #[must_use]
+    pub fn moves(&self) -> &Moves {
+        &self.moves
+    }
+
+    /// Whether it is of this node of this topology.
+    #[must_use]
+    pub fn is_of(&self, topology: &str, node: &str) -> bool {
+        self.topology == topology && self.node == node
     }
 
     /// Why this state does not belong to this graph; `None` when it does. `sources` are those of the node: name, stream, and
@@ -319,7 +341,7 @@ impl SavedState {
         sources: &[(String, u64, bool)],
         stages: &[String],
     ) -> Option<String> {
-        if (self.topology.as_str(), self.node.as_str()) != (topology, node) {
+        if !self.is_of(topology, node) {
             return Some(format!(
                 "it is of node '{}' of '{}', this is node '{node}' of '{topology}'",
                 self.node, self.topology

@@ -21,6 +21,8 @@ pub(crate) trait AnyStage {
     fn resume(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
     fn snapshot(&self) -> Snapshot;
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError>;
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError>;
+    fn put_key(&mut self, key: Key, state: &[u8], out: &mut RawEmitter) -> Result<(), StageError>;
     /// Whether the stage is not shown frames whose outcome the commit log holds.
     fn recovers(&self) -> bool;
     /// Whether the stage is the commit log.
@@ -108,6 +110,14 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
         contained(|| self.stage.restore(state))
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        contained(|| self.stage.take_key(key))
+    }
+
+    fn put_key(&mut self, key: Key, state: &[u8], out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.put_key(key, state, &mut Emitter::new(out)))
     }
 
     fn recovers(&self) -> bool {

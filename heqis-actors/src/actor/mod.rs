@@ -21,7 +21,9 @@ mod stage;
 pub(crate) use channels::{InputSource, OutputActor, OutputSetup};
 pub(crate) use erased::{TypedSource, TypedStage, contained};
 pub(crate) use inlet::Inlet;
-pub(crate) use messages::{Begin, Build, Restore, Saved, TakeSnapshot};
+pub(crate) use messages::{
+    Begin, Build, KeyAnswer, KeyRequest, MoveKey, Restore, Saved, TakeSnapshot,
+};
 pub(crate) use outlet::Outlet;
 pub use ring::RingBufferConfig;
 pub(crate) use ring::{RING_KIND, RingActor, RingSetup};

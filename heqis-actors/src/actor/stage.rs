@@ -1,5 +1,6 @@
 //! Runs a stage: takes batches from its edges, processes them, passes on what it emits, and restarts it when it fails.
 
+mod moving;
 mod saving;
 mod timing;
 
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use self::moving::KeyMoves;
 use super::alarm::Alarm;
 use super::erased::{AnyStage, build};
 use super::inlet::Inlet;
@@ -67,6 +69,8 @@ pub(crate) struct StageActor {
     alarm: Alarm,
     /// The timer is due, and this many frames go before it.
     before_timer: Option<usize>,
+    /// Absent where no key was moved.
+    moves: Option<Box<KeyMoves>>,
 }
 
 /// A frame that the stage processes.
@@ -114,6 +118,7 @@ impl StageActor {
             phase: Phase::New,
             alarm: Alarm::default(),
             before_timer: None,
+            moves: None,
             setup,
         }
     }
@@ -196,6 +201,13 @@ impl StageActor {
                 self.setup.inlets[inlet].edge.done(outcome, 1);
                 continue;
             }
+            let frame = match self.moves {
+                None => frame,
+                Some(_) => match self.own(inlet, frame) {
+                    Some(frame) => frame,
+                    None => continue,
+                },
+            };
             self.in_process.push(InProcess::new(inlet, &frame));
             if let Some(ticket) = &frame.head.ticket {
                 ticket.enter(self.setup.emitter.stage());
@@ -376,13 +388,12 @@ impl StageActor {
     }
 
     fn build_stage(&mut self) -> Result<(), StageError> {
-        let mut stage = build(&*self.setup.factory, &self.setup.cx)?;
-        for record in self.setup.cx.committed.records() {
-            stage.recover(&record)?;
+        self.stage = Some(build(&*self.setup.factory, &self.setup.cx)?);
+        self.recover(true)?;
+        match &mut self.stage {
+            Some(stage) => stage.resume(&mut self.setup.emitter),
+            None => Ok(()),
         }
-        stage.resume(&mut self.setup.emitter)?;
-        self.stage = Some(stage);
-        Ok(())
     }
 
     fn give_up(&mut self, error: &StageError) -> Step {
@@ -523,14 +534,10 @@ impl Handler<Begin> for StageActor {
 
     fn handle(&mut self, _: Begin, _: &mut Self::Context) {
         // The commit log may be built after this stage, so that recovery has to wait until all stages are.
-        for record in self.setup.cx.committed.records() {
-            if let Some(stage) = &mut self.stage
-                && let Err(error) = stage.recover(&record)
-            {
-                self.setup
-                    .control
-                    .stage_failed(&self.setup.cx.stage, &error);
-            }
+        if let Err(error) = self.recover(false) {
+            self.setup
+                .control
+                .stage_failed(&self.setup.cx.stage, &error);
         }
         self.phase = Phase::Running;
         if let Some(stage) = &mut self.stage

@@ -11,7 +11,9 @@ use std::sync::{Arc, Weak};
 use super::messages::{MAX_RANGES_SENT, PositionRange};
 use crate::frame::Head;
 use crate::ticket::Ticket;
-use heqis_core::{Covered, Merged, Origin, OriginRun, PositionSet, SavedFrames};
+use heqis_core::{
+    Covered, MERGED_PART as MERGED, Merged, Origin, OriginRun, PositionSet, SavedFrames,
+};
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
 /// leaves a gap between any two positions; beyond the limit the lowest gap of the stream is closed. A frame from a closed
@@ -21,8 +23,6 @@ const MAX_RANGES: usize = 65_536;
 /// and its frames count as new if they are sent again. A source that is not replayable has a new stream at each start.
 const MAX_STREAMS: usize = 1_024;
 
-/// Added to the part of merged frames, so that they are not taken for the frames that they are made from.
-const MERGED: u32 = 1 << 31;
 /// Most merged frames that complete no item and are remembered one by one; the oldest is forgotten first.
 const MAX_OPEN: usize = 4_096;
 

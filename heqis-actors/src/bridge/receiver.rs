@@ -384,6 +384,7 @@ impl BridgeReceiver {
     fn abandon(&mut self, ctx: &mut Context<Self>) {
         let id = self.link.as_ref().map(|link| link.conn.id);
         if let Some(id) = id
+            && !self.setup.control.killed()
             && self.acknowledge(true).is_ok()
         {
             flush(self, id, ctx);

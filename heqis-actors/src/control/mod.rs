@@ -44,6 +44,7 @@ struct Inner {
     /// An `Arc` of its own, for stages, which know nothing else of the control.
     stopping: Arc<AtomicBool>,
     abandoned: AtomicBool,
+    killed: AtomicBool,
     /// When the drain has to be over.
     deadline: watch::Sender<Option<Instant>>,
     stop_begun: watch::Sender<bool>,
@@ -76,6 +77,7 @@ impl Control {
             events: EventBus::default(),
             stopping: Arc::default(),
             abandoned: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             deadline: watch::Sender::new(None),
             stop_begun: watch::Sender::new(false),
             failure: Mutex::new(None),
@@ -174,6 +176,21 @@ impl Control {
 
     pub(crate) fn abandoned(&self) -> bool {
         self.0.abandoned.load(Ordering::Acquire)
+    }
+
+    /// As [`Control::abandon`], for a test of a process that is killed: nothing is saved or acknowledged any more.
+    pub(crate) fn kill(&self) {
+        self.0.killed.store(true, Ordering::Release);
+        self.abandon();
+    }
+
+    pub(crate) fn killed(&self) -> bool {
+        self.0.killed.load(Ordering::Acquire)
+    }
+
+    /// Whether no actor has been rung that has not checked its edges since.
+    pub(crate) fn is_quiet(&self) -> bool {
+        lock(&self.0.bells).iter().all(|bell| !bell.is_rung())
     }
 
     /// Ends the graph with an error; the first reason is kept.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::handle::StopHandle;
+use super::moving::FirstMoves;
 use crate::actor::RingBufferConfig;
 use crate::context::RunIdentity;
 use crate::control::Control;
@@ -107,6 +108,7 @@ pub struct GraphBuilder {
     pub(super) drain_timeout: Duration,
     pub(super) stop_on_signals: bool,
     pub(super) control: Control,
+    pub(super) first_moves: FirstMoves,
 }
 
 #[derive(Debug)]
@@ -172,6 +174,7 @@ impl GraphBuilder {
             drain_timeout: DRAIN_TIMEOUT,
             stop_on_signals: false,
             control: Control::new(),
+            first_moves: FirstMoves::default(),
         }
     }
 

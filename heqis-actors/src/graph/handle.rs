@@ -8,6 +8,7 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::watch;
 
 use super::liveness::LivenessProbe;
+use super::moving::Requests;
 use super::reporter::Reporter;
 use crate::control::{Control, Progress};
 use heqis_core::{Events, NodeReport, block_on};
@@ -45,6 +46,7 @@ pub struct GraphHandle {
     pub(super) arbiters: Arbiters,
     /// Whether the graph has ended, and its threads with it.
     pub(super) ended: watch::Receiver<bool>,
+    pub(super) requests: Requests,
 }
 
 /// The graph's threads: name, where work is sent, and progress. Emptied at the end, because they hold descriptors.
@@ -109,8 +111,12 @@ impl GraphHandle {
     /// A probe of whether the graph's threads still work. It finds nothing hanging once the graph has ended.
     #[must_use]
     pub fn liveness(&self) -> LivenessProbe {
-        let arbiters = self.arbiters.lock().unwrap_or_else(PoisonError::into_inner);
-        LivenessProbe::new(arbiters.iter().cloned())
+        LivenessProbe::new(self.arbiters().into_iter())
+    }
+
+    pub(super) fn arbiters(&self) -> Vec<(String, ArbiterHandle, Progress)> {
+        let arbiters = self.arbiters.lock();
+        arbiters.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

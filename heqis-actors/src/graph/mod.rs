@@ -10,15 +10,18 @@
 //!   where actors, edges and doorbells are connected. `thread`: name, cores and priority of an arbiter's thread.
 //! - `supervisor`: the thread that owns the graph. `running`: its drain. `handle`: [`GraphHandle`] waits and stops.
 //!   `reporter`: reports. `liveness`: finds hanging threads.
-//! - `saving`: saves and restores the state of the stages.
+//! - `saving`: saves and restores the state of the stages. `moving`: moves the state of a key.
+//!   `settling`: for tests.
 
 mod builder;
 mod check;
 mod handle;
 mod liveness;
+mod moving;
 mod reporter;
 mod running;
 mod saving;
+mod settling;
 mod stages;
 mod start;
 mod supervisor;
@@ -33,6 +36,7 @@ use thiserror::Error;
 pub use builder::GraphBuilder;
 pub use handle::{GraphHandle, StopHandle};
 pub use liveness::LivenessProbe;
+pub use moving::MoveError;
 pub use reporter::Reporter;
 
 use heqis_core::{GraphFault, StageError};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_rt::{Arbiter, ArbiterHandle};
 
+use super::moving::Requests;
 use super::reporter::Reporter;
 use super::saving::Saving;
 use crate::control::{Control, Progress};
@@ -21,6 +22,7 @@ const HUNG: &str = "a stage does not return; its thread is left running";
 pub(super) struct Running {
     pub(super) reporter: Reporter,
     pub(super) saving: Option<Arc<Saving>>,
+    pub(super) requests: Requests,
     pub(super) arbiters: BTreeMap<String, Arbiter>,
 }
 
@@ -50,7 +52,10 @@ impl Running {
                 hung = actix_rt::time::timeout(GRACE, self.control().all_ended()).await.is_err();
             }
         }
-        if !hung && let Some(saving) = &self.saving {
+        if !hung
+            && !self.control().killed()
+            && let Some(saving) = &self.saving
+        {
             saving.save_on_leave();
         }
         if hung {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -20,14 +20,14 @@ use super::builder::{GraphBuilder, Span};
 use crate::actor::{Build, Restore, Saved, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
-use heqis_core::{DropCause, EdgeSide, SavedState, StateOptions};
+use heqis_core::{DropCause, EdgeSide, Moves, SavedState, StateOptions};
 
 /// How long sources pause at most until no frame is in flight.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 /// Time until a snapshot that was not possible is tried again, where frames of other nodes wait for it.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two checks for frames in flight.
-const POLL_INTERVAL: Duration = Duration::from_millis(2);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The stages of a node whose state follows from its own sources alone, and those that other nodes feed.
 pub(super) fn own_and_fed_stages(graph: &GraphBuilder) -> (BTreeSet<String>, BTreeSet<String>) {
@@ -90,11 +90,48 @@ pub(super) struct Saving {
     pub(super) node: String,
     pub(super) control: Control,
     pub(super) actors: Vec<StatefulActor>,
-    /// The edges that must be empty for a snapshot.
+    pub(super) rest: Rest,
+    pub(super) moves: Arc<Mutex<Moves>>,
+}
+
+/// What it takes until no frame is in flight.
+pub(super) struct Rest {
+    pub(super) control: Control,
+    /// One rest at a time.
+    pub(super) lock: Arc<tokio::sync::Mutex<()>>,
+    /// The edges that must be empty.
     pub(super) edges: Vec<Arc<Edge>>,
     /// The receiving halves of bridged edges whose frames are part of the state, and the sending halves.
     pub(super) inputs: Vec<Arc<Edge>>,
     pub(super) outputs: Vec<Arc<Edge>>,
+}
+
+impl Rest {
+    pub(super) fn pause(&self, paused: bool) {
+        self.control.pause_sources(paused);
+        self.inputs.iter().for_each(|edge| edge.hold(paused));
+    }
+
+    /// How many frames have moved so far, if none is in flight.
+    pub(super) fn frames_moved(&self) -> Option<u64> {
+        let taken = self.inputs.iter().try_fold(0, |moved, edge| {
+            let report = edge.report();
+            (edge.in_process() == 0).then_some(moved + report.delivered + report.dropped_total())
+        })?;
+        let sent: u64 = self.outputs.iter().map(|edge| edge.report().sent).sum();
+        self.edges.iter().try_fold(taken + sent, |moved, edge| {
+            let report = edge.report();
+            (report.in_flight == 0).then_some(moved + report.sent)
+        })
+    }
+
+    /// Whether the frames in flight can be finished: no half of an edge holds frames for a node that is not connected.
+    fn can_drain(&self) -> bool {
+        self.edges.iter().all(|edge| {
+            let report = edge.report();
+            report.waits.is_none() || report.in_flight == 0
+        })
+    }
 }
 
 impl Saving {
@@ -126,6 +163,11 @@ impl Saving {
                 return;
             }
         };
+        if saved.is_of(&self.topology, &self.node) {
+            // Also where the states are not restored: a key that has left must not start afresh.
+            let gone = saved.moves().gone.clone();
+            lock(&self.moves).gone = gone;
+        }
         let stages: Vec<String> = self
             .actors
             .iter()
@@ -145,6 +187,7 @@ impl Saving {
             }
         }
         let Some(reason) = refused else {
+            lock(&self.moves).arrived = saved.moves().arrived.clone();
             let positions: Vec<_> = sources
                 .iter()
                 .filter_map(|(source, ..)| Some((source, saved.position(source)?)))
@@ -181,50 +224,39 @@ impl Saving {
             if self.control.stopping() {
                 return;
             }
-            if self.can_drain() {
+            if self.rest.can_drain() {
+                let resting = self.rest.lock.lock().await;
                 demand.met();
-                self.pause(true);
+                self.rest.pause(true);
                 let saved = self.snapshot().await;
-                self.pause(false);
+                self.rest.pause(false);
                 let is_saved = match saved {
                     Some(saved) => self.write(saved).await,
                     None => false,
                 };
+                drop(resting);
                 if is_saved {
                     continue;
                 }
             }
             // Asked again soon, if frames of other nodes wait for it.
             actix_rt::time::sleep(RETRY_INTERVAL.min(self.options.every)).await;
-            if !self.inputs.is_empty() {
+            if !self.rest.inputs.is_empty() {
                 demand.demand();
             }
         }
     }
 
-    fn pause(&self, paused: bool) {
-        self.control.pause_sources(paused);
-        self.inputs.iter().for_each(|edge| edge.hold(paused));
+    /// Saves the state of a node at rest.
+    pub(super) async fn save_now(&self) -> bool {
+        match self.snapshot().await {
+            Some(saved) => self.write(saved).await,
+            None => false,
+        }
     }
 
-    /// Whether the frames in flight can be finished: no half of an edge holds frames for a node that is not connected.
-    fn can_drain(&self) -> bool {
-        self.edges.iter().all(|edge| {
-            let report = edge.report();
-            report.waits.is_none() || report.in_flight == 0
-        })
-    }
-
-    fn frames_moved(&self) -> Option<u64> {
-        let taken = self.inputs.iter().try_fold(0, |moved, edge| {
-            let report = edge.report();
-            (edge.in_process() == 0).then_some(moved + report.delivered + report.dropped_total())
-        })?;
-        let sent: u64 = self.outputs.iter().map(|edge| edge.report().sent).sum();
-        self.edges.iter().try_fold(taken + sent, |moved, edge| {
-            let report = edge.report();
-            (report.in_flight == 0).then_some(moved + report.sent)
-        })
+    fn moves(&self) -> Moves {
+        lock(&self.moves).clone()
     }
 
     #[expect(
@@ -234,14 +266,14 @@ impl Saving {
     async fn snapshot(&self) -> Option<SavedState> {
         let begun = Instant::now();
         while begun.elapsed() < TIMEOUT && !self.control.stopping() {
-            if let Some(before) = self.frames_moved() {
+            if let Some(before) = self.rest.frames_moved() {
                 let mut states = Vec::new();
                 for actor in &self.actors {
                     states.extend(actor.take_snapshot.send(TakeSnapshot).await.ok()?);
                 }
-                if self.frames_moved() == Some(before) {
+                if self.rest.frames_moved() == Some(before) {
                     match SavedState::of(&self.topology, &self.node, states) {
-                        Ok(saved) => return Some(saved),
+                        Ok(saved) => return Some(saved.with_moves(self.moves())),
                         Err(None) => {}
                         Err(Some(stage)) => {
                             if self.control.saves_received() {
@@ -266,6 +298,9 @@ impl Saving {
     }
 
     async fn write(&self, saved: SavedState) -> bool {
+        if self.control.killed() {
+            return false;
+        }
         let path = self.options.path.clone();
         let names: Vec<String> = self
             .actors
@@ -280,7 +315,7 @@ impl Saving {
         let written = actix_rt::task::spawn_blocking(move || saved.write(&path)).await;
         let is_saved =
             self.wrote(written.unwrap_or_else(|error| Err(std::io::Error::other(error))));
-        if is_saved {
+        if is_saved && !self.control.killed() {
             for (source, position) in positions {
                 self.control.saved(&source, position);
             }
@@ -316,7 +351,7 @@ impl Saving {
             !actor.is_ring && !matches!(actor.bridge, Some(BridgeState::Sender))
         };
         let mut actors = self.actors.iter().filter(must_deposit);
-        let delivered = self.edges.iter().chain(&self.inputs).all(|edge| {
+        let delivered = self.rest.edges.iter().chain(&self.rest.inputs).all(|edge| {
             let report = edge.report();
             report.in_flight == 0
                 && report.in_doubt.is_none()
@@ -330,9 +365,13 @@ impl Saving {
             self.actors.iter().any(|actor| is_named(&actor))
         });
         if let Ok(saved) = SavedState::of(&self.topology, &self.node, own.cloned())
-            && self.wrote(saved.write(&self.options.path))
+            && self.wrote(saved.with_moves(self.moves()).write(&self.options.path))
         {
             tracing::info!(path = %self.options.path.display(), "the node's state is saved");
         }
     }
+}
+
+pub(super) fn lock(moves: &Mutex<Moves>) -> MutexGuard<'_, Moves> {
+    moves.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -205,7 +205,8 @@ impl Wiring {
                     stats,
                 };
                 let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
-                self.add_stateful(name, addr);
+                let move_key = addr.clone().recipient();
+                self.add_stateful(name, addr).move_key = Some(move_key);
             }
             Factory::Output(_) => unreachable!("an output was started above"),
             Factory::Ring(config) => {

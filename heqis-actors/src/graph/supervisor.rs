@@ -75,6 +75,7 @@ async fn own(
                 reporter: started.reporter.clone(),
                 arbiters: arbiters.clone(),
                 ended,
+                requests: started.requests.clone(),
             };
             // Without a receiver the handle is dropped, which stops the graph.
             drop(ready.send(Ok(handle)));

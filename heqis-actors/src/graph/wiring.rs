@@ -11,11 +11,12 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::GraphError;
 use super::builder::{GraphBuilder, Span, StageEntry};
+use super::moving::{MovableStage, Moving, local_edges, requests};
 use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
-use super::saving::{BridgeState, Saving, StatefulActor, own_and_fed_stages};
+use super::saving::{BridgeState, Rest, Saving, StatefulActor, own_and_fed_stages};
 use super::thread::ThreadConfig;
-use crate::actor::{Begin, Build, Restore, TakeSnapshot};
+use crate::actor::{Begin, Build, MoveKey, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
 use crate::commit::Committed;
 use crate::control::Control;
@@ -38,6 +39,8 @@ pub(super) struct Started {
     /// How its state is taken and restored.
     pub(super) state: Option<(Recipient<TakeSnapshot>, Recipient<Restore>)>,
     pub(super) is_ring: bool,
+    /// Of a stage: how the state of a key is moved.
+    pub(super) move_key: Option<Recipient<MoveKey>>,
     /// Which half of a bridged edge it is.
     bridge: Option<BridgeState>,
 }
@@ -66,6 +69,8 @@ pub(super) struct Wiring {
     pub(super) own: BTreeSet<String>,
     /// Stages that other nodes feed.
     fed: BTreeSet<String>,
+    /// The ends of the edges between stages of this node.
+    local: Vec<(String, String)>,
     /// Sources of this node: name, stream, and whether it is the same in each run.
     pub(super) sources: Vec<(String, u64, bool)>,
     pub(super) has_sources: bool,
@@ -115,6 +120,7 @@ impl Wiring {
             relays: relays(&graph),
             own,
             fed,
+            local: local_edges(&graph),
             sources: Vec::new(),
             saves_own: Arc::default(),
             saves_fed: Arc::default(),
@@ -134,6 +140,17 @@ impl Wiring {
         if let Some(saving) = &saving {
             saving.restore(&self.sources).await;
         }
+        let moving = self.moving(saving.as_ref());
+        if let Err(error) = moving
+            .begin(std::mem::take(&mut self.graph.first_moves))
+            .await
+        {
+            self.control.abandon();
+            stop_arbiters(self.arbiters);
+            return Err(error);
+        }
+        let (requests, asked) = requests();
+        actix_rt::spawn(moving.serve(asked));
         self.control.publish(Event::Ready);
         // Consumers first and sources last, so that every actor has begun before the first frame.
         let (sources, others): (Vec<_>, Vec<_>) =
@@ -146,6 +163,7 @@ impl Wiring {
         }
         Ok(Running {
             saving,
+            requests,
             reporter: Reporter::new(
                 (self.graph.name, self.graph.node),
                 (self.control, self.metrics),
@@ -214,17 +232,63 @@ impl Wiring {
             node: self.graph.node.clone(),
             control: self.control.clone(),
             actors,
-            // Frames on the way to the next nodes are part of the state where other nodes feed this one.
-            edges: edges(&inner[..if saves_fed { 2 } else { 3 }]),
-            inputs: match saves_fed {
-                true => edges(&[EdgeSide::Receiver]),
-                false => Vec::new(),
-            },
-            outputs: match saves_fed {
-                true => edges(&outer),
-                false => Vec::new(),
+            moves: Arc::default(),
+            rest: Rest {
+                control: self.control.clone(),
+                lock: Arc::default(),
+                // Frames on the way to the next nodes are part of the state where other nodes feed this one.
+                edges: edges(&inner[..if saves_fed { 2 } else { 3 }]),
+                inputs: match saves_fed {
+                    true => edges(&[EdgeSide::Receiver]),
+                    false => Vec::new(),
+                },
+                outputs: match saves_fed {
+                    true => edges(&outer),
+                    false => Vec::new(),
+                },
             },
         }))
+    }
+
+    /// How keys are moved from and to this node.
+    fn moving(&self, saving: Option<&Arc<Saving>>) -> Moving {
+        let of = |sides: &[EdgeSide]| -> Vec<Arc<Edge>> {
+            let edges = self
+                .edges
+                .iter()
+                .filter(|edge| sides.contains(&edge.side()));
+            edges.cloned().collect()
+        };
+        let stages = self.started.iter().filter_map(|started| {
+            Some(MovableStage {
+                name: started.name.clone(),
+                recipient: started.move_key.clone()?,
+            })
+        });
+        let inputs = self.started.iter().filter_map(|started| {
+            let (take_snapshot, _) = started.state.clone()?;
+            let receives = matches!(started.bridge, Some(BridgeState::Receiver(_)));
+            (started.is_source || receives).then_some(take_snapshot)
+        });
+        Moving {
+            stages: stages.collect(),
+            inputs: inputs.collect(),
+            channels: of(&[EdgeSide::Channel]),
+            rest: Rest {
+                control: self.control.clone(),
+                lock: saving.map_or_else(Arc::default, |saving| saving.rest.lock.clone()),
+                edges: of(&[EdgeSide::Local, EdgeSide::Ring]),
+                inputs: of(&[EdgeSide::Receiver]),
+                outputs: Vec::new(),
+            },
+            local: self.local.clone(),
+            unsaved: match self.saves_fed.load(Ordering::Acquire) {
+                true => BTreeSet::new(),
+                false => self.fed.clone(),
+            },
+            saving: saving.cloned(),
+            moves: saving.map_or_else(Arc::default, |saving| saving.moves.clone()),
+        }
     }
 
     /// Whether the state of `stage` is saved; known once everything is built.
@@ -443,6 +507,7 @@ impl Wiring {
             is_source: false,
             state: None,
             is_ring: false,
+            move_key: None,
             bridge: None,
         });
     }

@@ -101,6 +101,27 @@ impl Cleaner {
         self.series = state.0;
     }
 
+    /// Takes the state of one series out, for a cleaner elsewhere; empty where there is none.
+    pub fn take(&mut self, symbol: Symbol) -> CleanState {
+        CleanState(self.series.remove_entry(&symbol).into_iter().collect())
+    }
+
+    /// Adds series that this cleaner does not know yet.
+    ///
+    /// # Errors
+    /// The state, when it knows one of them.
+    pub fn put(&mut self, state: CleanState) -> Result<(), CleanState> {
+        if state
+            .0
+            .keys()
+            .any(|symbol| self.series.contains_key(symbol))
+        {
+            return Err(state);
+        }
+        self.series.extend(state.0);
+        Ok(())
+    }
+
     /// Makes a cleaner with the market rules of this crate and no calendar.
     ///
     /// # Errors

@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Counter, Emitter, Frame, PortContract, Property, Snapshot, Stage,
+    AnyFrame, BuildContext, Counter, Emitter, Frame, Key, PortContract, Property, Snapshot, Stage,
     StageError,
 };
-use heqis_messages::{DecisionMessage, FILTER_INDICATORS, PredictionMessage};
-use heqis_quant::decision::DecisionReason;
+use heqis_messages::{
+    DecisionMessage, FILTER_INDICATORS, PredictionMessage, put_series, symbol_of,
+};
+use heqis_quant::decision::{DecisionReason, RiskState};
 use heqis_quant::{
     DecisionRule, DecisionState, Filters, MarketSnapshot, Side, SignalMode, Strategy, Symbol,
     TradingState,
@@ -174,6 +176,43 @@ impl Stage for Signal {
     /// The commit log restores positions and filters.
     fn snapshot(&self) -> Snapshot {
         Snapshot::Stateless
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        let symbol = symbol_of(key)?;
+        let state = self.states.get(&symbol).map(|state| {
+            let DecisionState {
+                position,
+                risk,
+                last_date,
+            } = state;
+            // By field, since the serialised forms leave out what is empty.
+            let risk = (risk.entry_price, risk.cool_down_days, risk.ban_days);
+            Snapshot::bytes(&(position, risk, last_date))
+        });
+        let state = state.transpose()?;
+        self.states.remove(&symbol);
+        Ok(state)
+    }
+
+    fn put_key(
+        &mut self,
+        key: Key,
+        state: &[u8],
+        _: &mut Emitter<'_, DecisionMessage>,
+    ) -> Result<(), StageError> {
+        let (position, (entry_price, cool_down_days, ban_days), last_date) = Snapshot::read(state)?;
+        let risk = RiskState {
+            entry_price,
+            cool_down_days,
+            ban_days,
+        };
+        let state = DecisionState {
+            position,
+            risk,
+            last_date,
+        };
+        put_series(&mut self.states, symbol_of(key)?, state)
     }
 
     fn process(

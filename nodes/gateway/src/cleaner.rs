@@ -5,8 +5,10 @@
 
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Frame, LogLimit, Snapshot, Stage, StageError};
-use heqis_messages::BarMessage;
+use heqis_actors::{
+    BuildContext, Counter, Emitter, Frame, Key, LogLimit, Snapshot, Stage, StageError,
+};
+use heqis_messages::{BarMessage, symbol_of};
 use heqis_quant::{CleanConfig, Reject};
 
 /// Rejects impossible bars.
@@ -49,6 +51,20 @@ impl Stage for Cleaner {
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
         self.rules.restore(Snapshot::read(state)?);
         Ok(())
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        Snapshot::bytes(&self.rules.take(symbol_of(key)?)).map(Some)
+    }
+
+    fn put_key(
+        &mut self,
+        _: Key,
+        state: &[u8],
+        _: &mut Emitter<'_, BarMessage>,
+    ) -> Result<(), StageError> {
+        let put = self.rules.put(Snapshot::read(state)?);
+        put.map_err(|_| StageError::config("the symbol has a state here"))
     }
 
     fn process(

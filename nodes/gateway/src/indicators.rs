@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, Property, Snapshot, Stage,
+    BuildContext, Counter, Emitter, Frame, Key, LogLimit, PortContract, Property, Snapshot, Stage,
     StageError,
 };
-use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow};
+use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow, put_series, symbol_of};
 use heqis_quant::decision::FilterIndicators;
 use heqis_quant::rules::Markets;
 use heqis_quant::{
@@ -180,6 +180,22 @@ impl Stage for Indicators {
         }
         self.series = series;
         Ok(())
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        let symbol = symbol_of(key)?;
+        let state = self.series.get(&symbol).map(Snapshot::bytes).transpose()?;
+        self.series.remove(&symbol);
+        Ok(state)
+    }
+
+    fn put_key(
+        &mut self,
+        key: Key,
+        state: &[u8],
+        _: &mut Emitter<'_, FeatureRow>,
+    ) -> Result<(), StageError> {
+        put_series(&mut self.series, symbol_of(key)?, Snapshot::read(state)?)
     }
 
     fn process(

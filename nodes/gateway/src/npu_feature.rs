@@ -16,13 +16,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, Property, Snapshot, Stage,
+    BuildContext, Counter, Emitter, Frame, Key, LogLimit, PortContract, Property, Snapshot, Stage,
     StageError, Tensor,
 };
 use heqis_bundle::{FactorsLayout, Loaded};
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, ModelState, TensorView};
-use heqis_messages::{FeatureRow, Features};
+use heqis_messages::{FeatureRow, Features, put_series, symbol_of};
 use heqis_model::StageModel;
 use heqis_quant::features::id_of;
 use heqis_quant::pipeline::ModelInputs;
@@ -86,6 +86,18 @@ struct Series {
 fn inputs(layout: &FactorsLayout, rows: usize) -> Result<ModelInputs, QuantError> {
     let width = layout.scaler.n_features();
     ModelInputs::new(layout.window, width, layout.factors, rows)
+}
+
+impl NpuFeature {
+    fn check_model(&self, model_hash: &str) -> Result<(), StageError> {
+        match model_hash == self.model_hash {
+            true => Ok(()),
+            false => Err(StageError::config(format!(
+                "the state is of model and scaler {model_hash}, not {}",
+                self.model_hash
+            ))),
+        }
+    }
 }
 
 impl Stage for NpuFeature {
@@ -166,12 +178,7 @@ impl Stage for NpuFeature {
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
         type Saved = (String, HashMap<Symbol, (ModelInputs, Vec<Vec<f32>>)>);
         let (model_hash, series): Saved = Snapshot::read(state)?;
-        if model_hash != self.model_hash {
-            return Err(StageError::config(format!(
-                "the state is of model and scaler {model_hash}, not {}",
-                self.model_hash
-            )));
-        }
+        self.check_model(&model_hash)?;
         self.series = series
             .into_iter()
             .map(|(symbol, (inputs, states))| {
@@ -180,6 +187,30 @@ impl Stage for NpuFeature {
             })
             .collect();
         Ok(())
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        let symbol = symbol_of(key)?;
+        let series = self.series.get(&symbol);
+        let state = series.map(|Series { inputs, state }| {
+            Snapshot::bytes(&(&self.model_hash, inputs, state.tensors()))
+        });
+        let state = state.transpose()?;
+        self.series.remove(&symbol);
+        Ok(state)
+    }
+
+    fn put_key(
+        &mut self,
+        key: Key,
+        state: &[u8],
+        _: &mut Emitter<'_, Features>,
+    ) -> Result<(), StageError> {
+        type Moved = (String, ModelInputs, Vec<Vec<f32>>);
+        let (model_hash, inputs, states): Moved = Snapshot::read(state)?;
+        self.check_model(&model_hash)?;
+        let state = ModelState::from_tensors(states);
+        put_series(&mut self.series, symbol_of(key)?, Series { inputs, state })
     }
 
     fn process(

@@ -40,7 +40,10 @@ pub use decision::DecisionMessage;
 pub use features::{FeatureRow, Features};
 pub use prediction::PredictionMessage;
 
-use heqis_actors::Key;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use heqis_actors::{Key, StageError};
 use heqis_quant::{BarRef, Date, Symbol};
 
 /// Name under which `indicators` provides the filters' indicators and `signal` requires them.
@@ -76,6 +79,32 @@ impl TryFrom<BarRefWire> for BarRef {
             time_ns: wire.time_ns,
             close: finite("close", wire.close)?,
         })
+    }
+}
+
+/// The symbol of a key, for a stage that moves its state by key.
+///
+/// # Errors
+/// [`StageError::Config`] for the key of no symbol.
+pub fn symbol_of(key: Key) -> Result<Symbol, StageError> {
+    Symbol::from_key(key).map_err(StageError::config)
+}
+
+/// Adds the state of a symbol that came from another node.
+///
+/// # Errors
+/// [`StageError::Config`] when the stage has a state of it already.
+pub fn put_series<T>(
+    series: &mut HashMap<Symbol, T>,
+    symbol: Symbol,
+    state: T,
+) -> Result<(), StageError> {
+    match series.entry(symbol) {
+        Entry::Occupied(_) => Err(StageError::config(format!("{symbol} has a state here"))),
+        Entry::Vacant(entry) => {
+            entry.insert(state);
+            Ok(())
+        }
     }
 }
 

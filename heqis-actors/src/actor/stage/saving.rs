@@ -7,6 +7,14 @@ use super::{Phase, StageActor};
 use heqis_core::{ActorState, Snapshot, StageError};
 
 impl StageActor {
+    /// Whether the stage is between two frames, with nothing on its way out.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::New | Phase::Running)
+            && self.setup.emitter.staged.is_empty()
+            && self.in_process.is_empty()
+            && self.retry.is_empty()
+    }
+
     pub(super) fn state(&self, snapshot: Snapshot) -> ActorState {
         ActorState::State {
             stage: self.setup.cx.stage.to_string(),
@@ -21,12 +29,8 @@ impl Handler<TakeSnapshot> for StageActor {
     type Result = MessageResult<TakeSnapshot>;
 
     fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
-        let idle = matches!(self.phase, Phase::New | Phase::Running)
-            && self.setup.emitter.staged.is_empty()
-            && self.in_process.is_empty()
-            && self.retry.is_empty();
         MessageResult(vec![match &self.stage {
-            Some(stage) if idle => self.state(stage.snapshot()),
+            Some(stage) if self.is_idle() => self.state(stage.snapshot()),
             _ => ActorState::Busy,
         }])
     }
