@@ -6,6 +6,8 @@ use std::task;
 
 use actix::prelude::*;
 
+use heqis_core::Ring;
+
 /// Makes an actor check its edges.
 #[derive(Debug)]
 pub(crate) struct Wake;
@@ -95,6 +97,12 @@ impl Doorbell {
     /// The actor is about to check its edges; later rings send a message again.
     pub(crate) fn answer(&self) {
         self.rung.store(false, Ordering::Release);
+    }
+}
+
+impl Ring for Doorbell {
+    fn ring(&self) {
+        Self::ring(self);
     }
 }
 

@@ -20,7 +20,7 @@
 //! Internals, from top to bottom; a module uses only those below it:
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
 //!   `control`: the shared state of a running graph.
-//! - `ticket`, `tracker`: which frames are done. `doorbell`: wakes an actor. `stats`: what a stage reports.
+//! - `ticket`: which frames are done. `doorbell`: wakes an actor.
 //!
 //! What needs no actor is in the crate `heqis-core` and re-exported here: payloads and their bytes, options, contracts, the check of
 //! a graph, the clock, metrics, events, snapshots. [`sp`] is the crate of NNG's wire protocol.
@@ -44,11 +44,9 @@ mod graph;
 mod merge;
 mod registry;
 mod stage;
-mod stats;
 mod tap;
 pub mod testing;
 mod ticket;
-mod tracker;
 mod window;
 
 // What the code of `#[derive(Payload)]` names, inside this crate too.

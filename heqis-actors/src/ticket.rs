@@ -8,8 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::tracker::Tracker;
-use heqis_core::{DropCause, FrameOutcome};
+use heqis_core::{DropCause, FrameOutcome, Tracker};
 
 /// Keeps one frame unacknowledged for as long as it lives; that of a merged frame keeps all its parents.
 #[derive(Debug)]
@@ -265,7 +264,7 @@ impl Deliveries {
     #[must_use]
     pub fn after(done: u64) -> Self {
         Self {
-            tracker: Tracker::new(done, u64::MAX, true, 0, Arc::default()),
+            tracker: Tracker::new(done, u64::MAX, true, 0, Arc::new(())),
             emitted: Arc::new(AtomicU64::new(done)),
         }
     }
@@ -294,11 +293,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tracker::SaveDemand;
+    use heqis_core::SaveDemand;
 
     #[test]
     fn a_number_is_done_when_the_last_frame_derived_from_it_is_dropped() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let ticket = Ticket::new(tracker.clone(), 1);
         let derived = ticket.clone();
         drop(ticket);
@@ -309,7 +308,7 @@ mod tests {
 
     #[test]
     fn outcomes_are_counted_only_up_to_the_first_open_number() {
-        let tracker = Tracker::new(10, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(10, 100, true, 0, Arc::new(()));
         tracker.complete(12, Some(FrameOutcome::Dropped(DropCause::Age)));
         assert_eq!(tracker.report().1.iter().sum::<u64>(), 0);
         tracker.complete(11, Some(FrameOutcome::Delivered));
@@ -327,7 +326,7 @@ mod tests {
     #[test]
     fn a_frame_dropped_because_the_node_ends_stays_with_its_sender() {
         for (keeps, done) in [(true, 1), (false, 2)] {
-            let tracker = Tracker::new(0, 100, keeps, 0, Arc::default());
+            let tracker = Tracker::new(0, 100, keeps, 0, Arc::new(()));
             tracker.complete(1, Some(FrameOutcome::Delivered));
             tracker.complete(2, Some(FrameOutcome::Dropped(DropCause::Shutdown)));
             assert_eq!(tracker.done(), done);
@@ -336,7 +335,7 @@ mod tests {
 
     #[test]
     fn skipped_numbers_cost_no_memory_and_have_no_outcome() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         tracker.skip(2, 1 << 62);
         tracker.skip(5, 4);
         tracker.complete((1 << 62) + 1, Some(FrameOutcome::Delivered));
@@ -354,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_parents_of_a_merged_frame_are_done_together_and_after_it() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let parents = tickets(&tracker, 1..=10);
         let last = parents[9].clone();
         let merged = Ticket::merge(parents);
@@ -373,7 +372,7 @@ mod tests {
 
     #[test]
     fn what_an_abandoned_stage_held_alone_stays_with_the_sender() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let held = tickets(&tracker, 1..=3);
         let shared = held[0].clone();
         abandon(held);
@@ -384,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_a_frame_that_stays_with_the_sender_stays_too() {
-        let trackers = [(); 2].map(|()| Tracker::new(0, 100, true, 0, Arc::default()));
+        let trackers = [(); 2].map(|()| Tracker::new(0, 100, true, 0, Arc::new(())));
         let [first, copy] = trackers.clone().map(|tracker| Ticket::new(tracker, 1));
         copy.set(FrameOutcome::Duplicate);
         first.follow(copy);
@@ -395,7 +394,7 @@ mod tests {
     #[test]
     fn a_number_of_a_node_that_saves_its_state_is_done_once_it_is_saved() {
         let saves = Arc::<SaveDemand>::default();
-        let tracker = Tracker::saving(0, 100, 8, saves.clone(), Arc::default());
+        let tracker = Tracker::saving(0, 100, 8, saves.clone(), Arc::new(()));
         let mut held = tickets(&tracker, 1..=6);
         held.truncate(3);
         assert_eq!((tracker.done(), tracker.unsaved()), (0, 3));
@@ -414,7 +413,7 @@ mod tests {
 
     #[test]
     fn windows_of_windows_are_done_together_down_to_the_first_frame() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let first: Vec<_> = [1..=3, 4..=6, 7..=9]
             .into_iter()
             .filter_map(|window| Ticket::merge(tickets(&tracker, window)))
@@ -429,7 +428,7 @@ mod tests {
 
     #[test]
     fn windows_that_overlap_are_done_in_steps() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let frames = tickets(&tracker, 1..=15);
         let mut held = std::collections::VecDeque::from(frames.clone());
         drop(frames);
@@ -446,7 +445,7 @@ mod tests {
 
     #[test]
     fn two_outputs_of_the_same_parents_are_both_awaited() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let parents = tickets(&tracker, 1..=4);
         let outputs = [(); 2].map(|()| Ticket::merge(parents.clone()));
         drop(parents);
@@ -459,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_dropped_merged_frame_gives_its_outcome_to_all_that_it_completes() {
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         let merged = Ticket::merge(tickets(&tracker, 1..=3)).expect("it has parents");
         merged.set(FrameOutcome::Dropped(DropCause::Age));
         drop(merged);
@@ -469,7 +468,7 @@ mod tests {
 
     #[test]
     fn windows_of_several_keys_are_acknowledged_at_a_common_boundary_while_there_is_room() {
-        let tracker = Tracker::new(0, 100, true, 16, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 16, Arc::new(()));
         let odd = Ticket::merge(tickets(&tracker, [1, 3, 5].into_iter()));
         let even = Ticket::merge(tickets(&tracker, [2, 4, 6].into_iter()));
         drop(odd);
@@ -494,7 +493,7 @@ mod tests {
         fn any_order_of_completion_ends_with_every_number_counted_once(
             order in Just((1u64..=60).collect::<Vec<_>>()).prop_shuffle()
         ) {
-            let tracker = Tracker::new(0, 7, true, 0, Arc::default());
+            let tracker = Tracker::new(0, 7, true, 0, Arc::new(()));
             for seq in &order {
                 tracker.complete(*seq, Some(FrameOutcome::Delivered));
                 tracker.complete(*seq, Some(FrameOutcome::Delivered));

@@ -6,6 +6,8 @@
 //! - `payload`, `key`, `codec`: the content of frames. `encoding`, [`wire`]: their bytes between nodes.
 //! - `origins`, `position_set`: which source items a frame derives from.
 //! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
+//! - `books`, `stats`, `tracker`: what is counted of edges and stages, and which frames are done. `clock_sync`: the clocks of two nodes.
+//!   `thread`: name, cores and priority of a thread.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
 //! - `window`: which items belong together, by time or by count.
 //! - `snapshot`: the state of a node as a file. `moved_key`: the state of one key between nodes. `seal`: checksums of both. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
@@ -14,8 +16,10 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod blocking;
+mod books;
 mod check;
 mod clock;
+mod clock_sync;
 mod closure_result;
 mod codec;
 mod contract;
@@ -40,18 +44,23 @@ mod seal;
 mod signals;
 mod small_file;
 mod snapshot;
+mod stats;
+mod thread;
 mod timer;
+mod tracker;
 pub mod units;
 mod window;
 pub mod wire;
 
 pub use blocking::{block_on, block_on_for};
+pub use books::Books;
 pub use check::{
     BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
     GraphDescription, GraphFault, KindDescription, NodeDescription, StageDescription, nearest_name,
     place,
 };
 pub use clock::{Clock, ClockOffset, duration_ns, use_runtime_timers};
+pub use clock_sync::ClockSync;
 pub use closure_result::ClosureResult;
 pub use codec::{FieldReader, decode_meta, encode_meta};
 pub use contract::{ANY, Explain, Mismatch, PortContract, PortSchema, Property, mismatch};
@@ -84,4 +93,7 @@ pub use restart::RestartBudget;
 pub use signals::TerminationSignals;
 pub use small_file::read_small_file;
 pub use snapshot::{ActorState, SavedFrames, SavedState, Snapshot, StateOptions};
+pub use stats::{Budget, StageStats};
+pub use thread::ThreadConfig;
+pub use tracker::{Ring, SaveDemand, Tracker};
 pub use window::{Extent, OpenGroup, OpenWindows, Window, WindowItem, WindowSpan};

@@ -18,9 +18,8 @@ use crate::doorbell::{Doorbell, Wake};
 use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
 use crate::frame::AnyFrame;
-use crate::stats::StageStats;
 use heqis_core::{
-    ActorState, DropCause, Ending, FrameOutcome, Policy, StageError, limits, setters,
+    ActorState, DropCause, Ending, FrameOutcome, Policy, StageError, StageStats, limits, setters,
 };
 
 /// Kind name of the ring buffer in topologies.

@@ -20,11 +20,11 @@ use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
 use crate::frame::AnyFrame;
-use crate::stats::StageStats;
 use crate::tap::Tap;
 use crate::ticket::abandon;
 use heqis_core::{
     DropCause, Ending, Exhausted, FrameOutcome, Origin, RestartBudget, StageError, StageOptions,
+    StageStats,
 };
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.

@@ -8,13 +8,12 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
-use super::clock_sync::ClockSync;
 use super::messages::{Heartbeat, control_header, is_time};
 use crate::frame::Body;
 use heqis_core::wire::{
     Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
 };
-use heqis_core::{BridgeOptions, ClockOffset, Encoding, duration_ns};
+use heqis_core::{BridgeOptions, ClockOffset, ClockSync, Encoding, duration_ns};
 use heqis_sp::{Connection, PeerIdentity, Protocol, Reader, SocketOptions, SpError, Writer};
 
 /// Time between two heartbeats.

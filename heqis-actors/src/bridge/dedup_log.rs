@@ -257,8 +257,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tracker::Tracker;
     use heqis_core::Origins;
+    use heqis_core::Tracker;
 
     fn id(position: u64) -> FrameId {
         FrameId {
@@ -274,12 +274,12 @@ mod tests {
     #[test]
     fn a_copy_of_a_frame_in_flight_is_done_no_sooner_than_the_first() {
         let mut log = DedupLog::default();
-        let tracker = Tracker::new(0, 100, true, 0, Arc::default());
+        let tracker = Tracker::new(0, 100, true, 0, Arc::new(()));
         assert!(matches!(log.classify(&id(1)), Arrival::New));
         let first = Ticket::new(tracker.clone(), 1);
         log.track(id(1), &first);
         assert!(log.done().is_empty());
-        let second_session = Tracker::new(0, 100, true, 0, Arc::default());
+        let second_session = Tracker::new(0, 100, true, 0, Arc::new(()));
         let Arrival::InFlight(held) = log.classify(&id(1)) else {
             panic!("it is in flight")
         };
@@ -389,7 +389,7 @@ mod tests {
             open in prop::collection::btree_set(1u64..60, 0..20),
         ) {
             let mut log = DedupLog::default();
-            let tracker = Tracker::new(0, 1_000, true, 0, Arc::default());
+            let tracker = Tracker::new(0, 1_000, true, 0, Arc::new(()));
             let mut held = Vec::new();
             for &position in &positions {
                 log.classify(&id(position));

@@ -23,10 +23,9 @@
 //!   had, for senders that restart.
 //! - `saving`: what both halves add to the saved state of the node.
 //! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `admission`: connections that have not said
-//!   hello, and which of them are accepted. `clock_sync`: the two clocks, compared by heartbeats.
+//!   hello, and which of them are accepted.
 
 mod admission;
-mod clock_sync;
 mod conn;
 mod dedup_log;
 mod link;

@@ -10,9 +10,8 @@ use super::dedup_log::{Arrival, DedupLog, FrameId};
 use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame};
 use super::setup::BridgeSetup;
 use crate::ticket::{NO_STAGE, Ticket};
-use crate::tracker::Tracker;
 use heqis_core::wire::WireFrame;
-use heqis_core::{Delivery, DropCause, Ending, FrameOutcome, SavedFrames};
+use heqis_core::{Delivery, DropCause, Ending, FrameOutcome, SavedFrames, Tracker};
 
 /// The state of one sender instance.
 struct Session {

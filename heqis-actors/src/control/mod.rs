@@ -13,8 +13,9 @@ use lifecycle::Lifecycle;
 use tokio::sync::watch;
 
 use crate::doorbell::Doorbell;
-use crate::tracker::SaveDemand;
-use heqis_core::{ActorState, Clock, Event, EventBus, Events, LogLimit, StageError, Waiting};
+use heqis_core::{
+    ActorState, Clock, Event, EventBus, Events, LogLimit, SaveDemand, StageError, Waiting,
+};
 
 /// A longer drain has no limit in practice; a sum with the time of now must not overflow.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 86_400);

@@ -4,22 +4,20 @@
 //! instructions. One structure serves all five policies, so that they differ in `push` only. Actors are woken through
 //! [`Doorbell`]s: when a lane stops being empty, and when an edge that turned a producer away has room again.
 
-mod books;
 mod lane;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use books::Books;
 pub(crate) use lane::Pop;
 use lane::{Lane, Queue};
 
 use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
 use heqis_core::{
-    DropCause, EdgeOptions, EdgeReport, EdgeSide, Ending, FrameOutcome, Gauge, InDoubt, Metrics,
-    Policy, Timer, duration_ns, partition,
+    Books, DropCause, EdgeOptions, EdgeReport, EdgeSide, Ending, FrameOutcome, Gauge, InDoubt,
+    Metrics, Policy, Timer, duration_ns, partition,
 };
 
 /// One edge, shared by its producers and its consumers.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::handle::StopHandle;
-use super::moving::FirstMoves;
+use super::moves::FirstMoves;
 use crate::actor::RingBufferConfig;
 use crate::context::RunIdentity;
 use crate::control::Control;

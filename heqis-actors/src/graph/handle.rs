@@ -8,7 +8,7 @@ use actix_rt::ArbiterHandle;
 use tokio::sync::watch;
 
 use super::liveness::LivenessProbe;
-use super::moving::Requests;
+use super::moves::Requests;
 use super::reporter::Reporter;
 use crate::control::{Control, Progress};
 use heqis_core::{Events, NodeReport, block_on};

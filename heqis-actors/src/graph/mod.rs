@@ -7,16 +7,19 @@
 //! - `builder`: [`GraphBuilder`] collects stages and edges. `ways`: channels and stages of closures. `check`: describes them
 //!   for the check. `start`: starts the graph.
 //! - `wiring`, `stages`: turn them into actors on arbiters and build every stage; only then frames flow. The only place
-//!   where actors, edges and doorbells are connected. `thread`: name, cores and priority of an arbiter's thread.
+//!   where actors, edges and doorbells are connected.
 //! - `supervisor`: the thread that owns the graph. `running`: its drain. `handle`: [`GraphHandle`] waits and stops.
 //!   `reporter`: reports. `liveness`: finds hanging threads.
-//! - `saving`: saves and restores the state of the stages. `moving`: moves the state of a key.
+//! - `saving`: saves and restores the state of the stages. `moving`: moves the state of a key, as `keys` and
+//!   `moves` ask for.
 //!   `settling`: for tests.
 
 mod builder;
 mod check;
 mod handle;
+mod keys;
 mod liveness;
+mod moves;
 mod moving;
 mod reporter;
 mod running;
@@ -25,7 +28,6 @@ mod settling;
 mod stages;
 mod start;
 mod supervisor;
-mod thread;
 mod ways;
 mod wiring;
 
@@ -36,7 +38,7 @@ use thiserror::Error;
 pub use builder::GraphBuilder;
 pub use handle::{GraphHandle, StopHandle};
 pub use liveness::LivenessProbe;
-pub use moving::MoveError;
+pub use moves::MoveError;
 pub use reporter::Reporter;
 
 use heqis_core::{GraphFault, StageError};

@@ -9,59 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use actix::prelude::*;
-use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::GraphError;
-use super::builder::{GraphBuilder, Span};
-use super::handle::GraphHandle;
+use super::moves::{FirstMoves, MoveError, Request};
 use super::saving::{POLL_INTERVAL, Rest, Saving, TIMEOUT, lock};
 use crate::actor::{KeyAnswer, KeyRequest, MoveKey, TakeSnapshot};
 use crate::edge::Edge;
-use heqis_core::{
-    ActorState, Included, Key, KeyState, MovedKey, Moves, OriginRun, StageError, block_on,
-};
-
-/// Why a key was not moved. The node is as it was before.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum MoveError {
-    /// The node has no such stage, or the stage does not move the key.
-    #[error("stage '{0}': {1}")]
-    Stage(String, StageError),
-    /// The key has left this node already, with the state of other stages.
-    #[error("the key has left with the stages {0:?}")]
-    Gone(Vec<String>),
-    /// Frames in flight were not finished within two seconds: a next node is slow or not connected, or the graph ends.
-    #[error("frames are in flight")]
-    Busy,
-    /// The move is not in the file of the node's state.
-    #[error("the node's state cannot be saved")]
-    NotSaved,
-    /// The graph has ended, or drains.
-    #[error("the graph has ended")]
-    Ended,
-}
-
-/// A program's request, with where its answer goes.
-pub(super) enum Request {
-    Take(
-        Vec<String>,
-        Key,
-        oneshot::Sender<Result<MovedKey, MoveError>>,
-    ),
-    Put(Box<MovedKey>, oneshot::Sender<Result<(), MoveError>>),
-}
-
-/// Where a program sends its requests.
-pub(super) type Requests = mpsc::Sender<Request>;
-
-/// What the program wants moved before the first frame.
-#[derive(Debug, Default)]
-pub(super) struct FirstMoves {
-    take: Vec<(Vec<String>, Key)>,
-    put: Vec<MovedKey>,
-}
+use heqis_core::{ActorState, Included, Key, KeyState, MovedKey, Moves, OriginRun, StageError};
 
 /// A stage, or one of its copies.
 pub(super) struct MovableStage {
@@ -428,93 +383,4 @@ impl Moving {
 )]
 fn now() -> Instant {
     Instant::now()
-}
-
-/// The ends of the edges between stages of this node.
-pub(super) fn local_edges(graph: &GraphBuilder) -> Vec<(String, String)> {
-    let edges = graph.edges.iter();
-    edges
-        .filter(|edge| matches!(edge.span, Span::Local))
-        .map(|edge| (edge.from.clone(), edge.to.clone()))
-        .collect()
-}
-
-/// How many requests of a program may wait.
-const REQUESTS: usize = 16;
-
-pub(super) fn requests() -> (Requests, mpsc::Receiver<Request>) {
-    mpsc::channel(REQUESTS)
-}
-
-impl GraphHandle {
-    /// Takes the state of `key` out of `stages`, with the items that it includes, for a node that continues with it: see
-    /// [`GraphHandle::put_key`]. The stages are all those on the key's path that keep a state by key. The sources pause until
-    /// everything that was sent before the call is processed; from then on frames of the key are refused here, and counted as
-    /// the event `moved` of the stage. The node keeps a copy: the same call gives the same state again, also after a restart
-    /// where the node saves its state. Cancelling the future does not undo the move.
-    ///
-    /// # Errors
-    /// [`MoveError`]; the key is then still here.
-    pub async fn take_key(&self, stages: &[&str], key: Key) -> Result<MovedKey, MoveError> {
-        let stages = stages.iter().map(|&stage| stage.to_owned()).collect();
-        self.request(|answer| Request::Take(stages, key, answer))
-            .await
-    }
-
-    /// As [`GraphHandle::take_key`], blocking the calling thread.
-    ///
-    /// # Errors
-    /// As [`GraphHandle::take_key`].
-    pub fn take_key_blocking(&self, stages: &[&str], key: Key) -> Result<MovedKey, MoveError> {
-        block_on(self.take_key(stages, key))
-    }
-
-    /// Puts the state of a key into the stages of the same names and parameters. Frames whose effect it includes count as
-    /// duplicates here; every later one is processed. Where the node saves its state, that is on the disk before this returns.
-    /// Putting the same state twice does nothing.
-    ///
-    /// # Errors
-    /// [`MoveError`], also where a stage has a state of the key already.
-    pub async fn put_key(&self, moved: &MovedKey) -> Result<(), MoveError> {
-        let moved = Box::new(moved.clone());
-        self.request(|answer| Request::Put(moved, answer)).await
-    }
-
-    /// As [`GraphHandle::put_key`], blocking the calling thread.
-    ///
-    /// # Errors
-    /// As [`GraphHandle::put_key`].
-    pub fn put_key_blocking(&self, moved: &MovedKey) -> Result<(), MoveError> {
-        block_on(self.put_key(moved))
-    }
-
-    async fn request<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, MoveError>>) -> Request,
-    ) -> Result<T, MoveError> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.requests.send(request(answer)).await;
-        sent.map_err(|_| MoveError::Ended)?;
-        answered.await.unwrap_or(Err(MoveError::Ended))
-    }
-}
-
-impl GraphBuilder {
-    /// Takes the state of `key` out of `stages` before the first frame, as [`GraphHandle::take_key`] does while the graph
-    /// runs: out of a node that was stopped. Without a saved state a node that gave a key away forgets that when it restarts,
-    /// and is told so again by this.
-    #[must_use]
-    pub fn take_key(mut self, stages: &[&str], key: Key) -> Self {
-        let stages = stages.iter().map(|&stage| stage.to_owned()).collect();
-        self.first_moves.take.push((stages, key));
-        self
-    }
-
-    /// Puts the state of a key into the stages before the first frame, as [`GraphHandle::put_key`] does while the graph runs.
-    /// A node that does not save its state needs it at each start.
-    #[must_use]
-    pub fn put_key(mut self, moved: MovedKey) -> Self {
-        self.first_moves.put.push(moved);
-        self
-    }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::control::Control;
 use crate::edge::Edge;
-use crate::stats::StageStats;
 use heqis_core::{
-    Clock, EdgeReport, EdgeSide, Event, LinkState, Metrics, NodeReport, Waiting, duration_ns,
+    Clock, EdgeReport, EdgeSide, Event, LinkState, Metrics, NodeReport, StageStats, Waiting,
+    duration_ns,
 };
 
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.

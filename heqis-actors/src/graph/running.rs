@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix_rt::{Arbiter, ArbiterHandle};
 
-use super::moving::Requests;
+use super::moves::Requests;
 use super::reporter::Reporter;
 use super::saving::Saving;
 use crate::control::{Control, Progress};

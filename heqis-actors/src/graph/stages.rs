@@ -18,9 +18,9 @@ use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
 use crate::registry::{Factory, Prepared, fnv1a};
-use crate::stats::{Budget, StageStats};
 use heqis_core::{
-    EdgeOptions, EdgeSide, PIPELINE, Recording, StageError, StageOptions, duration_ns,
+    Budget, EdgeOptions, EdgeSide, PIPELINE, Recording, StageError, StageOptions, StageStats,
+    duration_ns,
 };
 
 impl Wiring {

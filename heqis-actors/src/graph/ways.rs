@@ -17,10 +17,10 @@ use crate::emitter::Emitter;
 use crate::frame::Frame;
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
-use crate::stats::StageStats;
 use crate::window::WindowStage;
 use heqis_core::{
-    ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions, Window, WindowSpan,
+    ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions, StageStats, Window,
+    WindowSpan,
 };
 
 impl GraphBuilder {

@@ -11,11 +11,12 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::GraphError;
 use super::builder::{GraphBuilder, Span, StageEntry};
-use super::moving::{MovableStage, Moving, local_edges, requests};
+use super::keys::local_edges;
+use super::moves::requests;
+use super::moving::{MovableStage, Moving};
 use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
 use super::saving::{BridgeState, Rest, Saving, StatefulActor, own_and_fed_stages};
-use super::thread::ThreadConfig;
 use crate::actor::{Begin, Build, MoveKey, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
 use crate::commit::Committed;
@@ -24,10 +25,9 @@ use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use crate::frame::PayloadType;
 use crate::registry::fnv1a;
-use crate::stats::StageStats;
 use heqis_core::{
     ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, Metrics, PIPELINE,
-    Policy, Scheduling, Snapshot, StageError, use_runtime_timers,
+    Policy, Scheduling, Snapshot, StageError, StageStats, ThreadConfig, use_runtime_timers,
 };
 
 /// A started actor, for what starting and saving need of it.

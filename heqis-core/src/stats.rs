@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hdrhistogram::Histogram;
 
-use heqis_core::{Counter, Event, EventBus, Metrics, Quantiles, StageReport, Timer};
+use crate::events::{Event, EventBus};
+use crate::metrics::{Counter, Metrics, Timer};
+use crate::report::{Quantiles, StageReport};
 
 /// Measurements of one stage. Cheap to clone; workers of a stage share it.
 #[derive(Clone)]
-pub(crate) struct StageStats {
+pub struct StageStats {
     latency: Timer,
     age: Timer,
     restarts: Counter,
@@ -25,16 +27,17 @@ struct Exact {
 }
 
 /// A latency budget that ends at this stage.
-pub(crate) struct Budget {
-    pub(crate) max_age_ns: i64,
-    pub(crate) overruns: Counter,
+pub struct Budget {
+    max_age_ns: i64,
+    overruns: Counter,
     events: EventBus,
     /// When the last warning was published, so that an overload does not flood the log.
     warned_ns: Mutex<Option<i64>>,
 }
 
 impl Budget {
-    pub(crate) fn new(max_age_ns: i64, overruns: Counter, events: EventBus) -> Self {
+    /// At most `max_age_ns`, nanoseconds; older frames are counted, and the first one is an event.
+    pub fn new(max_age_ns: i64, overruns: Counter, events: EventBus) -> Self {
         Self {
             max_age_ns,
             overruns,
@@ -45,7 +48,8 @@ impl Budget {
 }
 
 impl StageStats {
-    pub(crate) fn new(stage: &str, metrics: &Metrics, budget: Option<Budget>) -> Self {
+    /// Measurements that are exported by `metrics`.
+    pub fn new(stage: &str, metrics: &Metrics, budget: Option<Budget>) -> Self {
         // Two significant digits, from a nanosecond to an hour; longer counts as an hour.
         let histogram = || {
             Histogram::new_with_bounds(1, 3_600_000_000_000, 2).unwrap_or_else(|_| {
@@ -66,7 +70,7 @@ impl StageStats {
     }
 
     /// Adds one frame: how long the stage processed it, and its age when the stage was done.
-    pub(crate) fn processed(&self, latency_ns: i64, age_ns: i64) {
+    pub fn processed(&self, latency_ns: i64, age_ns: i64) {
         self.latency.observe_ns(latency_ns);
         self.age.observe_ns(age_ns);
         {
@@ -91,15 +95,18 @@ impl StageStats {
         }
     }
 
-    pub(crate) fn stage(&self) -> &str {
+    /// Name of the stage.
+    pub fn stage(&self) -> &str {
         &self.stage
     }
 
-    pub(crate) fn restarted(&self) {
+    /// Counts a rebuild of the stage.
+    pub fn restarted(&self) {
         self.restarts.inc();
     }
 
-    pub(crate) fn report(
+    /// Sums up, with the counts of the stage's events and its notes.
+    pub fn report(
         &self,
         events: Vec<(String, u64)>,
         notes: BTreeMap<String, String>,

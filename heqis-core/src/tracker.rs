@@ -4,12 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::doorbell::Doorbell;
-use heqis_core::{DropCause, FrameOutcome};
+use crate::outcome::{DropCause, FrameOutcome};
+
+/// Wakes what waits for news of a [`Tracker`].
+pub trait Ring: std::fmt::Debug + Send + Sync {
+    /// Wakes it, from any thread.
+    fn ring(&self);
+}
+
+impl Ring for () {
+    fn ring(&self) {}
+}
 
 /// The numbers of one session that are done.
 #[derive(Debug)]
-pub(crate) struct Tracker {
+pub struct Tracker {
     state: Mutex<State>,
     /// The highest `done` that an `Ack` has reported to the sender.
     reported: AtomicU64,
@@ -25,32 +34,33 @@ pub(crate) struct Tracker {
     /// How the node is asked to save its state, and with how many numbers that only wait for it.
     saves: Option<Arc<SaveDemand>>,
     demand: u64,
-    bell: Arc<Doorbell>,
+    bell: Arc<dyn Ring>,
 }
 
 /// Asks the node to save its state before the next regular time.
 #[derive(Debug, Default)]
-pub(crate) struct SaveDemand {
+pub struct SaveDemand {
     wanted: AtomicBool,
     notify: tokio::sync::Notify,
 }
 
 impl SaveDemand {
-    pub(crate) fn demand(&self) {
+    /// Asks for the state to be saved.
+    pub fn demand(&self) {
         if !self.wanted.swap(true, Ordering::AcqRel) {
             self.notify.notify_one();
         }
     }
 
     /// Waits until the state is wanted. It stays wanted until [`SaveDemand::met`].
-    pub(crate) async fn wanted(&self) {
+    pub async fn wanted(&self) {
         while !self.wanted.load(Ordering::Acquire) {
             self.notify.notified().await;
         }
     }
 
     /// The state is about to be saved.
-    pub(crate) fn met(&self) {
+    pub fn met(&self) {
         self.wanted.store(false, Ordering::Release);
     }
 }
@@ -149,13 +159,7 @@ impl State {
 impl Tracker {
     /// `window` is the most numbers without an outcome on an edge where `done` stops only between the frames that were done
     /// together, else 0.
-    pub(crate) fn new(
-        done: u64,
-        every: u64,
-        keeps: bool,
-        window: u64,
-        bell: Arc<Doorbell>,
-    ) -> Arc<Self> {
+    pub fn new(done: u64, every: u64, keeps: bool, window: u64, bell: Arc<dyn Ring>) -> Arc<Self> {
         let state = State {
             done,
             early: BTreeMap::new(),
@@ -181,12 +185,12 @@ impl Tracker {
 
     /// A tracker of a node that saves its state: a number is done when the saved state includes it as well. `window` is the
     /// most numbers without an outcome; at half of it the node is asked to save its state.
-    pub(crate) fn saving(
+    pub fn saving(
         done: u64,
         every: u64,
         window: u64,
         saves: Arc<SaveDemand>,
-        bell: Arc<Doorbell>,
+        bell: Arc<dyn Ring>,
     ) -> Arc<Self> {
         let mut tracker = Self::new(done, every, true, 0, bell);
         if let Some(tracker) = Arc::get_mut(&mut tracker) {
@@ -202,7 +206,7 @@ impl Tracker {
     }
 
     /// Gives `seq` its outcome.
-    pub(crate) fn complete(&self, seq: u64, outcome: Option<FrameOutcome>) {
+    pub fn complete(&self, seq: u64, outcome: Option<FrameOutcome>) {
         let mut state = self.lock();
         if seq > state.done {
             match self.stays(outcome) {
@@ -214,10 +218,7 @@ impl Tracker {
     }
 
     /// Gives numbers their outcomes at once.
-    pub(crate) fn complete_together(
-        &self,
-        numbers: impl Iterator<Item = (u64, Option<FrameOutcome>)>,
-    ) {
+    pub fn complete_together(&self, numbers: impl Iterator<Item = (u64, Option<FrameOutcome>)>) {
         let mut state = self.lock();
         let (mut first, mut last) = (u64::MAX, 0);
         for (seq, outcome) in numbers {
@@ -236,7 +237,7 @@ impl Tracker {
     }
 
     /// Skips the numbers from `first` to `last`, which their sender has booked as lost.
-    pub(crate) fn skip(&self, first: u64, last: u64) {
+    pub fn skip(&self, first: u64, last: u64) {
         let mut state = self.lock();
         if first <= last && first > state.done {
             state.early.insert(first, (last, None));
@@ -265,13 +266,12 @@ impl Tracker {
     }
 
     /// Times that a number was done before all of those with which it was done together, because the window was full.
-    #[cfg(test)]
-    pub(crate) fn split(&self) -> u64 {
+    pub fn split(&self) -> u64 {
         self.lock().split
     }
 
     /// The numbers up to `seq` are in the state that the node has saved.
-    pub(crate) fn set_saved(&self, seq: u64) {
+    pub fn set_saved(&self, seq: u64) {
         let mut state = self.lock();
         state.saved = state.saved.max(seq);
         let later = match seq.checked_add(1) {
@@ -285,7 +285,7 @@ impl Tracker {
     }
 
     /// Gives every number up to `last` that has no outcome that of a delivered one.
-    pub(crate) fn deliver_rest(&self, last: u64) {
+    pub fn deliver_rest(&self, last: u64) {
         let mut state = self.lock();
         let next = state.done + 1;
         for seq in next..=last {
@@ -296,34 +296,36 @@ impl Tracker {
     }
 
     /// How many numbers only wait to be saved.
-    pub(crate) fn unsaved(&self) -> u64 {
+    pub fn unsaved(&self) -> u64 {
         self.lock().unsaved.len() as u64
     }
 
     /// Whether every number up to `last` is done, or can get no outcome from this process any more.
-    pub(crate) fn is_settled(&self, last: u64) -> bool {
+    pub fn is_settled(&self, last: u64) -> bool {
         let state = self.lock();
         let known = state.early.len() as u64 + state.unsaved.len() as u64 + state.stayed;
         state.done >= last || (self.keeps && state.done + known >= last)
     }
 
     /// Wakes the receiver for each further number.
-    pub(crate) fn set_eager(&self) {
+    pub fn set_eager(&self) {
         self.eager.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn done(&self) -> u64 {
+    /// Everything up to here has an outcome.
+    pub fn done(&self) -> u64 {
         self.lock().done
     }
 
     /// The content of an `Ack` now.
-    pub(crate) fn report(&self) -> (u64, Vec<u64>) {
+    pub fn report(&self) -> (u64, Vec<u64>) {
         let state = self.lock();
         self.reported.store(state.done, Ordering::Relaxed);
         (state.done, state.outcomes.to_vec())
     }
 
-    pub(crate) fn has_news(&self) -> bool {
+    /// Whether [`Tracker::report`] would say more than the last time.
+    pub fn has_news(&self) -> bool {
         self.done() > self.reported.load(Ordering::Relaxed)
     }
 

@@ -6,18 +6,18 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-use heqis_core::StageOptions;
+use crate::options::StageOptions;
 
 /// Cores and priority of a thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct ThreadConfig {
+pub struct ThreadConfig {
     cores: Vec<usize>,
     priority: Option<u8>,
 }
 
 impl ThreadConfig {
     /// Adds the options of a stage that runs on the thread.
-    pub(super) fn add(&mut self, options: &StageOptions) {
+    pub fn add(&mut self, options: &StageOptions) {
         if !options.cores.is_empty() {
             self.cores.clone_from(&options.cores);
         }
@@ -25,7 +25,7 @@ impl ThreadConfig {
     }
 
     /// Applies the configuration to the calling thread. Returns a sentence for each setting that was denied.
-    pub(super) fn apply(&self, arbiter: &str) -> Vec<String> {
+    pub fn apply(&self, arbiter: &str) -> Vec<String> {
         // The kernel keeps 15 bytes of a thread's name.
         let short: String = arbiter.chars().filter(char::is_ascii).take(15).collect();
         if let Ok(short) = std::ffi::CString::new(short) {

@@ -16,7 +16,7 @@
 
 use std::collections::VecDeque;
 
-use heqis_core::ClockOffset;
+use crate::clock::ClockOffset;
 
 /// Delays that are kept: about a minute of heartbeats.
 const WINDOW: usize = 64;
@@ -41,7 +41,7 @@ impl Delay {
 
 /// Compares the clocks of the two ends of one connection.
 #[derive(Debug, Default)]
-pub(super) struct ClockSync {
+pub struct ClockSync {
     /// The last delays measured here, newest first.
     local: VecDeque<Delay>,
     /// The last delay that the peer has reported.
@@ -52,7 +52,7 @@ pub(super) struct ClockSync {
 
 impl ClockSync {
     /// Records a heartbeat that arrived at `now_ns`: when it was sent, and the smallest delay that the peer has measured.
-    pub(super) fn record_remote(&mut self, now_ns: i64, sent_ns: i64, remote_ns: Option<i64>) {
+    pub fn record_remote(&mut self, now_ns: i64, sent_ns: i64, remote_ns: Option<i64>) {
         self.local.truncate(WINDOW - 1);
         self.local.push_front(Delay {
             ns: now_ns.saturating_sub(sent_ns),
@@ -68,20 +68,20 @@ impl ClockSync {
     }
 
     /// The smallest delay measured here, for a heartbeat that is sent with it.
-    pub(super) fn report_local(&mut self, now_ns: i64) -> Option<i64> {
+    pub fn report_local(&mut self, now_ns: i64) -> Option<i64> {
         let least = self.least(now_ns);
         self.reported |= least.is_some();
         least
     }
 
     /// Whether the peer waits for its first report.
-    pub(super) fn reply_is_due(&self) -> bool {
+    pub fn reply_is_due(&self) -> bool {
         !self.reported && !self.local.is_empty()
     }
 
     /// How far the peer's clock is ahead. `None` before both directions were measured, and when they contradict each
     /// other because a clock was set or drifts too far; everything is then measured again.
-    pub(super) fn offset(&mut self, now_ns: i64) -> Option<ClockOffset> {
+    pub fn offset(&mut self, now_ns: i64) -> Option<ClockOffset> {
         let (local, remote) = (self.least(now_ns)?, self.remote?.now(now_ns));
         let uncertainty_ns = local.midpoint(remote);
         if uncertainty_ns < 0 {
