@@ -100,6 +100,15 @@ pub use heqis_runtime as runtime;
 #[cfg(feature = "topology")]
 pub use heqis_runtime::{main_with, registry};
 
+/// The programs in the pages are compiled and run.
+#[cfg(all(doctest, feature = "topology"))]
+#[doc = include_str!("../docs/embedding.md")]
+mod embedding {}
+
+#[cfg(all(doctest, feature = "topology"))]
+#[doc = include_str!("../docs/state-and-resume.md")]
+mod state_and_resume {}
+
 /// What nearly every program that builds a graph names.
 pub mod prelude {
     pub use heqis_actors::{

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::context::BuildContext;
 use crate::emitter::Collector;
 use crate::frame::Frame;
-use crate::graph::{GraphBuilder, GraphError, GraphHandle};
+use crate::graph::{GraphBuilder, GraphError, GraphHandle, MoveError};
 use crate::stage::Stage;
 use heqis_core::{
     Clock, Ending, Key, NodeReport, Origin, Snapshot, StageError, block_on, duration_ns,
@@ -337,6 +337,15 @@ impl GraphTest {
         }
         self.clock.advance_to(end_ns);
         self.settle();
+    }
+
+    /// Saves the state of the node now, instead of at the next interval.
+    ///
+    /// # Errors
+    /// [`MoveError::NotSaved`] for a graph without a [`state`](GraphBuilder::state), or whose file cannot be written.
+    pub fn save(&self) -> Result<(), MoveError> {
+        self.settle();
+        block_on(self.graph.save_now())
     }
 
     /// Ends the graph as `kill -9` ends a process: from the call on nothing is saved, no frame is acknowledged to another

@@ -58,6 +58,11 @@ impl GraphHandle {
         block_on(self.put_key(moved))
     }
 
+    /// Saves the node's state now, for tests.
+    pub(crate) async fn save_now(&self) -> Result<(), MoveError> {
+        self.request(Request::Save).await
+    }
+
     async fn request<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, MoveError>>) -> Request,
@@ -71,8 +76,8 @@ impl GraphHandle {
 
 impl GraphBuilder {
     /// Takes the state of `key` out of `stages` before the first frame, as [`GraphHandle::take_key`] does while the graph
-    /// runs: out of a node that was stopped. Without a saved state a node that gave a key away forgets that when it restarts,
-    /// and is told so again by this.
+    /// runs: out of a node that was stopped. A node without a saved state forgets at a restart
+    /// that a key has left, and needs this at each start.
     #[must_use]
     pub fn take_key(mut self, stages: &[&str], key: Key) -> Self {
         let stages = stages.iter().map(|&stage| stage.to_owned()).collect();

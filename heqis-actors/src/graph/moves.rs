@@ -34,6 +34,8 @@ pub(super) enum Request {
         oneshot::Sender<Result<MovedKey, MoveError>>,
     ),
     Put(Box<MovedKey>, oneshot::Sender<Result<(), MoveError>>),
+    /// Saves the node's state now.
+    Save(oneshot::Sender<Result<(), MoveError>>),
 }
 
 /// Where a program sends its requests.

@@ -49,7 +49,7 @@ impl Moving {
         *lock(&self.moves) = moves;
     }
 
-    /// Tells the stages what was moved before this process, and moves what the program wants moved before the first frame.
+    /// States to the stages what was moved before this process, and moves what the program wants moved before the first frame.
     pub(super) async fn begin(&self, first: FirstMoves) -> Result<(), GraphError> {
         let Moves { gone, arrived } = self.moves();
         for (moved, is_gone) in (gone.iter().map(|moved| (moved, true)))
@@ -60,7 +60,7 @@ impl Moving {
                     true => KeyRequest::Gone,
                     false => self.arrival(moved, state, true),
                 };
-                // A stage that the graph has no more.
+                // A stage that the graph lacks now.
                 let _ = self.ask(&state.stage, moved.key(), request).await;
             }
         }
@@ -95,6 +95,16 @@ impl Moving {
                 }
                 Some(Request::Put(moved, answer)) => {
                     let _ = answer.send(self.put(&moved).await);
+                }
+                Some(Request::Save(answer)) => {
+                    let _resting = self.rest.lock.lock().await;
+                    self.rest.pause(true);
+                    let saved = match &self.saving {
+                        Some(_) => self.save().await,
+                        None => Err(MoveError::NotSaved),
+                    };
+                    self.rest.pause(false);
+                    let _ = answer.send(saved);
                 }
                 None => return,
             }

@@ -101,7 +101,7 @@ impl Cleaner {
         self.series = state.0;
     }
 
-    /// Takes the state of one series out, for a cleaner elsewhere; empty where there is none.
+    /// Takes the state of one series out, for a cleaner elsewhere; empty where the symbol is unknown.
     pub fn take(&mut self, symbol: Symbol) -> CleanState {
         CleanState(self.series.remove_entry(&symbol).into_iter().collect())
     }

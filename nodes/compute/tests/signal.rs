@@ -395,3 +395,30 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
     assert!(reasons.contains(&DecisionReason::Halted));
     assert!(!reasons.contains(&DecisionReason::Entered));
 }
+
+#[test]
+fn a_symbol_that_moves_in_mid_stream_keeps_its_position_and_its_filters() {
+    let filters = json!({
+        "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 },
+        "filters": { "stop_loss": 0.05, "loss_cool_down_days": 3 },
+    });
+    let mut whole: StageTest<Signal> = build(&context(""), filters.clone());
+    let mut stages: [StageTest<Signal>; 2] = [(); 2].map(|()| build(&context(""), filters.clone()));
+    let all = seen(60);
+    let moving = all[0].head().key;
+    let expected = made(&whole.batch(&all).unwrap());
+    let mut got = Vec::new();
+    for (at, frame) in all.iter().enumerate() {
+        let here = (at / 7) % 2;
+        if at > 0 && at % 7 == 0 {
+            let state = stages[1 - here].take_key(moving).unwrap().unwrap();
+            stages[here].put_key(moving, &state).unwrap();
+            let error = stages[here].put_key(moving, &state).unwrap_err();
+            assert!(error.to_string().contains("has a state here"), "{error}");
+        }
+        let stage = if frame.head().key == moving { here } else { 0 };
+        let frames = stages[stage].batch(std::slice::from_ref(frame)).unwrap();
+        got.extend(made(&frames));
+    }
+    assert_eq!(got, expected);
+}
