@@ -113,14 +113,15 @@ impl StageStats {
     ) -> StageReport {
         // Computing quantiles is slow, and the stage must not wait for it.
         let exact = lock(&self.exact).clone();
-        let mut report = StageReport::default();
-        report.stage = self.stage.to_string();
-        report.frames = exact.latency.len();
-        report.latency = Quantiles::of(&exact.latency);
-        report.age = Quantiles::of(&exact.age);
-        report.restarts = self.restarts.get();
-        (report.events, report.notes) = (events, notes);
-        report
+        StageReport {
+            stage: self.stage.to_string(),
+            frames: exact.latency.len(),
+            latency: Quantiles::of(&exact.latency),
+            age: Quantiles::of(&exact.age),
+            restarts: self.restarts.get(),
+            events,
+            notes,
+        }
     }
 }
 
