@@ -113,8 +113,9 @@ mod state_and_resume {}
 pub mod prelude {
     pub use heqis_actors::{
         BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Ending, Event,
-        Events, Frame, GraphBuilder, GraphError, GraphHandle, Head, Key, Next, NodeReport, Nothing,
-        Payload, PayloadError, PayloadType, Policy, RestartOptions, Source, Stage, StageError,
-        StageOptions, StopHandle, Tap, Tensor, Waker, decode_meta, encode_meta,
+        Events, Frame, GraphBuilder, GraphError, GraphHandle, Head, Inputs, Join, Key, Next,
+        NodeReport, Nothing, Outputs, Payload, PayloadError, PayloadType, Policy, RestartOptions,
+        Source, Stage, StageError, StageOptions, StopHandle, Tap, Tensor, Waker, decode_meta,
+        encode_meta,
     };
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::emitter::Emitter;
 use crate::frame::Frame;
+use crate::port::Outputs;
 use crate::stage::{Next, Source, Stage};
 use heqis_core::{Payload, Snapshot, StageError};
 
@@ -41,6 +42,45 @@ where
 
     fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
         (self.call)(frame, out)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+/// A stage without state that emits what a shared closure returns, by the port that it says.
+pub(crate) struct SplitFn<I, O, F> {
+    call: Arc<F>,
+    payloads: PhantomData<fn(I) -> O>,
+}
+
+impl<I, O, F> SplitFn<I, O, F> {
+    pub(crate) fn new(call: Arc<F>) -> Self {
+        Self {
+            call,
+            payloads: PhantomData,
+        }
+    }
+}
+
+impl<I: Payload, O: Outputs, F> Stage for SplitFn<I, O, F>
+where
+    F: Fn(&Frame<I>) -> O + 'static,
+{
+    type Config = ();
+    type In = I;
+    type Out = O;
+    const KIND: &'static str = "split";
+    const ROUTES: bool = true;
+
+    fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
+        out.emit(frame.head(), (self.call)(frame));
+        Ok(())
     }
 
     fn snapshot(&self) -> Snapshot {

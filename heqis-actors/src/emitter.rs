@@ -5,30 +5,30 @@ use std::marker::PhantomData;
 
 use crate::frame::{AnyFrame, Frame, Head, Stamp};
 use crate::merge::Merge;
+use crate::port::{Leaving, Outputs};
 use crate::ticket::{Deliveries, Ticket};
-use heqis_core::{Clock, Key, Origins, Payload};
+use heqis_core::{Clock, Origins, Payload};
 
 /// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
 /// edges wait in the actor, which takes no further input in the meantime. [`Collector`] shows one at work.
-pub struct Emitter<'a, P> {
+pub struct Emitter<'a, O> {
     raw: &'a mut RawEmitter,
-    payload: PhantomData<fn(P)>,
+    outputs: PhantomData<fn(O)>,
 }
 
-impl<'a, P: Payload> Emitter<'a, P> {
+impl<'a, O: Outputs> Emitter<'a, O> {
     pub(crate) fn new(raw: &'a mut RawEmitter) -> Self {
         Self {
             raw,
-            payload: PhantomData,
+            outputs: PhantomData,
         }
     }
 
     /// Emits `payload`, derived from the frame whose head is `parent`: it keeps the parent's origin and birth time,
-    /// carries its stamps and keeps it unacknowledged until the derived frame is done.
-    pub fn emit(&mut self, parent: &Head, payload: P) {
-        let key = payload.key();
-        self.raw
-            .emit(parent, key, |head| AnyFrame::new(head, payload));
+    /// carries its stamps and keeps it unacknowledged until the derived frame is done. Of several output ports, the variant
+    /// of [`Outputs`] says which one it leaves by.
+    pub fn emit(&mut self, parent: &Head, payload: O) {
+        self.raw.emit(parent, payload.leave());
     }
 
     /// Emits `payload`, made from all frames whose heads are `parents`. They stay unacknowledged until the emitted frame and
@@ -49,16 +49,14 @@ impl<'a, P: Payload> Emitter<'a, P> {
     /// let emitted = collector.take::<Count>();
     /// assert_eq!((emitted[0].0, emitted[0].head().origins().done()[0].last), (55, 10));
     /// ```
-    pub fn emit_from<'h>(&mut self, parents: impl IntoIterator<Item = &'h Head>, payload: P) {
+    pub fn emit_from<'h>(&mut self, parents: impl IntoIterator<Item = &'h Head>, payload: O) {
         self.emit_merged(Merge::of(parents), payload);
     }
 
     /// As [`Emitter::emit_from`], where later outputs are made from some of the frames too, or where the stage holds frames
     /// only by its state.
-    pub fn emit_merged(&mut self, parents: Merge<'_>, payload: P) {
-        let key = payload.key();
-        self.raw
-            .emit_merged(&parents, key, |head| AnyFrame::new(head, payload));
+    pub fn emit_merged(&mut self, parents: Merge<'_>, payload: O) {
+        self.raw.emit_merged(&parents, payload.leave());
     }
 
     /// Asks for a call of [`Stage::on_timer`](crate::Stage::on_timer) when the graph's clock has reached `at_ns`,
@@ -70,36 +68,35 @@ impl<'a, P: Payload> Emitter<'a, P> {
         *wake_ns = Some(wake_ns.map_or(at_ns, |earlier| earlier.min(at_ns)));
     }
 
-    /// Emits the payload of `frame` again, without a copy.
-    pub fn forward(&mut self, frame: &Frame<P>) {
-        let AnyFrame { head, body } = frame.any();
-        self.raw.emit(head, head.key, |head| {
-            AnyFrame::from_parts(head, body.clone())
-        });
-    }
-
     /// Emits `payload` as number `n` of the stage's records. It derives from `parent`, but does not keep it unacknowledged:
     /// the record replaces it, and `deliveries` reports when the frame is done.
-    pub fn emit_recorded(&mut self, parent: &Head, payload: P, n: u64, deliveries: &Deliveries) {
-        let key = payload.key();
-        let ticket = deliveries.ticket(n);
-        self.raw.emit(parent, key, |mut head| {
-            head.ticket = Some(ticket);
-            AnyFrame::new(head, payload)
-        });
+    pub fn emit_recorded(&mut self, parent: &Head, payload: O, n: u64, deliveries: &Deliveries) {
+        self.raw.emit(parent, payload.leave());
+        if let Some(emitted) = self.raw.staged.back_mut() {
+            emitted.head.ticket = Some(deliveries.ticket(n));
+        }
     }
 
     /// Emits `payload` again, which the stage recorded in an earlier process as number `n`, made from `origins`.
     pub fn emit_replayed(
         &mut self,
         origins: impl Into<Origins>,
-        payload: P,
+        payload: O,
         n: u64,
         deliveries: &Deliveries,
     ) {
         let now_ns = self.raw.now_ns();
-        let parent = Head::of(&origins.into(), payload.key(), now_ns);
+        // The key is that of the payload.
+        let parent = Head::of(&origins.into(), 0, now_ns);
         self.emit_recorded(&parent, payload, n, deliveries);
+    }
+}
+
+impl<P: Payload> Emitter<'_, P> {
+    /// Emits the payload of `frame` again, without a copy.
+    pub fn forward(&mut self, frame: &Frame<P>) {
+        let frame = frame.any();
+        self.raw.emit(&frame.head, Leaving::of(frame));
     }
 }
 
@@ -131,7 +128,7 @@ impl Collector {
     }
 
     /// An emitter into this collector.
-    pub fn emitter<P: Payload>(&mut self) -> Emitter<'_, P> {
+    pub fn emitter<O: Outputs>(&mut self) -> Emitter<'_, O> {
         Emitter::new(&mut self.raw)
     }
 
@@ -140,11 +137,21 @@ impl Collector {
         self.raw.wake_ns.take()
     }
 
-    /// Takes the frames emitted so far, oldest first.
+    /// Takes the frames emitted so far, oldest first. Those of another payload are dropped.
     pub fn take<P: Payload>(&mut self) -> Vec<Frame<P>> {
-        self.raw
-            .staged
-            .drain(..)
+        let staged = self.raw.staged.drain(..);
+        staged
+            .filter_map(|frame| Frame::typed(frame).ok())
+            .collect()
+    }
+
+    /// Takes the frames emitted so far by the port `port` of `O`, oldest first; those of other ports stay.
+    pub fn take_port<O: Outputs, P: Payload>(&mut self, port: &str) -> Vec<Frame<P>> {
+        let index = heqis_core::Port::find(O::PORTS, port);
+        let leaves = |frame: &AnyFrame| Some(usize::from(frame.head.port)) == index;
+        let (taken, left): (VecDeque<_>, _) = self.raw.staged.drain(..).partition(leaves);
+        self.raw.staged = left;
+        (taken.into_iter())
             .filter_map(|frame| Frame::typed(frame).ok())
             .collect()
     }
@@ -180,18 +187,21 @@ impl RawEmitter {
         self.clock.now_ns()
     }
 
-    pub(crate) fn emit(&mut self, parent: &Head, key: Key, frame: impl FnOnce(Head) -> AnyFrame) {
+    pub(crate) fn emit(&mut self, parent: &Head, payload: Leaving) {
         let stamp = Stamp {
             stage: self.stage,
             enter_ns: parent.enter_ns,
             leave_ns: self.clock.now_ns(),
         };
-        self.staged.push_back(frame(parent.derive(key, stamp)));
+        let mut head = parent.derive(payload.key, stamp);
+        head.port = payload.port;
+        self.staged
+            .push_back(AnyFrame::from_parts(head, payload.body));
     }
 
-    fn emit_merged(&mut self, parents: &Merge<'_>, key: Key, frame: impl FnOnce(Head) -> AnyFrame) {
+    fn emit_merged(&mut self, parents: &Merge<'_>, payload: Leaving) {
         if let Some(parent) = parents.single() {
-            return self.emit(parent, key, frame);
+            return self.emit(parent, payload);
         }
         let origins = parents.origins();
         // The last one of those that were born at the same time.
@@ -199,7 +209,7 @@ impl RawEmitter {
         let now_ns = self.clock.now_ns();
         let mut base = match youngest {
             Some(parent) => parent.clone(),
-            None => Head::of(&origins, key, now_ns),
+            None => Head::of(&origins, payload.key, now_ns),
         };
         base.origin = origins.newest();
         base.merged = origins.merged().cloned();
@@ -208,6 +218,6 @@ impl RawEmitter {
         // Frames that are kept stay with the stage.
         let tickets = parents.done.iter().filter_map(|head| head.ticket.clone());
         base.ticket = Ticket::merge(tickets.collect());
-        self.emit(&base, key, frame);
+        self.emit(&base, payload);
     }
 }

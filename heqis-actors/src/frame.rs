@@ -39,6 +39,8 @@ pub struct Head {
     pub(crate) enter_ns: i64,
     /// Which of the frames of its origin this is, in their order on the bridged edge that it crosses.
     pub(crate) part: u32,
+    /// Index of the output port by which the frame leaves the stage that emitted it.
+    pub(crate) port: u16,
     /// Whether the frame is a warm-up item: it fills the state of stages, and does not leave the node.
     pub(crate) warm_up: bool,
     /// The source items of a frame that is made from several frames.
@@ -56,6 +58,7 @@ impl Head {
             stamps: ArrayVec::new(),
             enter_ns: born_ns,
             part: 0,
+            port: 0,
             warm_up: false,
             merged: None,
             ticket: None,

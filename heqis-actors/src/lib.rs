@@ -9,12 +9,13 @@
 //! ```
 //!
 //! For authors of stages:
-//! - `stage`, `context`, `emitter`, `merge`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
+//! - `stage`, `context`, `port`, `emitter`, `merge`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
 //! - `frame`: payloads with the source items that they derive from. `commit`: what a node has recorded.
 //!
 //! For programs that build graphs:
 //! - `graph`: [`GraphBuilder`], running graphs, their handles and reports. `registry`: stage kinds by name.
-//! - `channel`, `closure`, `window`: ways in and out, stages of closures, windows for any stage. [`Tap`]: observes frames.
+//! - `channel`, `closure`, `window`, `join`: ways in and out, stages of closures, windows for any stage, pairs of frames. [`Tap`]:
+//!   observes frames.
 //! - [`testing`]: one stage without a graph.
 //!
 //! Internals, from top to bottom; a module uses only those below it:
@@ -41,7 +42,9 @@ mod edge;
 mod emitter;
 mod frame;
 mod graph;
+mod join;
 mod merge;
+mod port;
 mod registry;
 mod stage;
 mod tap;
@@ -49,7 +52,7 @@ pub mod testing;
 mod ticket;
 mod window;
 
-// What the code of `#[derive(Payload)]` names, inside this crate too.
+// What the code of the derives names, inside this crate too.
 extern crate self as heqis_actors;
 
 // Crates whose types and derives are a part of this one's interface, so that a program needs no second version of them.
@@ -76,15 +79,19 @@ pub use heqis_core::{
     Explain, Extent, FaultKind, FaultPlace, FaultSubject, FieldReader, Gauge, Gauges,
     GraphDescription, GraphFault, InDoubt, Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss,
     MAX_META_BYTES, MAX_RANK, Metrics, MetricsError, Mismatch, MovedKey, NodeDescription,
-    NodeReport, Note, Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy,
+    NodeReport, Note, Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy, Port,
     PortContract, PortSchema, Property, Quantiles, RecordingOptions, RestartOptions, Scheduling,
     Snapshot, StageCounters, StageDescription, StageError, StageOptions, StageReport, StateOptions,
     Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns,
-    encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, read_small_file,
-    renamed, units, wire,
+    encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, port_of, read_small_file,
+    renamed, stage_of, units, wire,
 };
-pub use heqis_derive::Payload;
+pub use heqis_derive::{Inputs, Outputs, Payload};
+pub use join::Join;
 pub use merge::Merge;
+#[doc(hidden)]
+pub use port::{Arriving, Leaving, Outgoing};
+pub use port::{Inputs, Outputs};
 pub use registry::{ContentHash, Prepared, Registry, StageKind};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;

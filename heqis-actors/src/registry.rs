@@ -1,6 +1,5 @@
 //! The one list of stage kinds that a topology may name.
 
-use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
@@ -17,9 +16,10 @@ use crate::actor::{
 use crate::channel::{InputEnd, OutputEnd};
 use crate::context::BuildContext;
 use crate::frame::PayloadType;
+use crate::port::{Inputs as _, Outputs as _};
 use crate::stage::{Config, Source, Stage};
 use heqis_core::renamed::former_names;
-use heqis_core::{ANY, KindDescription, Nothing, Payload, PortContract, StageError, limits};
+use heqis_core::{KindDescription, Payload, Port, PortContract, StageError, limits};
 
 /// A stage kind: what the check of a graph needs to know of it, by `Deref`, and how it is described and built.
 #[derive(Clone)]
@@ -135,9 +135,7 @@ impl Prepared {
     /// The source of a channel.
     pub(crate) fn input<P: Payload>(end: Arc<InputEnd>) -> Self {
         let mut kind = StageKind::in_code("input", "Takes what a program sends.");
-        kind.description.types = Some([TypeId::of::<Nothing>(), TypeId::of::<P>()]);
-        kind.description.output = port::<P>();
-        kind.description.on_wire = P::WIRE;
+        kind.description.outputs = Port::only::<P>();
         let factory = Factory::Source {
             input: Some(end.clone()),
             build: Arc::new(move |_| Ok(Box::new(InputSource::<P>::new(&end)?))),
@@ -149,8 +147,7 @@ impl Prepared {
     /// A way out to the program.
     pub(crate) fn output<P: Payload>(end: Arc<OutputEnd>) -> Self {
         let mut kind = StageKind::in_code("output", "Gives frames to a program.");
-        kind.description.types = Some([TypeId::of::<P>(), TypeId::of::<Nothing>()]);
-        kind.description.input = port::<P>();
+        kind.description.inputs = Port::only::<P>();
         Self::unchecked(kind, Factory::Output(end))
     }
 
@@ -272,12 +269,11 @@ impl StageKind {
     fn of_stage<S: Stage>() -> Self {
         let mut kind = Self::in_code(named::<S>(S::KIND), S::ABOUT);
         let of = &mut kind.description;
-        (of.input, of.output) = (port::<S::In>(), port::<S::Out>());
+        (of.inputs, of.outputs) = (S::In::PORTS, S::Out::PORTS);
+        of.routes = S::ROUTES;
         of.blocking = S::BLOCKING;
         of.commit_log = S::COMMIT_LOG;
         of.output_optional = S::OUTPUT_OPTIONAL;
-        of.on_wire = S::Out::WIRE;
-        of.types = Some([TypeId::of::<S::In>(), TypeId::of::<S::Out>()]);
         kind
     }
 
@@ -285,11 +281,9 @@ impl StageKind {
     fn of_source<S: Source>() -> Self {
         let mut kind = Self::in_code(named::<S>(S::KIND), S::ABOUT);
         let of = &mut kind.description;
-        of.output = port::<S::Out>();
+        of.outputs = Port::only::<S::Out>();
         of.replayable = S::REPLAYABLE;
         of.identity_optional = S::IDENTITY_OPTIONAL;
-        of.on_wire = S::Out::WIRE;
-        of.types = Some([TypeId::of::<Nothing>(), TypeId::of::<S::Out>()]);
         kind
     }
 
@@ -311,7 +305,7 @@ impl StageKind {
         let about = "Keeps frames between two stages while the next one is slow or disconnected, by a policy of its own.";
         let mut kind = Self::in_code(RING_KIND, about);
         let of = &mut kind.description;
-        (of.input, of.output) = (Some(ANY), Some(ANY));
+        (of.inputs, of.outputs) = (&[Port::ANY], &[Port::ANY]);
         of.replayable = true;
         kind.schema = schemars::schema_for!(RingBufferConfig).to_value();
         kind.prepare = Arc::new(|params, base| {
@@ -412,10 +406,6 @@ impl std::io::Write for ContentHash {
     }
 }
 
-fn port<P: Payload>() -> Option<&'static str> {
-    (P::NAME != Nothing::NAME).then_some(P::NAME)
-}
-
 /// Stage kinds and payload decoders by name.
 #[derive(Clone, Debug)]
 pub struct Registry {
@@ -447,7 +437,8 @@ impl Registry {
         S::Config: Config,
     {
         self.kinds.insert(S::KIND, StageKind::stage::<S>());
-        self.with_payload::<S::In>().with_payload::<S::Out>()
+        self.with_payloads(S::In::payload_types())
+            .with_payloads(S::Out::payload_types())
     }
 
     /// Adds a source type.
@@ -457,11 +448,15 @@ impl Registry {
         S::Config: Config,
     {
         self.kinds.insert(S::KIND, StageKind::source::<S>());
-        self.with_payload::<S::Out>()
+        self.with_payloads(vec![PayloadType::declared::<S::Out>()])
     }
 
-    fn with_payload<P: Payload>(mut self) -> Self {
-        self.payloads.insert(P::NAME, PayloadType::declared::<P>());
+    fn with_payloads(mut self, payloads: Vec<PayloadType>) -> Self {
+        (self.payloads).extend(
+            payloads
+                .into_iter()
+                .map(|payload| (payload.name(), payload)),
+        );
         self
     }
 

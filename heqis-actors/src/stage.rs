@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::frame::{AnyFrame, Frame};
+use crate::frame::AnyFrame;
+use crate::port::{Inputs, Outputs};
 use heqis_core::{Ending, Key, Payload, PortContract, Snapshot, StageError};
 
 /// Marker bound of configurations that a topology reads: a strict serde struct (`deny_unknown_fields`) whose JSON schema
@@ -74,10 +75,10 @@ const UNBUILT: &str = "it is not built from parameters: `stage_with` and `source
 pub trait Stage: Sized + 'static {
     /// Typed parameters; a [`Config`] where a topology may name the stage, `()` where it has none.
     type Config: Send + Sync + 'static;
-    /// Payload of incoming frames.
-    type In: Payload;
-    /// Payload of emitted frames; [`crate::Nothing`] for a sink.
-    type Out: Payload;
+    /// Payload of incoming frames, or an enum of several input ports, see [`Inputs`].
+    type In: Inputs;
+    /// Payload of emitted frames, or an enum of several output ports, see [`Outputs`]; [`crate::Nothing`] for a sink.
+    type Out: Outputs;
     /// Kind name in topologies, kebab-case; a stage without one is only added to a graph in code.
     const KIND: &'static str = "";
     /// One line for `heqis-runtime stages`.
@@ -89,6 +90,9 @@ pub trait Stage: Sized + 'static {
     const COMMIT_LOG: bool = false;
     /// Whether the stage may be the last one of a graph although it emits frames: without an edge they are dropped.
     const OUTPUT_OPTIONAL: bool = false;
+    /// Whether each frame leaves by one of the output ports at most: the ways behind the ports may then meet again, because
+    /// no item takes two of them.
+    const ROUTES: bool = false;
     /// Whether the stage takes warm-up items ([`Source::warm_up`]), which only fill the state of stages. A stage that
     /// decides, records or delivers does not.
     const TAKES_WARM_UP: bool = true;
@@ -174,7 +178,7 @@ pub trait Stage: Sized + 'static {
     /// - [`StageError::Unavailable`] does the same as often as the restart budget allows.
     fn process(
         &mut self,
-        frame: &Frame<Self::In>,
+        frame: &<Self::In as Inputs>::Frame,
         out: &mut Emitter<'_, Self::Out>,
     ) -> Result<(), StageError>;
 

@@ -11,9 +11,10 @@ use crate::context::BuildContext;
 use crate::emitter::Collector;
 use crate::frame::Frame;
 use crate::graph::{GraphBuilder, GraphError, GraphHandle, MoveError};
+use crate::port::Inputs;
 use crate::stage::Stage;
 use heqis_core::{
-    Clock, Ending, Key, NodeReport, Origin, Snapshot, StageError, block_on, duration_ns,
+    Clock, Ending, Key, NodeReport, Origin, Payload, Snapshot, StageError, block_on, duration_ns,
 };
 
 /// Stream of the frames that [`StageTest`] makes.
@@ -120,7 +121,7 @@ impl<S: Stage> StageTest<S> {
     }
 
     /// Makes the next frame of [`STREAM`], born now, without giving it to the stage.
-    pub fn frame(&mut self, payload: S::In) -> Frame<S::In> {
+    pub fn frame<P: Payload>(&mut self, payload: P) -> Frame<P> {
         self.position += 1;
         let origin = Origin {
             stream: STREAM,
@@ -129,32 +130,12 @@ impl<S: Stage> StageTest<S> {
         Frame::detached(origin, self.cx.clock().now_ns(), payload)
     }
 
-    /// Gives one payload to the stage, as a batch of its own, and returns what the stage emits.
-    ///
-    /// # Errors
-    /// Those of [`Stage::process`] and [`Stage::flush`].
-    pub fn take(&mut self, payload: S::In) -> Result<Vec<Frame<S::Out>>, StageError> {
-        let frame = self.frame(payload);
-        self.batch(std::slice::from_ref(&frame))
-    }
-
-    /// Gives frames to the stage as one batch, and returns what it emits.
-    ///
-    /// # Errors
-    /// Those of [`Stage::process`] and [`Stage::flush`].
-    pub fn batch(&mut self, frames: &[Frame<S::In>]) -> Result<Vec<Frame<S::Out>>, StageError> {
-        for frame in frames {
-            self.process(frame)?;
-        }
-        self.flush()?;
-        Ok(self.emitted.take())
-    }
-
-    /// Gives one frame to the stage; what it emits is returned with the next batch.
+    /// Gives one frame to the stage, of several input ports by the variant of its port; what it emits is returned with the
+    /// next batch.
     ///
     /// # Errors
     /// Those of [`Stage::process`].
-    pub fn process(&mut self, frame: &Frame<S::In>) -> Result<(), StageError> {
+    pub fn process(&mut self, frame: &<S::In as Inputs>::Frame) -> Result<(), StageError> {
         self.stage.process(frame, &mut self.emitted.emitter())
     }
 
@@ -166,16 +147,21 @@ impl<S: Stage> StageTest<S> {
         self.stage.flush(&mut self.emitted.emitter())
     }
 
-    /// Ends the input and returns what the stage emits last.
+    /// Ends the input; what the stage emits last is taken as that of a batch.
     ///
     /// # Errors
     /// Those of [`Stage::drain`] and [`Stage::finish`].
-    pub fn end(&mut self, ending: Ending) -> Result<Vec<Frame<S::Out>>, StageError> {
+    pub fn end_input(&mut self, ending: Ending) -> Result<(), StageError> {
         self.stage.drain(ending, &mut self.emitted.emitter())?;
-        if ending == Ending::Complete {
-            self.stage.finish()?;
+        match ending {
+            Ending::Complete => self.stage.finish(),
+            Ending::Left => Ok(()),
         }
-        Ok(self.emitted.take())
+    }
+
+    /// Takes what the stage has emitted by one of its output ports.
+    pub fn emitted<P: Payload>(&mut self, port: &str) -> Vec<Frame<P>> {
+        self.emitted.take_port::<S::Out, P>(port)
     }
 
     /// Takes the state of a key out of the stage.
@@ -221,6 +207,46 @@ impl<S: Stage> StageTest<S> {
             }
         }
         Ok(next)
+    }
+}
+
+impl<S: Stage<Out: Payload>> StageTest<S> {
+    /// Gives frames to the stage as one batch, and returns what it emits.
+    ///
+    /// # Errors
+    /// Those of [`Stage::process`] and [`Stage::flush`].
+    pub fn batch(
+        &mut self,
+        frames: &[<S::In as Inputs>::Frame],
+    ) -> Result<Vec<Frame<S::Out>>, StageError> {
+        for frame in frames {
+            self.process(frame)?;
+        }
+        self.flush()?;
+        Ok(self.emitted.take())
+    }
+
+    /// Ends the input and returns what the stage emits last.
+    ///
+    /// # Errors
+    /// Those of [`Stage::drain`] and [`Stage::finish`].
+    pub fn end(&mut self, ending: Ending) -> Result<Vec<Frame<S::Out>>, StageError> {
+        self.end_input(ending)?;
+        Ok(self.emitted.take())
+    }
+}
+
+impl<S> StageTest<S>
+where
+    S: Stage<In: Payload + Inputs<Frame = Frame<S::In>>, Out: Payload>,
+{
+    /// Gives one payload to the stage, as a batch of its own, and returns what the stage emits.
+    ///
+    /// # Errors
+    /// Those of [`Stage::process`] and [`Stage::flush`].
+    pub fn take(&mut self, payload: S::In) -> Result<Vec<Frame<S::Out>>, StageError> {
+        let frame = self.frame(payload);
+        self.batch(std::slice::from_ref(&frame))
     }
 }
 

@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use common::Number;
 use heqis_actors::{
-    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Next,
+    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Join, Next,
     Nothing, Origins, PayloadType, Snapshot, Source, Stage, StageError, StageOptions, StateOptions,
     WindowSpan,
 };
 use links::{Dice, MAX_FRAME, PATIENCE};
-use merging::{Join, Nil, Ungroup, Window, WindowConfig};
+use merging::{Nil, Parity, TenOfEach, Ungroup, Window, WindowConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -186,8 +186,10 @@ enum Scene {
     Workers,
     /// Windows of ten of the items of two sources, in the order of their arrival.
     FanIn,
-    /// Pairs of items of two sources.
+    /// Pairs of items of two sources, by the two ports of a join.
     Join,
+    /// Odd and even items by ports of their own, and windows of ten of each port.
+    Ports,
     /// Windows of ten on the sending node.
     Sent,
     /// Windows of ten on the sending node, and windows of three of them on the consuming one.
@@ -196,7 +198,7 @@ enum Scene {
     TwiceSaved,
 }
 
-const SCENES: [Scene; 10] = [
+const SCENES: [Scene; 11] = [
     Scene::Windows,
     Scene::Overlapping,
     Scene::Saved,
@@ -204,6 +206,7 @@ const SCENES: [Scene; 10] = [
     Scene::Workers,
     Scene::FanIn,
     Scene::Join,
+    Scene::Ports,
     Scene::Sent,
     Scene::Twice,
     Scene::TwiceSaved,
@@ -262,15 +265,11 @@ impl Node {
         self.folder.join("sums.jsonl")
     }
 
-    fn items(&self, source: &str) -> ItemsConfig {
+    fn items(&self) -> ItemsConfig {
         ItemsConfig {
             count: self.count,
             groups: self.scene.groups(),
-            group: match self.scene {
-                Scene::FanIn => Some(0),
-                Scene::Join => Some(u64::from(source == "right")),
-                _ => None,
-            },
+            group: (self.scene == Scene::FanIn).then_some(0),
         }
     }
 
@@ -297,7 +296,7 @@ impl Node {
         }
         for source in scene.sources() {
             graph = match self.feeds {
-                true => graph.source::<Items>(source, self.items(source), options()),
+                true => graph.source::<Items>(source, self.items(), options()),
                 false => graph.remote(source),
             };
         }
@@ -311,11 +310,30 @@ impl Node {
                 false => graph.remote("first"),
             };
         }
+        if scene == Scene::Ports {
+            graph = match self.feeds {
+                true => graph
+                    .split("split", |number: &Frame<Number>| match number.value % 2 {
+                        1 => Parity::Odd(number.clone()),
+                        _ => Parity::Even(number.clone()),
+                    })
+                    .edge("left", "split", edge),
+                false => graph.remote("split"),
+            };
+        }
         if self.feeds {
             graph = graph.remote("sum").remote("log");
         } else {
             let merging = match scene {
-                Scene::Join => graph.stage::<Join>("sum", Nil {}, options()),
+                Scene::Join => graph.join(
+                    "sum",
+                    Join::default(),
+                    |left: &Frame<Number>, right: &Frame<Number>| Number {
+                        value: left.value + right.value,
+                        group: 0,
+                    },
+                ),
+                Scene::Ports => graph.stage::<TenOfEach>("sum", Nil {}, options()),
                 Scene::Sent => graph.stage::<Ungroup>("sum", Nil {}, options()),
                 Scene::Shipped => {
                     let window = heqis_actors::Window::tumbling(100).per_key();
@@ -332,8 +350,13 @@ impl Node {
                 .stage::<FileLog>("log", FileLogConfig { path: self.log() }, log)
                 .edge("sum", "log", edge);
         }
-        for (route, from) in (0..).zip(from) {
-            let ends = (from, "sum");
+        let ends: Vec<(&str, &str)> = match scene {
+            Scene::Join => vec![("left", "sum.left"), ("right", "sum.right")],
+            Scene::Ports => vec![("split.odd", "sum.odd"), ("split.even", "sum.even")],
+            _ => from.into_iter().map(|from| (from, "sum")).collect(),
+        };
+        for (route, ends) in (0..).zip(ends) {
+            let from = ends.0;
             graph = match self.feeds {
                 true => graph.edge_out(route, ends, payload(), edge, bridge(from)),
                 false => graph.edge_in(route, ends, payload(), edge, bridge(from)),
@@ -497,6 +520,15 @@ fn check(node: &Node, killed: &[(&str, i32, usize)]) {
                 windows.map(|sum| (group, sum)).collect::<Vec<_>>()
             });
             groups.collect()
+        }
+        Scene::Ports => {
+            let of = |rest| -> Vec<u64> { (1..=count).filter(|value| value % 2 == rest).collect() };
+            let sums = |all: Vec<u64>| -> Vec<(u64, u64)> {
+                all.chunks_exact(10)
+                    .map(|ten| (0, ten.iter().sum()))
+                    .collect()
+            };
+            [sums(of(1)), sums(of(0))].concat()
         }
         Scene::Join => (1..=count).map(|value| (0, value * 2)).collect(),
         // The windows depend on the order of arrival; their number and their sum do not.

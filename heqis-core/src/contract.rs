@@ -1,4 +1,4 @@
-//! What a stage requires of the frames at its input port and provides at its output port, beyond their type.
+//! What a stage requires of the frames at its input ports and provides at its output ports, beyond their type.
 //!
 //! Two stages that agree on the payload may still not fit: a model may have been trained on other inputs than the stage
 //! in front of it sends. What follows from the parameters alone is compared before anything starts.
@@ -44,7 +44,15 @@ impl fmt::Display for Property {
 /// Properties by subject. A subject that only one side states is no mismatch.
 pub type PortSchema = BTreeMap<&'static str, Property>;
 
-/// The contract of a stage's two ports.
+/// The contract of a stage's ports. What it states itself holds at each port; a stage with several adds what holds at one.
+///
+/// ```
+/// use heqis_actors::{PortContract, PortSchema, Property};
+///
+/// let rows = |rows| PortContract::default().require("rows", Property::Number(rows));
+/// let join = PortContract::default().at("prices", rows(1)).at("orders", rows(16));
+/// assert_eq!(join.required_at("orders"), PortSchema::from([("rows", Property::Number(16))]));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PortContract {
@@ -58,9 +66,51 @@ pub struct PortContract {
     pub read_from: Option<PathBuf>,
     /// Words a mismatch with a stage in front, where the properties alone say too little.
     pub explain: Option<Explain>,
+    /// What holds at one port only, by the port's name. Subjects that pass through at an input port pass from it to each
+    /// output; those at an output port pass to it from each input.
+    pub ports: BTreeMap<&'static str, PortContract>,
 }
 
 impl PortContract {
+    /// Adds what holds at the port called `port` only.
+    #[must_use]
+    pub fn at(mut self, port: &'static str, contract: Self) -> Self {
+        self.ports.insert(port, contract);
+        self
+    }
+
+    /// Properties that frames which arrive at `port` must have.
+    #[must_use]
+    pub fn required_at(&self, port: &str) -> PortSchema {
+        let own = self.ports.get(port).map(|own| own.requires.clone());
+        self.requires
+            .clone()
+            .into_iter()
+            .chain(own.into_iter().flatten())
+            .collect()
+    }
+
+    /// Properties of frames that leave by `port`.
+    #[must_use]
+    pub fn provided_at(&self, port: &str) -> PortSchema {
+        let own = self.ports.get(port).map(|own| own.provides.clone());
+        self.provides
+            .clone()
+            .into_iter()
+            .chain(own.into_iter().flatten())
+            .collect()
+    }
+
+    /// Subjects that pass through from the port `input` to the port `output`.
+    #[must_use]
+    pub fn passed(&self, input: &str, output: &str) -> BTreeSet<&'static str> {
+        let own = [input, output]
+            .into_iter()
+            .filter_map(|port| self.ports.get(port));
+        let own = own.flat_map(|own| own.passthrough.iter().copied());
+        self.passthrough.iter().copied().chain(own).collect()
+    }
+
     /// Adds a property that incoming frames must have.
     ///
     /// ```

@@ -5,7 +5,7 @@
 //!
 //! - `payload`, `key`, `codec`: the content of frames. `encoding`, [`wire`]: their bytes between nodes.
 //! - `origins`, `position_set`: which source items a frame derives from.
-//! - `options`, [`units`], [`renamed`]: settings. `contract`: what two stages must agree on. `check`: every rule that a graph must keep.
+//! - `options`, [`units`], [`renamed`]: settings. `port`, `contract`: where edges meet stages, and what two stages must agree on. `check`: every rule that a graph must keep.
 //! - `books`, `stats`, `tracker`: what is counted of edges and stages, and which frames are done. `clock_sync`: the clocks of two nodes.
 //!   `thread`: name, cores and priority of a thread.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
@@ -35,6 +35,7 @@ mod options;
 mod origins;
 mod outcome;
 mod payload;
+mod port;
 mod position_set;
 mod recording;
 pub mod renamed;
@@ -84,6 +85,7 @@ pub use outcome::{DropCause, Ending, FrameOutcome};
 pub use payload::{
     MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count,
 };
+pub use port::{Port, port_of, stage_of};
 pub use position_set::{Covered, PositionSet};
 pub use recording::{Recording, RecordingOptions, Replay, meta_of};
 pub use report::{

@@ -228,7 +228,7 @@ fn value<T: Parse>(meta: &ParseNestedMeta<'_>) -> Result<T> {
 }
 
 /// `crate = heqis::actors`, or in quotes as other derives take it.
-fn value_or_text(meta: &ParseNestedMeta<'_>) -> Result<Path> {
+pub(crate) fn value_or_text(meta: &ParseNestedMeta<'_>) -> Result<Path> {
     let input = meta.value()?;
     match input.peek(LitStr) {
         true => input.parse::<LitStr>()?.parse_with(Path::parse_mod_style),
@@ -273,7 +273,7 @@ fn in_option(ty: &Type) -> Option<&Type> {
 }
 
 /// `FeatureRow` as `feature-row`, `HTTPReply2` as `http-reply2`.
-fn kebab_case(ident: &str) -> String {
+pub(crate) fn kebab_case(ident: &str) -> String {
     let chars: Vec<char> = ident.chars().collect();
     let mut name = String::new();
     for (at, char) in chars.iter().enumerate() {

@@ -3,7 +3,7 @@
 use heqis_actors::Registry;
 use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_gateway::source::{CsvReplay, Serial, Simulated, TcpLines};
-use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
+use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature, SymbolRouter};
 
 /// Every kind that this binary can run.
 #[must_use]
@@ -14,6 +14,7 @@ pub fn registry() -> Registry {
         .with_source::<TcpLines>()
         .with_source::<Serial>()
         .with_stage::<Cleaner>()
+        .with_stage::<SymbolRouter>()
         .with_stage::<Indicators>()
         .with_stage::<NpuFeature>()
         .with_stage::<TrtEngine>()

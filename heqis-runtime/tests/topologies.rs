@@ -257,7 +257,7 @@ fn every_kind_is_in_a_diagram_and_every_live_source_in_the_table_of_the_page() {
             "`{}` is missing in the diagram at the top of nodes/gateway/src/lib.rs or nodes/compute/src/lib.rs",
             kind.name
         );
-        let is_live = kind.input.is_none() && !kind.replayable;
+        let is_live = kind.is_source() && !kind.replayable;
         assert!(
             !is_live || table.contains(&format!("\n| `{}` |", kind.name)),
             "`{}` is missing in the table of live sources of docs/topology.md",

@@ -5,14 +5,20 @@ use std::sync::Arc;
 
 use crate::context::BuildContext;
 use crate::emitter::{Emitter, RawEmitter};
-use crate::frame::{AnyFrame, Body, Frame, Head};
+use crate::frame::{AnyFrame, Body, Head};
+use crate::port::Inputs;
 use crate::stage::{Next, Source, Stage};
 use heqis_core::{Ending, Key, Payload, PayloadError, Snapshot, StageError, Tensor};
 
 /// A stage of any type. It keeps the frames of the current batch, so that they survive a failure of the stage.
 pub(crate) trait AnyStage {
-    /// Adds the frame to the batch and processes it.
-    fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError>;
+    /// Adds the frame, which came by the port with this index, to the batch and processes it.
+    fn process(
+        &mut self,
+        port: usize,
+        frame: AnyFrame,
+        out: &mut RawEmitter,
+    ) -> Result<(), StageError>;
     fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
     fn on_timer(&mut self, now_ns: i64, out: &mut RawEmitter) -> Result<(), StageError>;
     fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError>;
@@ -39,7 +45,7 @@ pub(crate) trait AnyStage {
 
 pub(crate) struct TypedStage<S: Stage> {
     stage: S,
-    batch: Vec<Frame<S::In>>,
+    batch: Vec<<S::In as Inputs>::Frame>,
     /// A frame of another type, which follows those of the batch. The check of graphs refuses edges that carry one.
     other: Option<AnyFrame>,
 }
@@ -55,14 +61,19 @@ impl<S: Stage> TypedStage<S> {
 }
 
 impl<S: Stage> AnyStage for TypedStage<S> {
-    fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError> {
-        let frame = match Frame::typed(frame) {
+    fn process(
+        &mut self,
+        port: usize,
+        frame: AnyFrame,
+        out: &mut RawEmitter,
+    ) -> Result<(), StageError> {
+        let frame = match S::In::arrive(port, frame) {
             Ok(frame) => frame,
             Err(frame) => {
                 let error = StageError::Config(format!(
                     "stage kind '{}' takes '{}', the edge carries '{}'",
                     S::KIND,
-                    <S::In as Payload>::NAME,
+                    (S::In::PORTS.get(port)).map_or("nothing", |port| port.payload),
                     frame.payload_name()
                 ));
                 self.other = Some(frame);
@@ -133,12 +144,12 @@ impl<S: Stage> AnyStage for TypedStage<S> {
     }
 
     fn take_batch(&mut self) -> Vec<AnyFrame> {
-        let batch = self.batch.drain(..).map(Frame::into_any);
+        let batch = self.batch.drain(..).map(S::In::into_any);
         batch.chain(self.other.take()).collect()
     }
 
     fn take_newest(&mut self) -> Option<AnyFrame> {
-        self.batch.pop().map(Frame::into_any)
+        self.batch.pop().map(S::In::into_any)
     }
 
     fn clear_batch(&mut self) {

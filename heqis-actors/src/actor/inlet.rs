@@ -8,6 +8,8 @@ use heqis_core::Ending;
 /// One lane of an incoming edge.
 pub(crate) struct Inlet {
     pub(crate) edge: Arc<Edge>,
+    /// Index of the input port that it leads to.
+    pub(crate) port: usize,
     pub(crate) lane: usize,
     pub(crate) ended: Option<Ending>,
 }

@@ -24,7 +24,7 @@ pub(crate) use inlet::Inlet;
 pub(crate) use messages::{
     Begin, Build, KeyAnswer, KeyRequest, MoveKey, Restore, Saved, TakeSnapshot,
 };
-pub(crate) use outlet::Outlet;
+pub(crate) use outlet::{Outlet, Targets};
 pub use ring::RingBufferConfig;
 pub(crate) use ring::{RING_KIND, RingActor, RingSetup};
 pub(crate) use source::{SourceActor, SourceFactory, SourceSetup};

@@ -1,4 +1,4 @@
-//! Where an actor's frames leave: its outgoing edges, by broadcast or by partition.
+//! Where an actor's frames leave: the outgoing edges of its ports, by broadcast or by partition.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,22 +10,41 @@ use heqis_core::{DropCause, Ending, FrameOutcome, partition};
 /// The outgoing edges of one stage.
 #[derive(Default)]
 pub(crate) struct Outlet {
-    /// Edges that each get every frame.
-    broadcast: Vec<Arc<Edge>>,
-    /// Edges that share the frames by key.
-    partitioned: Vec<Arc<Edge>>,
+    first: Targets,
+    /// Those of the ports after the first.
+    others: Vec<Targets>,
     /// Number of targets that the front frame has already reached.
     reached: usize,
     ended: bool,
 }
 
+/// The edges of one port.
+#[derive(Default)]
+pub(crate) struct Targets {
+    /// Edges that each get every frame.
+    pub(crate) broadcast: Vec<Arc<Edge>>,
+    /// Edges that share the frames by key.
+    pub(crate) partitioned: Vec<Arc<Edge>>,
+}
+
+impl Targets {
+    /// Those of the edges that share frames which the frame takes.
+    fn shared(&self, frame: &AnyFrame) -> Option<&Arc<Edge>> {
+        match self.partitioned.len() {
+            0 => None,
+            lanes => Some(&self.partitioned[partition(frame.head().key, lanes)]),
+        }
+    }
+}
+
 impl Outlet {
-    pub(crate) fn new(broadcast: Vec<Arc<Edge>>, partitioned: Vec<Arc<Edge>>) -> Self {
+    /// The outlet of a stage whose ports have these edges.
+    pub(crate) fn new(ports: impl IntoIterator<Item = Targets>) -> Self {
+        let mut ports = ports.into_iter();
         Self {
-            broadcast,
-            partitioned,
-            reached: 0,
-            ended: false,
+            first: ports.next().unwrap_or_default(),
+            others: ports.collect(),
+            ..Self::default()
         }
     }
 
@@ -42,13 +61,11 @@ impl Outlet {
     }
 
     fn offer_one(&mut self, frame: AnyFrame) -> Result<(), AnyFrame> {
-        let shared = match self.partitioned.len() {
-            0 => None,
-            lanes => Some(&self.partitioned[partition(frame.head().key, lanes)]),
-        };
-        let targets = self.broadcast.len() + usize::from(shared.is_some());
+        let to = targets(&self.first, &self.others, &frame);
+        let shared = to.shared(&frame);
+        let targets = to.broadcast.len() + usize::from(shared.is_some());
         while self.reached < targets {
-            let Some(edge) = self.broadcast.get(self.reached).or(shared) else {
+            let Some(edge) = to.broadcast.get(self.reached).or(shared) else {
                 break;
             };
             if self.reached + 1 == targets {
@@ -72,17 +89,9 @@ impl Outlet {
             if let Some(ticket) = &frame.head.ticket {
                 ticket.set(FrameOutcome::Dropped(DropCause::Shutdown));
             }
-            let shared = self
-                .partitioned
-                .len()
-                .checked_sub(1)
-                .map(|last| &self.partitioned[partition(frame.head().key, last + 1)]);
-            for edge in self
-                .broadcast
-                .iter()
-                .chain(shared)
-                .skip(std::mem::take(&mut self.reached))
-            {
+            let to = targets(&self.first, &self.others, &frame);
+            let edges = to.broadcast.iter().chain(to.shared(&frame));
+            for edge in edges.skip(std::mem::take(&mut self.reached)) {
                 edge.drop_unsent(1);
             }
         }
@@ -91,9 +100,19 @@ impl Outlet {
     /// Ends the output of this actor. Further calls do nothing.
     pub(crate) fn end(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.ended, true) {
-            for edge in self.broadcast.iter().chain(&self.partitioned) {
-                edge.end_producer(ending);
+            for port in std::iter::once(&self.first).chain(&self.others) {
+                for edge in port.broadcast.iter().chain(&port.partitioned) {
+                    edge.end_producer(ending);
+                }
             }
         }
+    }
+}
+
+/// The edges of the port that the frame leaves by.
+fn targets<'t>(first: &'t Targets, others: &'t [Targets], frame: &AnyFrame) -> &'t Targets {
+    match frame.head.port {
+        0 => first,
+        port => others.get(usize::from(port) - 1).unwrap_or(first),
     }
 }

@@ -18,6 +18,7 @@ use crate::doorbell::{Doorbell, Wake};
 use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
 use crate::frame::AnyFrame;
+use crate::port::Leaving;
 use heqis_core::{
     ActorState, DropCause, Ending, FrameOutcome, Policy, StageError, StageStats, limits, setters,
 };
@@ -163,9 +164,7 @@ impl RingActor {
             Pop::Frame(frame) => {
                 let head = frame.head.clone();
                 let (born_ns, enter_ns) = (head.born_ns, head.last_leave_ns());
-                self.setup.emitter.emit(&head, head.key, |head| {
-                    AnyFrame::from_parts(head, frame.body)
-                });
+                self.setup.emitter.emit(&head, Leaving::of(&frame));
                 self.setup.ring.done(FrameOutcome::Delivered, 1);
                 self.setup
                     .stats

@@ -219,7 +219,8 @@ impl StageActor {
                 return Step::Idle;
             };
             let emitted = self.setup.emitter.staged.len();
-            match stage.process(frame, &mut self.setup.emitter) {
+            let port = self.setup.inlets[inlet].port;
+            match stage.process(port, frame, &mut self.setup.emitter) {
                 Ok(()) => {}
                 Err(StageError::Refused(reason)) => self.refuse(&reason, emitted),
                 Err(error) => return self.failed(&error),
@@ -270,7 +271,11 @@ impl StageActor {
         self.in_process.push(InProcess::new(inlet, &frame));
         let poison = frame.clone();
         let result = stage
-            .process(frame, &mut self.setup.emitter)
+            .process(
+                self.setup.inlets[inlet].port,
+                frame,
+                &mut self.setup.emitter,
+            )
             .and_then(|()| stage.flush(&mut self.setup.emitter));
         match result {
             Ok(()) => {

@@ -16,7 +16,7 @@ use crate::stage::{Source, Stage};
 use crate::tap::Tap;
 use heqis_core::{
     BridgeOptions, Clock, EdgeOptions, Events, LinkPeer, Metrics, RecordingOptions, Scheduling,
-    StageOptions, StateOptions,
+    StageOptions, StateOptions, stage_of,
 };
 use heqis_sp::Inproc;
 
@@ -120,7 +120,7 @@ pub(super) struct StageEntry {
 
 impl StageEntry {
     pub(super) fn is_source(&self) -> bool {
-        (self.local.as_ref()).is_some_and(|(prepared, _)| prepared.kind.input.is_none())
+        (self.local.as_ref()).is_some_and(|(prepared, _)| prepared.kind.is_source())
     }
 
     pub(super) fn is_log(&self) -> bool {
@@ -129,8 +129,9 @@ impl StageEntry {
 
     /// Whether it is a commit log that emits the frames it has recorded.
     pub(super) fn relays(&self) -> bool {
-        (self.local.as_ref()).is_some_and(|(prepared, _)| {
-            prepared.kind.commit_log && prepared.kind.input == prepared.kind.output
+        (self.local.as_ref()).is_some_and(|(Prepared { kind, .. }, _)| {
+            let passes_on = matches!((kind.inputs, kind.outputs), ([one], [other]) if one.payload == other.payload);
+            kind.commit_log && passes_on
         })
     }
 }
@@ -141,6 +142,13 @@ pub(super) struct EdgeEntry {
     pub(super) to: String,
     pub(super) options: EdgeOptions,
     pub(super) span: Span,
+}
+
+impl EdgeEntry {
+    /// The stages at its ends.
+    pub(super) fn stages(&self) -> (&str, &str) {
+        (stage_of(&self.from), stage_of(&self.to))
+    }
 }
 
 #[derive(Debug)]
@@ -287,13 +295,13 @@ impl GraphBuilder {
         self
     }
 
-    /// Connects two stages of this node.
+    /// Connects two stages of this node. Of several ports each has a name: `split.up` is the port `up` of the stage `split`.
     #[must_use]
     pub fn edge(self, from: &str, to: &str, options: EdgeOptions) -> Self {
         self.with_edge((from, to), options, Span::Local)
     }
 
-    /// Adds the sending half of an edge to another node. Where the node's commit log takes the frames of the same stage and
+    /// Adds the sending half of an edge to another node. Both nodes write its ends alike, ports included. Where the node's commit log takes the frames of the same stage and
     /// emits what it has recorded, the edge carries those: nothing leaves the node before it is recorded. Both halves have
     /// the same `route`, the edge's index in the graph.
     #[must_use]

@@ -6,7 +6,7 @@ use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
 use crate::registry::{Factory, Prepared, fnv1a};
 use heqis_core::{
-    ANY, BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
+    BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
     FaultSubject, GraphDescription, GraphFault, NodeDescription, PortContract, RestartOptions,
     StageDescription, StageError, StageOptions, place,
 };
@@ -79,11 +79,11 @@ impl GraphBuilder {
         faults.extend(graph.check());
         self.halves(&graph, &mut faults);
         self.names(&graph, &mut faults);
-        let stage = |name: &str| self.stages.iter().position(|entry| entry.name == name);
-        let properties = self.edges.iter().filter_map(|entry| match entry.span {
+        let bridged = self.edges.iter().enumerate();
+        let properties = bridged.filter_map(|(index, entry)| match entry.span {
             Span::Local => None,
-            Span::Out(route, ..) => Some((route, graph.provided(stage(&entry.from)?))),
-            Span::In(route, ..) => Some((route, graph.required(stage(&entry.to)?))),
+            Span::Out(route, ..) => Some((route, graph.provided(index))),
+            Span::In(route, ..) => Some((route, graph.required(index))),
         });
         let properties = properties.collect();
         (faults, properties)
@@ -117,7 +117,7 @@ impl GraphBuilder {
         identity: Option<u64>,
     ) -> Option<GraphFault> {
         let kind = &prepared.kind;
-        let source = kind.input.is_none() && kind.replayable && !kind.identity_optional;
+        let source = kind.is_source() && kind.replayable && !kind.identity_optional;
         let outlives = self.state.is_some()
             || self.stages.iter().any(StageEntry::is_log)
             || (self.edges.iter()).any(|edge| matches!(edge.span, Span::Out(..)));
@@ -212,7 +212,8 @@ impl GraphBuilder {
         };
         let mut routes: HashMap<u32, usize> = HashMap::new();
         for (index, entry) in self.edges.iter().enumerate() {
-            let (Some(from), Some(to)) = (is_here(&entry.from), is_here(&entry.to)) else {
+            let (from, to) = entry.stages();
+            let (Some(from), Some(to)) = (is_here(from), is_here(to)) else {
                 continue;
             };
             let name = format!("{}->{}", entry.from, entry.to);
@@ -302,13 +303,13 @@ impl GraphBuilder {
                 .map(|(prepared, _)| &prepared.kind);
             let (fault, why) = match (option, kind) {
                 (_, None) => (FaultKind::UnknownStage, "which another node runs"),
-                ("tap", Some(kind)) if kind.input.is_none() => {
+                ("tap", Some(kind)) if kind.is_source() => {
                     (FaultKind::NotForASource, "which is a source")
                 }
-                ("tap", Some(kind)) if kind.input == Some(ANY) => {
+                ("tap", Some(kind)) if kind.is_buffer() => {
                     (FaultKind::NotForABuffer, "which is a ring buffer")
                 }
-                ("stream", Some(kind)) if kind.input.is_some() => {
+                ("stream", Some(kind)) if !kind.is_source() => {
                     (FaultKind::NoInput, "which is no source")
                 }
                 ("stream", Some(kind)) if !kind.replayable => (

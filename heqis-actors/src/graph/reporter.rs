@@ -8,7 +8,7 @@ use crate::control::Control;
 use crate::edge::Edge;
 use heqis_core::{
     Clock, EdgeReport, EdgeSide, Event, LinkState, Metrics, NodeReport, StageStats, Waiting,
-    duration_ns,
+    duration_ns, stage_of,
 };
 
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
@@ -129,7 +129,7 @@ impl Reporter {
             } else {
                 let since_ns = *watch.idle_ns.get_or_insert(now_ns);
                 if now_ns.saturating_sub(since_ns) >= duration_ns(STALLED) {
-                    let consumer = report.edge.rsplit("->").next().unwrap_or_default();
+                    let consumer = report.edge.rsplit("->").next().map_or("", stage_of);
                     let consumer = match report.side {
                         EdgeSide::Sender => format!("the node of stage '{consumer}'"),
                         _ => format!("stage '{consumer}'"),

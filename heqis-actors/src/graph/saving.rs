@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::builder::{GraphBuilder, Span};
+use super::builder::{EdgeEntry, GraphBuilder, Span};
 use crate::actor::{Build, Restore, Saved, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
-use heqis_core::{DropCause, EdgeSide, Moves, SavedState, StateOptions};
+use heqis_core::{DropCause, EdgeSide, Moves, SavedState, StateOptions, stage_of};
 
 /// How long sources pause at most until no frame is in flight.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,8 +37,9 @@ pub(super) fn own_and_fed_stages(graph: &GraphBuilder) -> (BTreeSet<String>, BTr
                 .edges
                 .iter()
                 .filter(|edge| matches!(edge.span, Span::Local))
-                .filter(|edge| from.contains(&edge.from) && !from.contains(&edge.to))
-                .map(|edge| edge.to.clone())
+                .map(EdgeEntry::stages)
+                .filter(|(maker, taker)| from.contains(*maker) && !from.contains(*taker))
+                .map(|(_, taker)| taker.to_owned())
                 .collect();
             if further.is_empty() {
                 return from;
@@ -52,7 +53,7 @@ pub(super) fn own_and_fed_stages(graph: &GraphBuilder) -> (BTreeSet<String>, BTr
         .edges
         .iter()
         .filter(|edge| matches!(edge.span, Span::In(..)))
-        .map(|edge| edge.to.clone());
+        .map(|edge| edge.stages().1.to_owned());
     let fed = reached(fed_from_elsewhere.collect());
     (own.difference(&fed).cloned().collect(), fed)
 }
@@ -147,7 +148,7 @@ impl Saving {
                 EdgeSide::Receiver => ends.nth(1),
                 _ => ends.next(),
             };
-            sides.contains(&edge.side()) && stages.contains(stage.unwrap_or_default())
+            sides.contains(&edge.side()) && stages.contains(stage_of(stage.unwrap_or_default()))
         };
         edges.iter().filter(of_stages).cloned().collect()
     }

@@ -10,7 +10,7 @@ use super::GraphError;
 use super::ways::one_worker;
 use super::wiring::Wiring;
 use crate::actor::{
-    Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup,
+    Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup, Targets,
 };
 use crate::commit::SourceStream;
 use crate::context::BuildContext;
@@ -112,17 +112,20 @@ impl Wiring {
             replaying: Arc::default(),
             identity: Arc::new(self.graph.identity.clone()),
         };
-        let outlets =
-            |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
-        let outlet = Outlet::new(outlets(&self.broadcast), outlets(&self.partitioned));
-        let inlets: Vec<Inlet> = outlets(&self.inlets)
-            .into_iter()
-            .map(|edge| Inlet {
+        let outlet = Outlet::new((0..prepared.kind.outputs.len()).map(|port| Targets {
+            broadcast: self.broadcast.get(name, port),
+            partitioned: self.partitioned.get(name, port),
+        }));
+        let inlet = |port| {
+            let edges = self.inlets.get(name, port).into_iter();
+            edges.map(move |edge| Inlet {
                 edge,
+                port,
                 lane: worker,
                 ended: None,
             })
-            .collect();
+        };
+        let inlets: Vec<Inlet> = (0..prepared.kind.inputs.len()).flat_map(inlet).collect();
         let emitter = RawEmitter::new(index, clock);
         let control = self.control.clone();
         let stats = stats.clone();

@@ -10,11 +10,13 @@ use super::builder::GraphBuilder;
 use super::wiring::Wiring;
 use crate::actor::{OutputActor, OutputSetup};
 use crate::channel::{ChannelSink, ChannelSource, OutputEnd, OutputLink};
-use crate::closure::{Once, OwnFn, SharedFn, SourceFn};
+use crate::closure::{Once, OwnFn, SharedFn, SourceFn, SplitFn};
 use crate::context::BuildContext;
 use crate::doorbell::Doorbell;
 use crate::emitter::Emitter;
 use crate::frame::Frame;
+use crate::join::{Join, JoinStage};
+use crate::port::Outputs;
 use crate::registry::Prepared;
 use crate::stage::{Next, Source, Stage};
 use crate::window::WindowStage;
@@ -273,6 +275,94 @@ impl GraphBuilder {
         self.stage_with(name, move |cx| WindowStage::new(&window, close.clone(), cx))
     }
 
+    /// Adds a stage that emits what `split` returns for each frame by the port that the variant names. Workers and restarts
+    /// share the closure. Each frame leaves by one port, so that the ways behind them may meet again.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Frame, GraphBuilder, Outputs, Payload};
+    ///
+    /// #[derive(Payload)]
+    /// struct Price(f64);
+    ///
+    /// #[derive(Outputs)]
+    /// enum By {
+    ///     Low(Frame<Price>),
+    ///     High(Frame<Price>),
+    /// }
+    ///
+    /// let graph = GraphBuilder::new("prices")
+    ///     .source_iter("prices", [1.0, 20.0, 3.0].map(Price))
+    ///     .split("by-height", |price: &Frame<Price>| {
+    ///         let port = if price.0 < 10.0 { By::Low } else { By::High };
+    ///         port(price.clone())
+    ///     })
+    ///     .sink_fn("low", |price: &Frame<Price>| assert!(price.0 < 10.0))
+    ///     .sink_fn("high", |price: &Frame<Price>| assert!(price.0 >= 10.0))
+    ///     .chain(&["prices", "by-height"])
+    ///     .chain(&["by-height.low", "low"])
+    ///     .chain(&["by-height.high", "high"]);
+    /// let report = graph.run(Duration::from_secs(1))?;
+    /// assert_eq!((report.edges[1].delivered, report.edges[2].delivered), (2, 1));
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn split<I: Payload, O: Outputs>(
+        self,
+        name: &str,
+        split: impl Fn(&Frame<I>) -> O + Send + Sync + 'static,
+    ) -> Self {
+        let split = Arc::new(split);
+        self.stage_with(name, move |_| Ok(SplitFn::new(split.clone())))
+    }
+
+    /// Adds a stage with the ports `left` and `right` that emits what `join` makes of each pair of frames with the same key.
+    /// Workers and restarts share the closure.
+    ///
+    /// ```
+    /// use heqis_actors::{Frame, GraphBuilder, Join, Payload, channel_out};
+    ///
+    /// #[derive(Payload)]
+    /// struct Price(#[payload(key)] u32, f64);
+    ///
+    /// #[derive(Payload)]
+    /// struct Order(#[payload(key)] u32, f64);
+    ///
+    /// #[derive(Payload)]
+    /// struct Trade(u32, f64);
+    ///
+    /// let (sink, trades) = channel_out::<Trade>();
+    /// let graph = GraphBuilder::new("trades")
+    ///     .source_iter("prices", [Price(1, 9.5), Price(2, 4.0)])
+    ///     .source_iter("orders", [Order(2, 100.0), Order(1, 10.0)])
+    ///     .join("trade", Join::default(), |price: &Frame<Price>, order: &Frame<Order>| {
+    ///         Trade(order.0, price.1 * order.1)
+    ///     })
+    ///     .output("trades", sink)
+    ///     .chain(&["prices", "trade.left"])
+    ///     .chain(&["orders", "trade.right"])
+    ///     .chain(&["trade", "trades"])
+    ///     .spawn()?;
+    /// let mut values: Vec<_> = trades.into_iter().map(|trade| (trade.0, trade.1)).collect();
+    /// values.sort_by_key(|trade| trade.0);
+    /// assert_eq!(values, [(1, 95.0), (2, 400.0)]);
+    /// assert!(graph.wait_blocking().is_clean());
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn join<L: Payload, R: Payload, O: ClosureResult + 'static>(
+        self,
+        name: &str,
+        options: Join,
+        join: impl Fn(&Frame<L>, &Frame<R>) -> O + Send + Sync + 'static,
+    ) -> Self {
+        let join = Arc::new(join);
+        self.stage_with(name, move |cx| {
+            Ok(JoinStage::new(options, join.clone(), cx))
+        })
+    }
+
     /// Replaces the options of the stages called `name` that were added so far.
     #[must_use]
     pub fn options(mut self, name: &str, options: StageOptions) -> Self {
@@ -284,7 +374,8 @@ impl GraphBuilder {
         self
     }
 
-    /// Connects the stages in this order, by edges with default options.
+    /// Connects the stages in this order, by edges with default options. The first may name an output port, and the last an
+    /// input port, as in [`GraphBuilder::edge`]: `chain(&["split.up", "filter", "join.prices"])`.
     #[must_use]
     pub fn chain(self, stages: &[&str]) -> Self {
         stages.windows(2).fold(self, |graph, pair| {
@@ -317,7 +408,7 @@ impl Wiring {
         stats: &StageStats,
     ) -> Result<(), GraphError> {
         let own = Arc::<Doorbell>::default();
-        let edges = self.inlets.get(name).cloned().unwrap_or_default();
+        let edges = self.inlets.get(name, 0);
         for edge in &edges {
             edge.observe_end(own.clone());
         }

@@ -26,8 +26,9 @@ use crate::edge::Edge;
 use crate::frame::PayloadType;
 use crate::registry::fnv1a;
 use heqis_core::{
-    ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, Metrics, PIPELINE,
-    Policy, Scheduling, Snapshot, StageError, StageStats, ThreadConfig, use_runtime_timers,
+    ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, KindDescription,
+    Metrics, PIPELINE, Policy, Port, Scheduling, Snapshot, StageError, StageStats, ThreadConfig,
+    port_of, stage_of, use_runtime_timers,
 };
 
 /// A started actor, for what starting and saving need of it.
@@ -45,6 +46,17 @@ pub(super) struct Started {
     bridge: Option<BridgeState>,
 }
 
+/// The edges at each port, by stage and index of the port.
+#[derive(Default)]
+pub(super) struct PortEdges(HashMap<(String, usize), Vec<Arc<Edge>>>);
+
+impl PortEdges {
+    pub(super) fn get(&self, stage: &str, port: usize) -> Vec<Arc<Edge>> {
+        let edges = self.0.get(&(stage.to_owned(), port));
+        edges.cloned().unwrap_or_default()
+    }
+}
+
 /// A graph while it is wired.
 pub(super) struct Wiring {
     pub(super) graph: GraphBuilder,
@@ -58,12 +70,12 @@ pub(super) struct Wiring {
     /// Doorbells of each local stage, one per worker.
     pub(super) bells: HashMap<String, Vec<Arc<Doorbell>>>,
     pub(super) edges: Vec<Arc<Edge>>,
-    pub(super) inlets: HashMap<String, Vec<Arc<Edge>>>,
-    pub(super) broadcast: HashMap<String, Vec<Arc<Edge>>>,
-    pub(super) partitioned: HashMap<String, Vec<Arc<Edge>>>,
+    pub(super) inlets: PortEdges,
+    pub(super) broadcast: PortEdges,
+    pub(super) partitioned: PortEdges,
     pub(super) stats: Vec<StageStats>,
     pub(super) started: Vec<Started>,
-    /// The commit log that records the frames of a stage, by the stage.
+    /// The commit log that records the frames of a stage, by the stage or its port.
     pub(super) relays: HashMap<String, String>,
     /// Stages whose state follows from this node's sources alone.
     pub(super) own: BTreeSet<String>,
@@ -112,9 +124,9 @@ impl Wiring {
             threads: BTreeMap::new(),
             bells,
             edges: Vec::new(),
-            inlets: HashMap::new(),
-            broadcast: HashMap::new(),
-            partitioned: HashMap::new(),
+            inlets: PortEdges::default(),
+            broadcast: PortEdges::default(),
+            partitioned: PortEdges::default(),
             stats: Vec::new(),
             started: Vec::new(),
             relays: relays(&graph),
@@ -333,7 +345,7 @@ impl Wiring {
     fn wire_edges(&mut self) -> io::Result<()> {
         for entry in std::mem::take(&mut self.graph.edges) {
             let name = format!("{}->{}", entry.from, entry.to);
-            let bells = |stage: &str| self.bells.get(stage).cloned().unwrap_or_default();
+            let bells = |end: &str| self.bells.get(stage_of(end)).cloned().unwrap_or_default();
             // Where the node's commit log takes the same frames, those that it has recorded leave the node.
             let producer = match entry.span {
                 Span::Out(..) => self.relays.get(&entry.from).unwrap_or(&entry.from).clone(),
@@ -438,23 +450,30 @@ impl Wiring {
         }
     }
 
-    fn add_inlet(&mut self, stage: &str, edge: &Arc<Edge>) {
-        self.inlets
-            .entry(stage.to_owned())
-            .or_default()
-            .push(edge.clone());
+    fn add_inlet(&mut self, end: &str, edge: &Arc<Edge>) {
+        let port = self.port(end, |kind| kind.inputs);
+        let edges = self.inlets.0.entry(port).or_default();
+        edges.push(edge.clone());
     }
 
-    fn add_outlet(&mut self, stage: &str, options: EdgeOptions, edge: &Arc<Edge>) {
-        let outlets = if options.partition_by_key {
-            &mut self.partitioned
-        } else {
-            &mut self.broadcast
+    fn add_outlet(&mut self, end: &str, options: EdgeOptions, edge: &Arc<Edge>) {
+        let port = self.port(end, |kind| kind.outputs);
+        let outlets = match options.partition_by_key {
+            true => &mut self.partitioned,
+            false => &mut self.broadcast,
         };
-        outlets
-            .entry(stage.to_owned())
-            .or_default()
-            .push(edge.clone());
+        outlets.0.entry(port).or_default().push(edge.clone());
+    }
+
+    /// The stage and the index of the port that the end of an edge names; the graph is checked, so that it has it.
+    fn port(&self, end: &str, ports: fn(&KindDescription) -> &'static [Port]) -> (String, usize) {
+        let stage = stage_of(end);
+        let mut entries = self.graph.stages.iter();
+        let local = entries
+            .find(|entry| entry.name == stage)
+            .and_then(|entry| entry.local.as_ref());
+        let index = local.and_then(|(prepared, _)| Port::find(ports(&prepared.kind), port_of(end)));
+        (stage.to_owned(), index.unwrap_or(0))
     }
 
     /// Identity of this process's half of a bridged edge, different in every process.
@@ -547,7 +566,7 @@ impl Wiring {
     }
 }
 
-/// The commit log of the node by the stages that feed it, where the log emits what it has recorded.
+/// The commit log of the node by the stages or ports that feed it, where the log emits what it has recorded.
 fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
     let is_log = |name: &str| {
         let mut logs = graph.stages.iter().filter(|entry| entry.relays());
@@ -556,8 +575,8 @@ fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
     graph
         .edges
         .iter()
-        .filter(|edge| matches!(edge.span, Span::Local) && is_log(&edge.to))
-        .map(|edge| (edge.from.clone(), edge.to.clone()))
+        .filter(|edge| matches!(edge.span, Span::Local) && is_log(edge.stages().1))
+        .map(|edge| (edge.from.clone(), edge.stages().1.to_owned()))
         .collect()
 }
 

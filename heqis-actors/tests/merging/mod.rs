@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heqis_actors::{
-    BuildContext, Emitter, Frame, Head, Merge, Nothing, Origins, Snapshot, Stage, StageError,
+    BuildContext, Emitter, Frame, Head, Inputs, Merge, Nothing, Origins, Outputs, Snapshot, Stage,
+    StageError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -127,35 +128,37 @@ impl Stage for Window {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct Nil {}
 
-/// Joins numbers of the groups 0 and 1 that have the same value.
-#[derive(Default)]
-pub struct Join(BTreeMap<u64, Frame<Number>>);
+/// Odd and even numbers, by ports of their own.
+#[derive(Inputs, Outputs)]
+pub enum Parity {
+    Odd(Frame<Number>),
+    Even(Frame<Number>),
+}
 
-impl Stage for Join {
+/// Sums ten numbers of each of its ports.
+#[derive(Default)]
+pub struct TenOfEach([Vec<Frame<Number>>; 2]);
+
+impl Stage for TenOfEach {
     type Config = Nil;
-    type In = Number;
+    type In = Parity;
     type Out = Number;
-    const KIND: &'static str = "join";
-    const ABOUT: &'static str = "Joins numbers.";
+    const KIND: &'static str = "ten-of-each";
 
     fn build(_: &Nil, _: &BuildContext) -> Result<Self, StageError> {
         Ok(Self::default())
     }
 
-    fn process(
-        &mut self,
-        frame: &Frame<Number>,
-        out: &mut Emitter<'_, Number>,
-    ) -> Result<(), StageError> {
-        match self.0.remove(&frame.value) {
-            Some(other) if other.group != frame.group => {
-                let joined = Number {
-                    value: frame.value * 2,
-                    group: 0,
-                };
-                out.emit_from([other.head(), frame.head()], joined);
-            }
-            _ => drop(self.0.insert(frame.value, frame.clone())),
+    fn process(&mut self, input: &Parity, out: &mut Emitter<'_, Number>) -> Result<(), StageError> {
+        let (held, frame) = match input {
+            Parity::Odd(frame) => (&mut self.0[0], frame),
+            Parity::Even(frame) => (&mut self.0[1], frame),
+        };
+        held.push(frame.clone());
+        if held.len() == 10 {
+            let value = held.iter().map(|number| number.value).sum();
+            out.emit_from(held.iter().map(Frame::head), Number { value, group: 0 });
+            held.clear();
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::fault::{FaultKind, GraphFault};
 use super::{GraphDescription, Link};
-use crate::contract::ANY;
 use crate::contract::{Explain, PortSchema, Property, mismatch};
 use crate::encoding::Encoding;
 use crate::options::limits;
@@ -32,14 +31,15 @@ fn contracts(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<Grap
         else {
             continue;
         };
-        for (from, provides) in stated(graph, links, link.from) {
-            if let Some(found) = mismatch(&provides, &contract.requires) {
+        let requires = contract.required_at(graph.port_names(link).1);
+        for (maker, provides) in stated(graph, links, link) {
+            if let Some(found) = mismatch(&provides, &requires) {
                 let explained = || {
                     let Explain(explain) = contract.explain?;
-                    let made_of = graph.stages[from].contract?.read_from.as_deref()?;
+                    let made_of = graph.stages[maker.from].contract?.read_from.as_deref()?;
                     explain(made_of, contract.read_from.as_deref()?)
                 };
-                let (to, from) = (graph.stages[link.to].name, graph.stages[from].name);
+                let ((_, to), (from, _)) = (graph.ends(link), graph.ends(&maker));
                 let message = match explained() {
                     Some(reason) => {
                         format!("stage `{to}` ({}) after `{from}`: {reason}", kind.name)
@@ -59,43 +59,49 @@ fn contracts(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<Grap
     }
 }
 
-/// What holds of the frames that leave `stage`, by the stage that states it.
-fn stated(graph: &GraphDescription<'_>, links: &[Link], stage: usize) -> Vec<(usize, PortSchema)> {
-    let mut stated: Vec<(usize, PortSchema)> = Vec::new();
+/// What holds of the frames of a link, with the link by which each stage that states it makes them.
+fn stated(graph: &GraphDescription<'_>, links: &[Link], link: &Link) -> Vec<(Link, PortSchema)> {
+    let mut stated: Vec<(Link, PortSchema)> = Vec::new();
     let mut seen = HashSet::new();
     // The subjects that are still asked for; all of them next to the stage that takes the frames.
-    let mut open: Vec<(usize, Option<BTreeSet<&str>>)> = vec![(stage, None)];
-    while let Some((stage, asked)) = open.pop() {
-        for from in makers(graph, links, stage) {
-            if !seen.insert((from, asked.clone())) {
+    let mut open: Vec<(Link, Option<BTreeSet<&str>>)> = vec![(*link, None)];
+    while let Some((link, asked)) = open.pop() {
+        for maker in makers(graph, links, &link) {
+            let (output, _) = graph.port_names(&maker);
+            if !seen.insert((maker.from, output, asked.clone())) {
                 continue;
             }
-            let Some(contract) = graph.stages[from].contract else {
+            let Some(contract) = graph.stages[maker.from].contract else {
                 continue;
             };
             let is_asked = |subject: &str| asked.as_ref().is_none_or(|a| a.contains(subject));
-            let mut provides = contract.provides.clone();
+            let mut provides = contract.provided_at(output);
             provides.retain(|subject, _| is_asked(subject));
-            stated.push((from, provides));
-            let passed = contract.passthrough.iter().copied();
-            let passed: BTreeSet<&str> = passed.filter(|subject| is_asked(subject)).collect();
-            if !passed.is_empty() {
-                let feeding = links.iter().filter(|link| link.to == from);
-                open.extend(feeding.map(|link| (link.from, Some(passed.clone()))));
+            stated.push((maker, provides));
+            for feeding in links.iter().filter(|link| link.to == maker.from) {
+                let passed = contract
+                    .passed(graph.port_names(feeding).1, output)
+                    .into_iter();
+                let passed: BTreeSet<&str> = passed.filter(|subject| is_asked(subject)).collect();
+                if !passed.is_empty() {
+                    open.push((*feeding, Some(passed)));
+                }
             }
         }
     }
-    stated.sort_by_key(|(from, _)| *from);
+    stated.sort_by_key(|(maker, _)| (maker.from, maker.out));
     stated
 }
 
 pub(super) fn provided(
     graph: &GraphDescription<'_>,
     links: &[Link],
-    stage: usize,
+    edge: usize,
 ) -> BTreeMap<String, String> {
     let mut provided = BTreeMap::new();
-    for (_, properties) in stated(graph, links, stage).into_iter().rev() {
+    let link = links.iter().find(|link| link.edge == edge);
+    let stated = link.map_or_else(Vec::new, |link| stated(graph, links, link));
+    for (_, properties) in stated.into_iter().rev() {
         for (subject, property) in &properties {
             provided
                 .entry((*subject).to_owned())
@@ -108,83 +114,84 @@ pub(super) fn provided(
 pub(super) fn required(
     graph: &GraphDescription<'_>,
     links: &[Link],
-    stage: usize,
+    edge: usize,
 ) -> BTreeMap<String, String> {
     let mut required = BTreeMap::new();
     let mut seen = HashSet::new();
-    // Stages, and the subjects that reach them; all of them next to the edge.
-    let mut open: Vec<(usize, Option<BTreeSet<&str>>)> = vec![(stage, None)];
-    while let Some((stage, reaches)) = open.pop() {
-        if !seen.insert((stage, reaches.clone())) {
+    // Links, and the subjects that reach their ends; all of them next to the edge.
+    let link = links.iter().find(|link| link.edge == edge);
+    let mut open: Vec<(Link, Option<BTreeSet<&str>>)> =
+        link.map(|&link| (link, None)).into_iter().collect();
+    while let Some((link, reaches)) = open.pop() {
+        let (stage, (_, input)) = (link.to, graph.port_names(&link));
+        if !seen.insert((stage, input, reaches.clone())) {
             continue;
         }
         let following = || links.iter().filter(move |link| link.from == stage);
-        if graph
-            .kind(stage)
-            .is_some_and(|kind| kind.output == Some(ANY))
-        {
-            open.extend(following().map(|link| (link.to, reaches.clone())));
+        if graph.is_buffer(stage) {
+            open.extend(following().map(|link| (*link, reaches.clone())));
             continue;
         }
         let Some(contract) = graph.stages[stage].contract else {
             continue;
         };
         let is_reached = |subject: &str| reaches.as_ref().is_none_or(|r| r.contains(subject));
-        for (subject, property) in &contract.requires {
+        for (subject, property) in contract.required_at(input) {
             if is_reached(subject) {
                 required
-                    .entry((*subject).to_owned())
+                    .entry(subject.to_owned())
                     .or_insert_with(|| property.to_string());
             }
         }
-        let passed: BTreeSet<&str> = (contract.passthrough.iter().copied())
-            .filter(|subject| is_reached(subject))
-            .collect();
-        if !passed.is_empty() {
-            open.extend(following().map(|link| (link.to, Some(passed.clone()))));
+        for next in following() {
+            let passed = contract.passed(input, graph.port_names(next).0).into_iter();
+            let passed: BTreeSet<&str> = passed.filter(|subject| is_reached(subject)).collect();
+            if !passed.is_empty() {
+                open.push((*next, Some(passed)));
+            }
         }
     }
     required
 }
 
-/// The stages whose frames leave `stage`: itself, or whatever feeds a ring buffer.
-fn makers(graph: &GraphDescription<'_>, links: &[Link], stage: usize) -> Vec<usize> {
-    let (mut open, mut seen, mut makers) = (vec![stage], HashSet::from([stage]), Vec::new());
-    while let Some(stage) = open.pop() {
-        if graph
-            .kind(stage)
-            .is_some_and(|kind| kind.output == Some(ANY))
-        {
-            let feeding = links.iter().filter(|link| link.to == stage);
+/// The links by which the frames of `link` leave the stages that make them: itself, or those that feed the ring buffer which
+/// it comes from.
+fn makers(graph: &GraphDescription<'_>, links: &[Link], link: &Link) -> Vec<Link> {
+    let (mut open, mut seen, mut makers) = (vec![*link], HashSet::from([link.from]), Vec::new());
+    while let Some(link) = open.pop() {
+        if graph.is_buffer(link.from) {
+            let feeding = links.iter().filter(|feeding| feeding.to == link.from);
             open.extend(
                 feeding
-                    .map(|link| link.from)
-                    .filter(|&from| seen.insert(from)),
+                    .copied()
+                    .filter(|feeding| !graph.is_buffer(feeding.from) || seen.insert(feeding.from)),
             );
         } else {
-            makers.push(stage);
+            makers.push(link);
         }
     }
-    makers.sort_unstable();
+    makers.sort_unstable_by_key(|maker| (maker.from, maker.edge));
     makers
 }
 
 /// Two payload types may have one name, as where two versions of a crate meet; only one of them is what a stage takes.
 fn types(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
-    let of = |stage: usize| graph.kind(stage).and_then(|kind| Some((kind, kind.types?)));
     for link in links.iter().filter(|link| graph.crossing(link).is_none()) {
-        let Some((taker, [taken, _])) = of(link.to) else {
+        let (Some(taken), Some(taker)) = (graph.taken(link), graph.kind(link.to)) else {
             continue;
         };
-        for maker in makers(graph, links, link.from) {
-            if let Some((kind, [_, made])) = of(maker)
-                && kind.output == taker.input
-                && made != taken
-                && let Some(payload) = kind.output
+        for maker in makers(graph, links, link) {
+            if let Some(made) = graph.made(&maker)
+                && let (Some(made_type), Some(taken_type)) = (made.type_id, taken.type_id)
+                && made.payload == taken.payload
+                && made_type() != taken_type()
             {
                 let message = format!(
-                    "stage `{}` makes `{payload}`, but `{}` ({}) takes another type of that name",
-                    graph.stages[maker].name, graph.stages[link.to].name, taker.name
+                    "stage `{}` makes `{}`, but `{}` ({}) takes another type of that name",
+                    graph.ends(&maker).0,
+                    made.payload,
+                    graph.ends(link).1,
+                    taker.name
                 );
                 let place = graph.at_edge(link.edge, "to");
                 faults.push(GraphFault::new(FaultKind::PayloadMismatch, place, message));
@@ -195,15 +202,15 @@ fn types(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
 
 /// A payload without a codec has no bytes to send or to record.
 fn codecs(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
-    let local = |stage: usize| graph.kind(stage).filter(|kind| !kind.on_wire);
     for link in links.iter().filter(|link| graph.crossing(link).is_some()) {
-        for maker in makers(graph, links, link.from) {
-            let Some(payload) = local(maker).and_then(|kind| kind.output) else {
+        for maker in makers(graph, links, link) {
+            let Some(port) = graph.made(&maker).filter(|port| !port.on_wire) else {
                 continue;
             };
             let message = format!(
-                "stage `{}` makes `{payload}`, which has no codec, but the edge `{}` leads to another node",
-                graph.stages[maker].name,
+                "stage `{}` makes `{}`, which has no codec, but the edge `{}` leads to another node",
+                graph.ends(&maker).0,
+                port.payload,
                 graph.edge_name(link.edge)
             );
             let place = graph.at_edge(link.edge, "from");
@@ -212,12 +219,13 @@ fn codecs(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFa
         }
     }
     for (index, stage) in graph.stages.iter().enumerate() {
-        if let Some(payload) = local(index).and_then(|kind| kind.output)
+        let ports = stage.kind.map_or(&[][..], |kind| kind.outputs);
+        if let Some(port) = ports.iter().find(|port| !port.on_wire)
             && stage.recorded
         {
             let message = format!(
-                "stage `{}` makes `{payload}`, which has no codec and cannot be recorded",
-                stage.name
+                "stage `{}` makes `{}`, which has no codec and cannot be recorded",
+                stage.name, port.payload
             );
             let place = graph.at_stage(index, "record");
             let fault = GraphFault::new(FaultKind::PayloadWithoutCodec, place, message);
@@ -233,18 +241,18 @@ fn frames(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFa
         let Some(bridge) = bridge.filter(|_| graph.crossing(link).is_some()) else {
             continue;
         };
-        let largest = makers(graph, links, link.from)
+        let largest = makers(graph, links, link)
             .into_iter()
-            .map(|maker| (needed(graph, maker, bridge.encoding), maker))
-            .max();
+            .map(|maker| (needed(graph, &maker, bridge.encoding), maker))
+            .max_by_key(|(needed, maker)| (*needed, maker.from));
         let in_range = limits::MAX_FRAME.contains(&bridge.max_frame);
-        let is_larger = |&(needed, _): &(usize, usize)| in_range && needed > bridge.max_frame;
+        let is_larger = |&(needed, _): &(usize, Link)| in_range && needed > bridge.max_frame;
         let Some((needed, maker)) = largest.filter(is_larger) else {
             continue;
         };
         let message = format!(
             "frames of `{}` need up to {needed} bytes on the edge `{}`, whose max_frame is {}",
-            graph.stages[maker].name,
+            graph.ends(&maker).0,
             graph.edge_name(link.edge),
             bridge.max_frame
         );
@@ -255,11 +263,10 @@ fn frames(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFa
 }
 
 /// Bytes of the largest frame of a stage, as far as it says how many rows of how many features it makes.
-fn needed(graph: &GraphDescription<'_>, maker: usize, encoding: Encoding) -> usize {
-    let provides = graph.stages[maker]
-        .contract
-        .map(|contract| &contract.provides);
-    let property = |subject: &str| provides.and_then(|provides| provides.get(subject));
+fn needed(graph: &GraphDescription<'_>, maker: &Link, encoding: Encoding) -> usize {
+    let contract = graph.stages[maker.from].contract;
+    let provides = contract.map(|contract| contract.provided_at(graph.port_names(maker).0));
+    let property = |subject: &str| provides.as_ref().and_then(|provides| provides.get(subject));
     let width = match property("feature") {
         Some(Property::Names(names)) => names.len(),
         _ => 0,

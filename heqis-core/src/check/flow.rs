@@ -1,14 +1,16 @@
-//! Flow: names, and what the edges make of the stages.
+//! Flow: names, ports, and what the edges make of the stages.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::fault::{FaultKind, FaultPlace, FaultSubject, GraphFault};
-use super::{GraphDescription, Link, place};
+use super::fault::{FaultKind, FaultPlace, FaultSubject, GraphFault, nearest_name};
+use super::{GraphDescription, KindDescription, Link, place};
 use crate::contract::ANY;
+use crate::port::{Port, port_of};
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     names(graph, faults);
     duplicate_edges(graph, links, faults);
+    unknown_ports(graph, links, faults);
     ports(graph, links, faults);
     loose_ends(graph, faults);
     cycles(graph, links, faults);
@@ -58,7 +60,8 @@ fn names(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
         let Some(edge) = edge else { continue };
         let what = format!("the edge `{}`", graph.edge_name(index));
         for (name, end) in [(edge.from, "from"), (edge.to, "to")] {
-            faults.extend(graph.unknown_stage(&what, name, graph.at_edge(index, end)));
+            let stage = graph.stage_in(name);
+            faults.extend(graph.unknown_stage(&what, stage, graph.at_edge(index, end)));
         }
     }
     for (index, budget) in graph.budgets.iter().enumerate() {
@@ -77,7 +80,11 @@ fn well_formed(what: &str, name: &str, place: FaultPlace, faults: &mut Vec<Graph
     if !(first && rest && name.len() <= 64) {
         let message = format!("\"{}\" is no name for {what}", name.escape_debug());
         let rule = "a lower-case letter, then lower-case letters, digits and hyphens, 64 at most";
-        faults.push(GraphFault::new(FaultKind::BadName, place, message).help(rule));
+        let help = match name.contains('.') {
+            true => format!("a dot stands between a stage and its port; a name is {rule}"),
+            false => rule.to_owned(),
+        };
+        faults.push(GraphFault::new(FaultKind::BadName, place, message).help(help));
     }
 }
 
@@ -86,9 +93,10 @@ fn at_budget(index: usize, option: &str) -> FaultPlace {
 }
 
 fn duplicate_edges(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
-    let mut seen: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut seen: HashMap<_, usize> = HashMap::new();
     for link in links {
-        match seen.get(&(link.from, link.to)) {
+        let ends = (link.from, link.to, graph.port_names(link));
+        match seen.get(&ends) {
             Some(&first) => {
                 let message = format!(
                     "the edge `{}` is declared twice",
@@ -99,18 +107,79 @@ fn duplicate_edges(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Ve
                 faults.push(fault.related(graph.at_edge(first, ""), "first declared here"));
             }
             None => {
-                seen.insert((link.from, link.to), link.edge);
+                seen.insert(ends, link.edge);
             }
         }
     }
 }
 
+/// Edges that name a port that the stage has not, or none of several.
+fn unknown_ports(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
+    for link in links {
+        let (from, to) = graph.ends(link);
+        for (option, stage, end, found) in [
+            ("from", link.from, from, link.out),
+            ("to", link.to, to, link.into),
+        ] {
+            let Some(kind) = graph.kind(stage) else {
+                continue;
+            };
+            let (ports, side, verb) = match option {
+                "from" => (kind.outputs, "output", "makes"),
+                _ => (kind.inputs, "input", "takes"),
+            };
+            if found.is_some() || ports.is_empty() {
+                continue;
+            }
+            let (edge, name, port) = (
+                graph.edge_name(link.edge),
+                graph.stages[stage].name,
+                port_of(end),
+            );
+            let kind = kind.name;
+            let message = match (port, ports) {
+                ("", _) => format!(
+                    "the edge `{edge}` names none of the {side} ports of stage `{name}` ({kind})"
+                ),
+                (_, [Port { name: "", .. }]) => format!(
+                    "the edge `{edge}` names the port `{port}` of stage `{name}` ({kind}), which has one {side} under its own name"
+                ),
+                _ => format!(
+                    "the edge `{edge}` names the unknown {side} port `{port}` of stage `{name}` ({kind})"
+                ),
+            };
+            let known = ports.iter().map(|port| match port.name {
+                "" => format!("`{name}` {verb} `{}`", port.payload),
+                own => format!("`{name}.{own}` {verb} `{}`", port.payload),
+            });
+            let known = known.collect::<Vec<_>>().join(", ");
+            let near = nearest_name(port, ports.iter().map(|port| port.name));
+            let help = match near.filter(|near| near.starts_with("did")) {
+                Some(near) => format!("{near} {known}"),
+                None => known,
+            };
+            let place = graph.at_edge(link.edge, option);
+            faults.push(GraphFault::new(FaultKind::UnknownPort, place, message).help(help));
+        }
+    }
+}
+
+/// What stands at the end of an edge, in words.
+fn subject(end: &str) -> String {
+    let what = if port_of(end).is_empty() {
+        "stage"
+    } else {
+        "port"
+    };
+    format!("{what} `{end}`")
+}
+
 fn ports(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
-    let outputs = graph.outputs();
+    let carried = graph.carried(links);
     let mut fed: HashMap<usize, &'static str> = HashMap::new();
     for link in links {
-        let (from, to) = (graph.stages[link.from].name, graph.stages[link.to].name);
-        if let Some(kind) = graph.kind(link.from).filter(|kind| kind.output.is_none()) {
+        let (from, to) = graph.ends(link);
+        if let Some(kind) = graph.kind(link.from).filter(KindDescription::is_sink) {
             let message = format!(
                 "stage `{from}` is a sink ({}): no edge leaves it",
                 kind.name
@@ -118,12 +187,13 @@ fn ports(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
             let place = graph.at_edge(link.edge, "from");
             faults.push(GraphFault::new(FaultKind::NoOutput, place, message));
         }
-        let carried = graph.edge(link.edge).and_then(|edge| edge.payload);
-        if let (Some(carried), Some(output)) = (carried, outputs[link.from])
-            && carried != output
+        let declared = graph.edge(link.edge).and_then(|edge| edge.payload);
+        if let (Some(declared), Some(output)) = (declared, carried[link.edge])
+            && declared != output
         {
             let message = format!(
-                "stage `{from}` makes `{output}`, but the edge `{from}->{to}` carries `{carried}`"
+                "{} makes `{output}`, but the edge `{from}->{to}` carries `{declared}`",
+                subject(from)
             );
             let place = graph.at_edge(link.edge, "payload");
             faults.push(GraphFault::new(FaultKind::PayloadMismatch, place, message));
@@ -132,7 +202,7 @@ fn ports(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
         let Some(kind) = graph.kind(link.to) else {
             continue;
         };
-        let Some(input) = kind.input else {
+        if kind.is_source() {
             let message = format!(
                 "stage `{to}` is a source ({}): no edge leads to it",
                 kind.name
@@ -140,24 +210,19 @@ fn ports(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
             let place = graph.at_edge(link.edge, "to");
             faults.push(GraphFault::new(FaultKind::NoInput, place, message));
             continue;
-        };
-        let Some(output) = outputs[link.from] else {
+        }
+        let (Some(output), Some(input)) = (carried[link.edge], graph.taken(link)) else {
             continue;
         };
         // What first feeds a ring buffer decides what it carries.
-        let wanted = if input == ANY {
-            *fed.entry(link.to).or_insert(output)
-        } else {
-            input
+        let (wanted, verb) = match input.payload {
+            ANY => (*fed.entry(link.to).or_insert(output), "already carries"),
+            payload => (payload, "takes"),
         };
         if wanted != output {
-            let verb = if input == ANY {
-                "already carries"
-            } else {
-                "takes"
-            };
             let message = format!(
-                "stage `{from}` makes `{output}`, but `{to}` ({}) {verb} `{wanted}`",
+                "{} makes `{output}`, but `{to}` ({}) {verb} `{wanted}`",
+                subject(from),
                 kind.name
             );
             let place = graph.at_edge(link.edge, "to");
@@ -169,31 +234,42 @@ fn ports(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
 fn loose_ends(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     // An edge with a misspelt end still shows that the other end was meant to be connected.
     let edges = || graph.edges.iter().flatten();
-    let leaving: HashSet<&str> = edges().map(|edge| edge.from).collect();
-    let arriving: HashSet<&str> = edges().map(|edge| edge.to).collect();
     for (index, stage) in graph.stages.iter().enumerate() {
         let Some(kind) = stage.kind else { continue };
-        let name = stage.name;
-        if let Some(input) = kind.input.filter(|_| !arriving.contains(name)) {
+        let at_stage = |end: &&str| graph.stage_in(end) == stage.name;
+        let arriving: Vec<&str> = edges().map(|edge| edge.to).filter(at_stage).collect();
+        let leaving: Vec<&str> = edges().map(|edge| edge.from).filter(at_stage).collect();
+        let fault = |kind_of_fault, port: &Port, verb, rest| {
+            let subject = match port.name {
+                "" => format!("stage `{}`", stage.name),
+                name => format!("port `{}.{name}`", stage.name),
+            };
             let message = format!(
-                "stage `{name}` ({}) takes `{input}`, but no edge leads to it",
-                kind.name
+                "{subject} ({}) {verb} `{}`, {rest}",
+                kind.name, port.payload
             );
-            let place = graph.at_stage(index, "");
-            faults.push(GraphFault::new(FaultKind::UnfedStage, place, message));
+            GraphFault::new(kind_of_fault, graph.at_stage(index, ""), message)
+        };
+        for port in loose(kind.inputs, &arriving) {
+            let rest = "but no edge leads to it";
+            faults.push(fault(FaultKind::UnfedStage, port, "takes", rest));
         }
-        if let Some(output) = kind
-            .output
-            .filter(|_| !kind.output_optional && !leaving.contains(name))
-        {
-            let message = format!(
-                "stage `{name}` ({}) makes `{output}`, but no edge leaves it",
-                kind.name
-            );
-            let place = graph.at_stage(index, "");
-            faults.push(GraphFault::new(FaultKind::UnconsumedStage, place, message));
+        for port in loose(kind.outputs, &leaving).filter(|_| !kind.output_optional) {
+            let rest = "but no edge leaves it";
+            faults.push(fault(FaultKind::UnconsumedStage, port, "makes", rest));
         }
     }
+}
+
+/// The ports that none of `ends` names. Where one names a port that is not there, no other is missed.
+fn loose<'p>(ports: &'p [Port], ends: &[&str]) -> impl Iterator<Item = &'p Port> {
+    let named: Vec<_> = (ends.iter())
+        .map(|end| Port::find(ports, port_of(end)))
+        .collect();
+    (ports.iter().enumerate()).filter_map(move |(index, port)| {
+        let met = named.contains(&Some(index)) || named.contains(&None);
+        (!met && !port.optional).then_some(port)
+    })
 }
 
 /// Removes stages that nothing open leads to until none is left; what stays lies on or behind a cycle. The cycle is
@@ -283,9 +359,9 @@ fn partitions(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<Gra
     // The other edges of a stage on another node are not known here.
     let known = |link: &&Link| graph.complete || graph.kind(link.from).is_some();
     for link in links.iter().filter(shares).filter(known) {
-        let others = links.iter().filter(|other| other.from == link.from);
+        let others = links.iter().filter(|other| graph.leaves_as(other, link));
         if others.filter(shares).count() < 2 {
-            let from = graph.stages[link.from].name;
+            let (from, _) = graph.ends(link);
             let message = format!(
                 "the edge `{}` alone of those leaving `{from}` is partitioned",
                 graph.edge_name(link.edge)

@@ -24,12 +24,10 @@ use std::time::Duration;
 
 pub use fault::{FaultKind, FaultPlace, FaultSubject, GraphFault, nearest_name};
 
-use crate::contract::ANY;
-use std::any::TypeId;
-
-use crate::contract::PortContract;
+use crate::contract::{ANY, PortContract};
 use crate::encoding::Encoding;
 use crate::options::{BridgeOptions, Delivery, EdgeOptions, StageOptions};
+use crate::port::{Port, port_of, stage_of};
 
 /// A graph as the check sees it.
 #[derive(Clone, Debug, Default)]
@@ -84,10 +82,10 @@ pub struct StageDescription<'a> {
 pub struct KindDescription {
     /// Its name.
     pub name: &'static str,
-    /// Payload of its input; `None` for a source.
-    pub input: Option<&'static str>,
-    /// Payload of its output; `None` for a sink.
-    pub output: Option<&'static str>,
+    /// Its input ports; none for a source.
+    pub inputs: &'static [Port],
+    /// Its output ports; none for a sink.
+    pub outputs: &'static [Port],
     /// Whether it gets an arbiter of its own by default.
     pub blocking: bool,
     /// Whether it is a commit log, of which a node has one at most.
@@ -98,27 +96,55 @@ pub struct KindDescription {
     pub replayable: bool,
     /// For a source: whether nothing is expected of its items where they have no identity, since it may be a live feed.
     pub identity_optional: bool,
-    /// Whether its output can be sent and recorded.
-    pub on_wire: bool,
-    /// The types of its ports; `None` where it takes or makes any.
-    pub types: Option<[TypeId; 2]>,
+    /// Whether each frame leaves by one of the output ports at most, so that the ways behind them may meet.
+    pub routes: bool,
 }
 
 impl KindDescription {
+    /// Whether it takes no frames.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        self.inputs.is_empty()
+    }
+
+    /// Whether it makes no frames.
+    #[must_use]
+    pub fn is_sink(&self) -> bool {
+        self.outputs.is_empty()
+    }
+
+    /// Whether it passes on frames of any payload: a ring buffer.
+    #[must_use]
+    pub fn is_buffer(&self) -> bool {
+        self.inputs.iter().any(|port| port.payload == ANY)
+    }
+
+    /// Whether one of its inputs takes `payload`.
+    #[must_use]
+    pub fn takes(&self, payload: &str) -> bool {
+        self.inputs.iter().any(|port| port.payload == payload)
+    }
+
+    /// The payload of its output ports, where it is the same at all of them.
+    #[must_use]
+    pub fn output(&self) -> Option<&'static str> {
+        let first = self.outputs.first()?.payload;
+        (self.outputs.iter().all(|port| port.payload == first)).then_some(first)
+    }
+
     /// A kind without ports.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
             name,
-            input: None,
-            output: None,
+            inputs: &[],
+            outputs: &[],
             blocking: false,
             commit_log: false,
             output_optional: false,
             replayable: false,
             identity_optional: false,
-            on_wire: true,
-            types: None,
+            routes: false,
         }
     }
 }
@@ -126,9 +152,9 @@ impl KindDescription {
 /// An edge as the check sees it.
 #[derive(Clone, Debug)]
 pub struct EdgeDescription<'a> {
-    /// Name of the stage that makes its frames.
+    /// Name of the stage that makes its frames, or of its port, as in `split.up`.
     pub from: &'a str,
-    /// Name of the stage that takes them.
+    /// Name of the stage that takes them, or of its port.
     pub to: &'a str,
     /// Its settings.
     pub options: EdgeOptions,
@@ -183,6 +209,9 @@ struct Link {
     edge: usize,
     from: usize,
     to: usize,
+    /// Indices of the ports at both ends, where they are known.
+    out: Option<usize>,
+    into: Option<usize>,
 }
 
 impl GraphDescription<'_> {
@@ -199,30 +228,33 @@ impl GraphDescription<'_> {
         faults
     }
 
-    /// The payload that leaves each stage; that of a ring buffer is whatever feeds it. `None` for sinks and where it is not
-    /// known.
+    /// The payload that each edge carries; behind a ring buffer it is whatever feeds the buffer. `None` where it is not known.
     #[must_use]
-    pub fn outputs(&self) -> Vec<Option<&'static str>> {
-        let links = self.links();
-        let mut outputs: Vec<_> = self
-            .stages
-            .iter()
-            .map(|stage| stage.kind.and_then(|kind| kind.output))
-            .collect();
-        for link in &links {
-            let payload = self.edge(link.edge).and_then(|edge| edge.payload);
-            if self.stages[link.from].kind.is_none() && outputs[link.from].is_none() {
-                outputs[link.from] = payload;
-            }
+    pub fn payloads(&self) -> Vec<Option<&'static str>> {
+        self.carried(&self.links())
+    }
+
+    fn carried(&self, links: &[Link]) -> Vec<Option<&'static str>> {
+        let mut carried: Vec<Option<&'static str>> = vec![None; self.edges.len()];
+        for link in links {
+            carried[link.edge] = match self.kind(link.from) {
+                Some(_) => self.made(link).map(|port| port.payload),
+                // What another node makes is known by the first of the edges that carry it.
+                None => (links.iter())
+                    .filter(|other| self.leaves_as(other, link))
+                    .find_map(|other| self.edge(other.edge)?.payload),
+            };
         }
         // A chain of ring buffers settles in as many rounds as it is long; without progress it never will.
         loop {
             let mut progress = false;
-            for link in &links {
-                if outputs[link.to] == Some(ANY)
-                    && let Some(fed) = outputs[link.from].filter(|&fed| fed != ANY)
+            for link in links.iter() {
+                let mut feeding = links.iter().filter(|feeding| feeding.to == link.from);
+                if carried[link.edge] == Some(ANY)
+                    && let Some(fed) =
+                        feeding.find_map(|feeding| carried[feeding.edge].filter(|&fed| fed != ANY))
                 {
-                    outputs[link.to] = Some(fed);
+                    carried[link.edge] = Some(fed);
                     progress = true;
                 }
             }
@@ -230,37 +262,92 @@ impl GraphDescription<'_> {
                 break;
             }
         }
-        outputs
+        carried
             .into_iter()
-            .map(|output| output.filter(|&name| name != ANY))
+            .map(|payload| payload.filter(|&name| name != ANY))
             .collect()
     }
 
-    /// What holds of the frames that leave the stage with this index, by subject; what is nearest to the edge counts.
+    /// What holds of the frames of the edge with this index where they are made, by subject; what is nearest counts.
     #[must_use]
-    pub fn provided(&self, stage: usize) -> BTreeMap<String, String> {
-        contracts::provided(self, &self.links(), stage)
+    pub fn provided(&self, edge: usize) -> BTreeMap<String, String> {
+        contracts::provided(self, &self.links(), edge)
     }
 
-    /// What the stage with this index and those that it passes frames on to require, by subject.
+    /// What the stage that the edge with this index leads to, and those that it passes frames on to, require, by subject.
     #[must_use]
-    pub fn required(&self, stage: usize) -> BTreeMap<String, String> {
-        contracts::required(self, &self.links(), stage)
+    pub fn required(&self, edge: usize) -> BTreeMap<String, String> {
+        contracts::required(self, &self.links(), edge)
     }
 
     fn links(&self) -> Vec<Link> {
         let stages: HashMap<&str, usize> = (self.stages.iter().enumerate())
             .map(|(index, stage)| (stage.name, index))
             .collect();
+        let stage = |end: &str| stages.get(self.stage_in(end)).copied();
         let link = |(edge, declared): (usize, &Option<EdgeDescription<'_>>)| {
             let declared = declared.as_ref()?;
+            let (from, to) = (stage(declared.from)?, stage(declared.to)?);
             Some(Link {
                 edge,
-                from: *stages.get(declared.from)?,
-                to: *stages.get(declared.to)?,
+                from,
+                to,
+                out: self.port_in(from, declared.from, |kind| kind.outputs),
+                into: self.port_in(to, declared.to, |kind| kind.inputs),
             })
         };
         self.edges.iter().enumerate().filter_map(link).collect()
+    }
+
+    /// The stage that the end of an edge names. One whose name has a dot is reported for that, and not for its ports.
+    fn stage_in<'e>(&self, end: &'e str) -> &'e str {
+        let dotted = end.contains('.') && self.stages.iter().any(|stage| stage.name == end);
+        if dotted { end } else { stage_of(end) }
+    }
+
+    /// Index of the port that the end of an edge names; `None` where there is none, or the kind of the stage is not known.
+    fn port_in(
+        &self,
+        stage: usize,
+        end: &str,
+        ports: fn(&KindDescription) -> &'static [Port],
+    ) -> Option<usize> {
+        let port = if self.stages[stage].name == end {
+            ""
+        } else {
+            port_of(end)
+        };
+        Port::find(ports(&self.kind(stage)?), port)
+    }
+
+    /// The port that a link leaves by.
+    fn made(&self, link: &Link) -> Option<Port> {
+        self.kind(link.from)?.outputs.get(link.out?).copied()
+    }
+
+    /// The port that a link leads to.
+    fn taken(&self, link: &Link) -> Option<Port> {
+        self.kind(link.to)?.inputs.get(link.into?).copied()
+    }
+
+    /// Names of the ports at both ends of a link; empty for the only one of its side.
+    fn port_names(&self, link: &Link) -> (&str, &str) {
+        let edge = self.edge(link.edge);
+        (
+            (self.made(link)).map_or_else(
+                || edge.map_or("", |edge| port_of(edge.from)),
+                |port| port.name,
+            ),
+            (self.taken(link)).map_or_else(
+                || edge.map_or("", |edge| port_of(edge.to)),
+                |port| port.name,
+            ),
+        )
+    }
+
+    /// Whether both links leave by one port of one stage.
+    fn leaves_as(&self, one: &Link, other: &Link) -> bool {
+        one.from == other.from && self.port_names(one).0 == self.port_names(other).0
     }
 
     fn edge(&self, index: usize) -> Option<&EdgeDescription<'_>> {
@@ -271,11 +358,14 @@ impl GraphDescription<'_> {
         self.stages[stage].kind
     }
 
+    fn is_buffer(&self, stage: usize) -> bool {
+        self.kind(stage).is_some_and(|kind| kind.is_buffer())
+    }
+
     /// Whether the link can carry anything; an edge into a source or out of a sink is reported for that.
     fn carries(&self, link: &Link) -> bool {
-        self.kind(link.from)
-            .is_none_or(|kind| kind.output.is_some())
-            && self.kind(link.to).is_none_or(|kind| kind.input.is_some())
+        self.kind(link.from).is_none_or(|kind| !kind.is_sink())
+            && self.kind(link.to).is_none_or(|kind| !kind.is_source())
     }
 
     /// The two nodes of a link when they are known and differ.
@@ -298,6 +388,12 @@ impl GraphDescription<'_> {
     /// The place of an edge, or of an option of it.
     pub fn at_edge(&self, index: usize, option: &str) -> FaultPlace {
         place(FaultSubject::Edge(index), &self.edge_name(index), option)
+    }
+
+    /// The end that a link leaves from, and the one that it leads to, as they are written.
+    fn ends(&self, link: &Link) -> (&str, &str) {
+        self.edge(link.edge)
+            .map_or(("", ""), |edge| (edge.from, edge.to))
     }
 
     fn edge_name(&self, index: usize) -> String {

@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 
 use super::fault::{FaultKind, FaultPlace, GraphFault};
 use super::{GraphDescription, Link};
-use crate::contract::ANY;
 use crate::options::{Delivery, Policy, limits};
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
@@ -134,13 +133,13 @@ fn stages(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
 /// Settings that a stage of its sort would ignore, or that would repeat its frames.
 fn unused_settings(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     for (index, stage) in graph.stages.iter().enumerate() {
-        let (kind, what, help) = match stage.kind.map(|kind| kind.input) {
-            Some(None) => (
+        let (kind, what, help) = match stage.kind {
+            Some(kind) if kind.is_source() => (
                 FaultKind::NotForASource,
                 "source",
                 "a second copy or a rebuilt source would repeat frames",
             ),
-            Some(Some(ANY)) => (
+            Some(kind) if kind.is_buffer() => (
                 FaultKind::NotForABuffer,
                 "buffer",
                 "a buffer only moves frames: it neither works nor fails",
@@ -183,10 +182,10 @@ fn recordings(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
     for (index, stage) in recorded.filter(|(_, stage)| stage.recorded) {
         let Some(kind) = stage.kind else { continue };
         let (place, name) = (graph.at_stage(index, "record"), stage.name);
-        if kind.input.is_some() || kind.replayable {
-            let why = match kind.input.is_some() {
-                true => "it is no source",
-                false => "it gives the same items again by itself",
+        if !kind.is_source() || kind.replayable {
+            let why = match kind.is_source() {
+                false => "it is no source",
+                true => "it gives the same items again by itself",
             };
             let message = format!("stage `{name}` ({}) is not recorded: {why}", kind.name);
             faults.push(GraphFault::new(FaultKind::NotRecordable, place, message));
@@ -234,9 +233,9 @@ fn states(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFa
             }
         }
         fed.retain(|&stage| {
-            graph.kind(stage).is_some_and(|kind| {
-                kind.output.is_some() && kind.output != Some(ANY) && !kind.commit_log
-            })
+            graph
+                .kind(stage)
+                .is_some_and(|kind| !kind.is_sink() && !kind.is_buffer() && !kind.commit_log)
         });
         if fed.is_empty() {
             continue;

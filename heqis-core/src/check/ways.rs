@@ -6,9 +6,15 @@ use super::fault::{FaultKind, GraphFault};
 use super::{GraphDescription, Link};
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
-    // On a cycle everything comes by many ways, and an edge of another payload carries nothing: these are the faults.
-    let other =
-        |fault: &GraphFault| matches!(fault.kind, FaultKind::Cycle | FaultKind::PayloadMismatch);
+    // On a cycle everything comes by many ways, an edge of another payload carries nothing, and one of an unknown port is not
+    // known to carry anything: these are the faults.
+    let other = |fault: &GraphFault| {
+        let kind = fault.kind;
+        matches!(
+            kind,
+            FaultKind::Cycle | FaultKind::PayloadMismatch | FaultKind::UnknownPort
+        )
+    };
     if !faults.iter().any(other) {
         two_ways(graph, links, faults);
     }
@@ -28,9 +34,17 @@ fn two_ways(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<Graph
     let mut seen = BTreeSet::new();
     for (index, one) in edges.iter().enumerate() {
         for other in &edges[index + 1..] {
-            // Of two partitions each item takes one.
-            let both_partitioned = shares(one) && shares(other);
-            if one.from != other.from || one.to == other.to || both_partitioned {
+            // Of two partitions each item takes one, and of the ports of a stage that routes.
+            let one_port = graph.leaves_as(one, other);
+            // Of a stage of another node, that node knows it.
+            let routed = graph.kind(one.from).is_none_or(|kind| kind.routes);
+            let takes_one = if one_port {
+                shares(one) && shares(other)
+            } else {
+                routed
+            };
+            let repeated = one_port && one.to == other.to && one.into == other.into;
+            if one.from != other.from || repeated || takes_one {
                 continue;
             }
             let (first, second) = (reached(&edges, one.to), reached(&edges, other.to));
@@ -43,7 +57,8 @@ fn two_ways(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<Graph
                 if !is_first || !seen.insert((one.from, joint)) {
                     continue;
                 }
-                let ways = [&first, &second].map(|reached| way(graph, reached, one.from, joint));
+                let ways = [(one, &first), (other, &second)]
+                    .map(|(link, reached)| way(graph, reached, &edges, link, joint));
                 let message = format!(
                     "stage `{}` gets each item of `{}` by two ways: {} and {}",
                     graph.stages[joint].name, graph.stages[one.from].name, ways[0], ways[1]
@@ -76,16 +91,29 @@ fn reached(edges: &[Link], start: usize) -> HashMap<usize, Option<usize>> {
 fn way(
     graph: &GraphDescription<'_>,
     reached: &HashMap<usize, Option<usize>>,
-    from: usize,
+    edges: &[Link],
+    start: &Link,
     to: usize,
 ) -> String {
-    let mut names = vec![graph.stages[to].name];
-    let mut stage = to;
+    let (from, into) = graph.ends(start);
+    let (mut names, mut stage) = (Vec::new(), to);
     while let Some(&Some(before)) = reached.get(&stage) {
-        names.push(graph.stages[before].name);
+        let last = edges
+            .iter()
+            .find(|link| (link.from, link.to) == (before, stage));
+        names.push(match last {
+            // Only where the ways meet, the port matters.
+            Some(link) if stage == to => graph.ends(link).1,
+            _ => graph.stages[stage].name,
+        });
         stage = before;
     }
-    names.push(graph.stages[from].name);
+    names.push(if stage == to {
+        into
+    } else {
+        graph.stages[stage].name
+    });
+    names.push(from);
     names.reverse();
     names.join(" -> ")
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
-use heqis_actors::{Registry, StageKind};
+use heqis_actors::{Port, Registry, StageKind};
 use serde_json::{Value, json};
 
 use super::{FAULTY, OK, World};
@@ -76,12 +76,36 @@ fn listed(kind: &StageKind) -> Value {
     json!({
         "name": kind.name,
         "about": kind.about,
-        "input": kind.input,
-        "output": kind.output,
+        "input": listed_ports(kind.inputs),
+        "output": listed_ports(kind.outputs),
         "blocking": kind.blocking,
-        "replayable": kind.input.is_none() && kind.replayable,
+        "replayable": kind.is_source() && kind.replayable,
         "params": kind.schema,
     })
+}
+
+/// The payload of the only port of a side, or those of each port by name.
+fn listed_ports(ports: &[Port]) -> Value {
+    match ports {
+        [] => Value::Null,
+        [
+            Port {
+                name: "", payload, ..
+            },
+        ] => json!(payload),
+        ports => ports
+            .iter()
+            .map(|port| (port.name, json!(port.payload)))
+            .collect(),
+    }
+}
+
+fn in_words(ports: &[Port]) -> String {
+    let words = ports.iter().map(|port| match port.name {
+        "" => port.payload.to_owned(),
+        name => format!("{name}: {}", port.payload),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn table(header: &[&str], width: usize) -> Table {
@@ -97,28 +121,41 @@ pub(super) fn table(header: &[&str], width: usize) -> Table {
 fn overview(kinds: &[&StageKind], width: usize) -> String {
     let mut table = table(&["kind", "input", "output", "what it does"], width);
     for kind in kinds {
-        table.add_row([
-            kind.name,
-            kind.input.unwrap_or("-"),
-            kind.output.unwrap_or("-"),
-            kind.about,
-        ]);
+        let [input, output] = [kind.inputs, kind.outputs].map(|ports| match ports {
+            [] => "-".to_owned(),
+            ports => in_words(ports),
+        });
+        table.add_row([kind.name, &input, &output, kind.about]);
     }
     format!("{}\n", table.trim_fmt())
 }
 
 fn described(kind: &StageKind, width: usize) -> String {
-    let input = kind
-        .input
-        .map_or("a source".to_owned(), |input| format!("input `{input}`"));
-    let output = kind
-        .output
-        .map_or("a sink".to_owned(), |output| format!("output `{output}`"));
-    let mut remarks = vec![input, output];
+    let side = |ports: &[Port], side, none: &str| match ports {
+        [] => vec![none.to_owned()],
+        [
+            Port {
+                name: "", payload, ..
+            },
+        ] => vec![format!("{side} `{payload}`")],
+        ports => {
+            let port = |port: &Port| {
+                let optional = if port.optional {
+                    ", which may be without an edge"
+                } else {
+                    ""
+                };
+                format!("{side} port `{}`: `{}`{optional}", port.name, port.payload)
+            };
+            ports.iter().map(port).collect()
+        }
+    };
+    let mut remarks = side(kind.inputs, "input", "a source");
+    remarks.extend(side(kind.outputs, "output", "a sink"));
     if kind.blocking {
         remarks.push("runs on an arbiter of its own unless the topology names another".to_owned());
     }
-    if kind.input.is_none() && kind.replayable {
+    if kind.is_source() && kind.replayable {
         remarks.push("replayable".to_owned());
     }
     let mut text = format!("{}: {}\n{}\n\n", kind.name, kind.about, remarks.join("; "));

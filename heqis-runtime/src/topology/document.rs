@@ -37,7 +37,7 @@ pub struct Document {
     /// Latency promises, watched while the graph runs.
     #[serde(default)]
     pub budgets: Vec<BudgetSpec>,
-    /// Overlays by name, chosen with `--profile`. An edge is addressed as `edges."from->to"`.
+    /// Overlays by name, chosen with `--profile`. An edge is addressed as `edges."from->to"`, ports included.
     #[serde(default)]
     pub profiles: BTreeMap<String, ProfileSpec>,
 }
@@ -346,9 +346,9 @@ pub enum RestartPolicy {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeSpec {
-    /// Stage that makes the frames.
+    /// Stage that makes the frames; of several output ports its port, as in "router.listed".
     pub from: String,
-    /// Stage that takes them.
+    /// Stage that takes them; of several input ports its port.
     pub to: String,
     /// What the edge does with a new frame when it is full.
     #[serde(default)]

@@ -98,6 +98,7 @@ codes! {
     NotRecordable,
     EmptyGraph,
     PayloadWithoutCodec,
+    UnknownPort,
     MissingTransport,
     NeedlessTransport,
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use heqis_actors::Policy;
+use heqis_actors::{Policy, port_of};
 
 use super::plan::{Edge, Plan};
 
@@ -21,9 +21,9 @@ pub fn mermaid(plan: &Plan) -> String {
         );
         for stage in plan.stages.iter().filter(|stage| stage.node == index) {
             let label = format!("{}<br/><small>{}</small>", stage.name, stage.kind.name);
-            let _ = match (stage.kind.input, stage.kind.output) {
-                (None, _) => writeln!(text, "        {}([\"{label}\"])", id(&stage.name, "stage")),
-                (_, None) => writeln!(text, "        {}[[\"{label}\"]]", id(&stage.name, "stage")),
+            let _ = match (stage.kind.is_source(), stage.kind.is_sink()) {
+                (true, _) => writeln!(text, "        {}([\"{label}\"])", id(&stage.name, "stage")),
+                (_, true) => writeln!(text, "        {}[[\"{label}\"]]", id(&stage.name, "stage")),
                 _ => writeln!(text, "        {}[\"{label}\"]", id(&stage.name, "stage")),
             };
         }
@@ -90,13 +90,20 @@ fn id(name: &str, prefix: &str) -> String {
     format!("{prefix}_{}", name.replace('-', "_"))
 }
 
-/// What a reader wants to know of an edge: its policy and capacity, and how it crosses.
+/// What a reader wants to know of an edge: its ports, its policy and capacity, and how it crosses.
 fn label(edge: &Edge, line: &str) -> String {
     let options = &edge.options;
-    let mut label = match options.policy {
-        Policy::Latest => options.policy.name().to_owned(),
-        policy => format!("{} {}", policy.name(), options.capacity),
+    let (from, to) = edge.ends();
+    let mut label = match (port_of(from), port_of(to)) {
+        ("", "") => String::new(),
+        (from, "") => format!("from {from}{line}"),
+        ("", to) => format!("to {to}{line}"),
+        (from, to) => format!("{from} to {to}{line}"),
     };
+    label.push_str(options.policy.name());
+    if options.policy != Policy::Latest {
+        let _ = write!(label, " {}", options.capacity);
+    }
     if options.partition_by_key {
         label.push_str(", by key");
     }

@@ -49,8 +49,8 @@ impl Plan {
             };
         }
         for edge in &self.edges {
-            let (from, to) = (&self.stages[edge.from], &self.stages[edge.to]);
-            let names = (from.name.as_str(), to.name.as_str());
+            let from = &self.stages[edge.from];
+            let names = edge.ends();
             graph = match &edge.bridge {
                 None if from.node == node => graph.edge(names.0, names.1, edge.options),
                 Some(bridge) if bridge.from_node == node => graph

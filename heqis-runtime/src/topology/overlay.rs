@@ -102,8 +102,15 @@ pub(crate) fn apply_overrides(
         let value_place = Place::new(source, path.len() + 1..one.text.len());
         let mut keys = Vec::new();
         let mut start = 0;
-        for key in path.split('.') {
-            keys.push((key.trim(), Place::new(source, start..start + key.len())));
+        // A key in quotes may have dots, as the name of an edge that leads to a port.
+        let mut is_quoted = false;
+        let parts = path.split(|char| {
+            is_quoted ^= char == '"';
+            char == '.' && !is_quoted
+        });
+        for key in parts {
+            let place = Place::new(source, start..start + key.len());
+            keys.push((key.trim().trim_matches('"'), place));
             start += key.len() + 1;
         }
         if let Some((_, place)) = keys.iter().find(|(key, _)| key.is_empty()) {

@@ -83,7 +83,7 @@ pub struct Stage {
     pub node: usize,
     /// Its kind.
     pub kind: StageKind,
-    /// Payload that leaves it; `None` for a sink. For a ring buffer, what feeds it.
+    /// Payload that leaves it; `None` for a sink, and where several ports differ. For a ring buffer, what feeds it.
     pub output: Option<&'static str>,
     /// How it runs.
     pub options: StageOptions,
@@ -99,7 +99,7 @@ impl Stage {
     /// Returns whether it makes frames from outside data.
     #[must_use]
     pub fn is_source(&self) -> bool {
-        self.kind.input.is_none()
+        self.kind.is_source()
     }
 }
 
@@ -108,7 +108,7 @@ impl Stage {
 pub struct Edge {
     /// Its position in [`Plan::edges`], the same on every node.
     pub route: u32,
-    /// Its name, `from->to`.
+    /// Its name, `from->to`, each the name of a stage or of its port.
     pub name: String,
     /// Index of the stage that makes the frames.
     pub from: usize,
@@ -118,6 +118,14 @@ pub struct Edge {
     pub options: EdgeOptions,
     /// How it crosses to another node; `None` within a node.
     pub bridge: Option<Bridge>,
+}
+
+impl Edge {
+    /// What it joins, as in `split.up` and `filter`.
+    #[must_use]
+    pub fn ends(&self) -> (&str, &str) {
+        self.name.split_once("->").unwrap_or_default()
+    }
 }
 
 /// How an edge crosses from one node to another.
@@ -234,7 +242,15 @@ impl Plan {
             })
         });
         let graph = resolved.describe(&prepared);
-        let outputs = graph.outputs();
+        let payloads = graph.payloads();
+        let output = |stage: usize| {
+            let kind = resolved.kinds[stage]?;
+            let mut leaving = resolved.edges.iter().filter(|link| link.from == stage);
+            match kind.is_buffer() {
+                true => leaving.find_map(|link| payloads[link.edge]),
+                false => kind.output(),
+            }
+        };
         let stages = topology.stages.iter().zip(&prepared).enumerate().map(
             |(index, (declared, prepared))| {
                 let spec = declared.spec.as_ref()?;
@@ -243,7 +259,7 @@ impl Plan {
                     index: u16::try_from(index).ok()?,
                     node: resolved.stage_nodes[index]?,
                     kind: resolved.kinds[index]?.clone(),
-                    output: outputs[index],
+                    output: output(index),
                     options: stage_options(spec),
                     prepared: prepared.clone(),
                     record: spec.record.as_ref().map(|record| {
@@ -264,10 +280,10 @@ impl Plan {
                 Some((from_node, to_node)) => Some(Bridge {
                     from_node,
                     to_node,
-                    payload: resolved.registry.payload(outputs[link.from]?)?,
+                    payload: resolved.registry.payload(payloads[link.edge]?)?,
                     options: bridge_options(resolved, spec, &options, to_node, &base)?,
-                    makes: graph.provided(link.from),
-                    takes: graph.required(link.to),
+                    makes: graph.provided(link.edge),
+                    takes: graph.required(link.edge),
                 }),
                 None => None,
             };

@@ -5,7 +5,7 @@ use std::path::Path;
 use heqis_actors::{Config, Source, Stage, StageKind};
 use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_gateway::source::{CsvReplay, Serial, Simulated, TcpLines};
-use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
+use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature, SymbolRouter};
 use heqis_runtime::registry::registry;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl StageCase {
     }
 
     pub(crate) fn is_sink(&self) -> bool {
-        registry().kind(self.kind).unwrap().output.is_none()
+        registry().kind(self.kind).unwrap().is_sink()
     }
 }
 
@@ -56,6 +56,10 @@ impl StageCase {
 pub(crate) fn stages() -> Vec<StageCase> {
     vec![
         StageCase::of::<Cleaner>(CsvReplay::KIND, |_| json!({})),
+        StageCase::of::<SymbolRouter>(
+            Cleaner::KIND,
+            |_| json!({ "symbols": ["002032.SZ", "600000.SH"] }),
+        ),
         StageCase::of::<Indicators>(Cleaner::KIND, |_| json!({ "market": {} })),
         StageCase::of::<NpuFeature>(
             Indicators::KIND,

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heqis_actors::{
-    AnyFrame, BuildContext, EdgeOptions, Emitter, Ending, Frame, GraphBuilder, NodeReport, Nothing,
-    Payload, PortContract, Prepared, Snapshot, Stage, StageError, StageKind, StageOptions,
+    AnyFrame, BuildContext, EdgeOptions, Emitter, Ending, Frame, GraphBuilder, Inputs, NodeReport,
+    Nothing, Payload, PortContract, Prepared, Snapshot, Stage, StageError, StageKind, StageOptions,
     StageReport, StateOptions, Tap, Tensor,
 };
 use heqis_messages::{BarMessage, DecisionMessage, FeatureRow, Features, PredictionMessage};
@@ -117,14 +117,13 @@ impl Run {
             let params = (entry.params)(directory);
             stages.push((into, prepared(registry.kind(into).unwrap(), params)));
         }
-        let output = registry.kind(case.kind).unwrap().output;
         Self {
             stages,
             tested: case.kind,
             // A ring buffer passes on what it takes.
             output: match case.is_ring() {
-                true => registry.kind(case.after).unwrap().output,
-                false => output,
+                true => registry.kind(case.after).unwrap().output(),
+                false => registry.kind(case.kind).unwrap().output(),
             },
             directory: directory.to_owned(),
             artefacts: case.artefacts,
@@ -140,7 +139,7 @@ impl Run {
         let mut run = Self {
             stages: Vec::new(),
             tested: case.kind,
-            output: kind.output,
+            output: kind.output(),
             directory: directory.to_owned(),
             artefacts: &[],
             saves: false,
@@ -209,7 +208,7 @@ impl Run {
             graph = graph.prepared(name, stage.clone(), StageOptions::default());
         }
         for pair in names.windows(2) {
-            graph = graph.edge(pair[0], pair[1], short());
+            graph = graph.edge(&first_port(pair[0]), pair[1], short());
         }
         let at = names.iter().position(|name| *name == self.tested).unwrap();
         let follower = match (self.output, names.get(at + 1)) {
@@ -218,7 +217,7 @@ impl Run {
             (Some(payload), None) => {
                 graph = graph
                     .prepared("recorder", discard(payload), StageOptions::default())
-                    .edge(self.tested, "recorder", short());
+                    .edge(&first_port(self.tested), "recorder", short());
                 Some("recorder".to_owned())
             }
         };
@@ -262,6 +261,14 @@ impl Run {
             frames,
             artefacts: self.artefacts.iter().map(read).collect(),
         }
+    }
+}
+
+/// Where the frames of a kind leave: of several ports by the first.
+fn first_port(kind: &str) -> String {
+    match registry().kind(kind).unwrap().outputs {
+        [port, ..] if !port.name.is_empty() => format!("{kind}.{}", port.name),
+        _ => kind.to_owned(),
     }
 }
 
@@ -389,6 +396,7 @@ impl<S: Stage> Stage for FailsOnce<S> {
     const OUTPUT_OPTIONAL: bool = S::OUTPUT_OPTIONAL;
     const TAKES_WARM_UP: bool = S::TAKES_WARM_UP;
     const RECOVERS: bool = S::RECOVERS;
+    const ROUTES: bool = S::ROUTES;
 
     fn check(config: &S::Config, base: &Path) -> Vec<String> {
         S::check(config, base)
@@ -425,7 +433,7 @@ impl<S: Stage> Stage for FailsOnce<S> {
 
     fn process(
         &mut self,
-        frame: &Frame<S::In>,
+        frame: &<S::In as Inputs>::Frame,
         out: &mut Emitter<'_, S::Out>,
     ) -> Result<(), StageError> {
         if let Some(taken) = &mut self.taken {

@@ -30,7 +30,7 @@ fn every_kind_of_the_registry_has_an_entry() {
     let kinds: BTreeSet<&str> = registry.kinds().map(|kind| kind.name).collect();
     let stages: Vec<&str> = cases::stages().iter().map(|case| case.kind).collect();
     let sources: Vec<&str> = cases::sources().iter().map(|case| case.kind).collect();
-    let is_source = |kind: &str| registry.kind(kind).unwrap().input.is_none();
+    let is_source = |kind: &str| registry.kind(kind).unwrap().is_source();
     let entries: BTreeSet<&str> = stages.iter().chain(&sources).copied().collect();
     let missing: Vec<String> = kinds
         .difference(&entries)

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Emitter, Frame, Next, Nothing, Payload, PortContract, PortSchema, Property,
-    Registry, Source, Stage, StageError,
+    BuildContext, Emitter, Frame, Inputs, Next, Nothing, Outputs, Payload, PortContract,
+    PortSchema, Property, Registry, Source, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -272,6 +272,64 @@ impl Stage for Network {
     }
 }
 
+#[derive(Inputs)]
+pub enum PairIn {
+    Bars(Frame<Bar>),
+    Rows(Frame<Row>),
+    #[port(optional)]
+    Earlier(Frame<Prediction>),
+}
+
+/// A stage with several input ports.
+pub struct Pair;
+
+impl Stage for Pair {
+    type Config = TermsConfig;
+    type In = PairIn;
+    type Out = Prediction;
+    const KIND: &'static str = "pair";
+    const ABOUT: &'static str = "predicts from bars and rows";
+
+    fn contract(config: &TermsConfig, _: &Path) -> PortContract {
+        let mut rows = PortContract::default();
+        rows.requires = config.facts();
+        PortContract::default().at("rows", rows)
+    }
+
+    fn build(_: &TermsConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: &PairIn, _: &mut Emitter<'_, Prediction>) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+#[derive(Outputs)]
+pub enum SplitOut {
+    Up(Bar),
+    Down(Bar),
+}
+
+/// A stage with several output ports.
+pub struct Split;
+
+impl Stage for Split {
+    type Config = NoConfig;
+    type In = Bar;
+    type Out = SplitOut;
+    const KIND: &'static str = "split";
+    const ABOUT: &'static str = "tells bars that rise from those that fall";
+
+    fn build(_: &NoConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: &Frame<Bar>, _: &mut Emitter<'_, SplitOut>) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
 /// The registry that the fault files are written for.
 pub fn registry() -> Registry {
     Registry::new()
@@ -286,6 +344,8 @@ pub fn registry() -> Registry {
         .with_stage::<Answers>()
         .with_stage::<Windows>()
         .with_stage::<Network>()
+        .with_stage::<Pair>()
+        .with_stage::<Split>()
 }
 
 /// A topology without a fault, in which every part of the format occurs.

@@ -74,7 +74,7 @@ fn first<'a>(
 ) -> Option<&'a Stage> {
     plan.stages
         .iter()
-        .find(|stage| stage.node == node && stage.kind.input == Some(payload) && fits(stage))
+        .find(|stage| stage.node == node && stage.kind.takes(payload) && fits(stage))
 }
 
 /// Converts a decision, with the stamps of the stages that it passed.
@@ -124,7 +124,7 @@ pub(super) fn training(plan: &Plan, node: usize) -> Option<Arc<Training>> {
     let fed = plan
         .stages
         .iter()
-        .filter(|stage| stage.kind.input == Some(FeatureRow::NAME));
+        .filter(|stage| stage.kind.takes(FeatureRow::NAME));
     let own = fed.clone().filter(|stage| stage.node == node);
     let bundles = own
         .chain(fed)

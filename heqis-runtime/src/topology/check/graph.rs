@@ -25,7 +25,7 @@ pub(super) fn check(
         // A file without stages lacks a key, which was reported.
         fault.kind != FaultKind::EmptyGraph || resolved.topology.root.get("stages").is_some()
     };
-    let outputs = graph.outputs();
+    let payloads = graph.payloads();
     for found in graph.check().into_iter().filter(is_read) {
         let Some(code) = Code::of(found.kind) else {
             continue;
@@ -36,8 +36,7 @@ pub(super) fn check(
             fault = fault.related(place(resolved, code, at), *label);
         }
         if let (Code::PayloadMismatch, FaultSubject::Edge(edge)) = (code, found.place.subject) {
-            let from = resolved.edges.iter().find(|link| link.edge == edge);
-            fault.help = from.and_then(|link| takers(resolved, outputs[link.from]?));
+            fault.help = payloads[edge].and_then(|payload| takers(resolved, payload));
         }
         faults.push(fault);
     }
@@ -47,7 +46,7 @@ pub(super) fn check(
 fn takers(resolved: &Resolved<'_>, payload: &str) -> Option<String> {
     let kinds = resolved.registry.kinds();
     let takers: Vec<String> = kinds
-        .filter(|kind| kind.input == Some(payload))
+        .filter(|kind| kind.takes(payload))
         .map(|kind| format!("`{}`", kind.name))
         .collect();
     (!takers.is_empty()).then(|| format!("kinds that take `{payload}`: {}", takers.join(", ")))

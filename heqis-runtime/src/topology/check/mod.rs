@@ -18,7 +18,7 @@ pub(crate) use transport::{address, endpoint};
 use std::collections::HashMap;
 use std::path::Path;
 
-use heqis_actors::{EdgeOptions, Policy, Prepared, Registry, StageKind};
+use heqis_actors::{EdgeOptions, Policy, Prepared, Registry, StageKind, stage_of};
 
 use super::document::{EdgeSpec, StageSpec};
 use super::fault::Fault;
@@ -66,8 +66,8 @@ impl<'a> Resolved<'a> {
             let spec = declared.spec.as_ref()?;
             Some(ResolvedEdge {
                 edge,
-                from: *stages.get(spec.from.as_str())?,
-                to: *stages.get(spec.to.as_str())?,
+                from: *stages.get(stage_of(&spec.from))?,
+                to: *stages.get(stage_of(&spec.to))?,
             })
         };
         let edges = topology.edges.iter().enumerate().filter_map(link).collect();

@@ -1,6 +1,6 @@
 //! Resources: memory, and times that make sense.
 
-use heqis_actors::{ANY, Policy};
+use heqis_actors::Policy;
 
 use super::Resolved;
 use crate::topology::fault::{Code, Fault};
@@ -103,7 +103,7 @@ fn memory(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     }
     for (index, stage) in resolved.topology.stages.iter().enumerate() {
         // A stage that carries anything is a queue by itself, with a capacity among its parameters.
-        let queue = resolved.kinds[index].is_some_and(|kind| kind.input == Some(ANY));
+        let queue = resolved.kinds[index].is_some_and(|kind| kind.is_buffer());
         let capacity = stage
             .spec
             .as_ref()
