@@ -79,12 +79,12 @@ pub use heqis_core::{
     Explain, Extent, FaultKind, FaultPlace, FaultSubject, FieldReader, Gauge, Gauges,
     GraphDescription, GraphFault, InDoubt, Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss,
     MAX_META_BYTES, MAX_RANK, Metrics, MetricsError, Mismatch, MovedKey, NodeDescription,
-    NodeReport, Note, Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy, Port,
-    PortContract, PortSchema, Property, Quantiles, RecordingOptions, RestartOptions, Scheduling,
-    Snapshot, StageCounters, StageDescription, StageError, StageOptions, StageReport, StateOptions,
-    Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns,
-    encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, port_of, read_small_file,
-    renamed, stage_of, units, wire,
+    NodeReport, Note, Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy,
+    Port, PortContract, PortSchema, Property, Quantiles, RecordingOptions, RestartOptions,
+    Scheduling, Snapshot, StageCounters, StageDescription, StageError, StageOptions, StageReport,
+    StateOptions, Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta,
+    duration_ns, encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, port_of,
+    read_small_file, renamed, stage_of, units, wire,
 };
 pub use heqis_derive::{Inputs, Outputs, Payload};
 pub use join::Join;
