@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heqis_core::Clock;
+use heqis_tls::WebCertificate;
 
 use crate::error::DashboardError;
 use crate::hosts::Hosts;
@@ -114,6 +115,10 @@ pub struct Settings {
     pub max_streams: usize,
     /// Longest time that a client may take to send the head of a request.
     pub request_timeout: Duration,
+    /// Certificate of the server; `None` serves plain HTTP.
+    pub tls: Option<WebCertificate>,
+    /// Accepts plain HTTP on an address that other machines reach.
+    pub insecure: bool,
     /// Where wrong tokens are counted.
     pub wrong_tokens: Arc<WrongTokens>,
 }
@@ -129,7 +134,17 @@ impl Settings {
             control: false,
             max_streams: 16,
             request_timeout: Duration::from_secs(5),
+            tls: None,
+            insecure: false,
             wrong_tokens: Arc::new(WrongTokens::new("page", Clock::real())),
+        }
+    }
+
+    /// Returns the scheme of the page's address.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
         }
     }
 
@@ -141,6 +156,9 @@ impl Settings {
 
     pub(crate) fn check(&self) -> Result<(), DashboardError> {
         let address = self.address;
+        if self.is_exposed() && self.tls.is_none() && !self.insecure {
+            return Err(DashboardError::Plain { address });
+        }
         match &self.token {
             Some(_) => Ok(()),
             None if self.is_exposed() => Err(DashboardError::Exposed { address }),

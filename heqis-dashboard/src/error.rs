@@ -23,6 +23,23 @@ pub enum DashboardError {
         /// The address.
         address: SocketAddr,
     },
+    /// Other machines could read the page and its token on the wire.
+    #[error(
+        "dashboard on {address}: an address that other machines reach needs a certificate, or the statement that plain HTTP is accepted"
+    )]
+    Plain {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The certificate of the server cannot be used.
+    #[error("dashboard on {address}: {source}")]
+    Tls {
+        /// The address.
+        address: SocketAddr,
+        /// What is wrong with it.
+        #[source]
+        source: heqis_tls::TlsError,
+    },
     /// Control was enabled without a token.
     #[error("dashboard on {address}: control needs a token of at least 32 hexadecimal digits")]
     OpenControl {

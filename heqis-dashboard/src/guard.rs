@@ -111,7 +111,7 @@ impl AccessRules {
             let origin = headers
                 .get(header::ORIGIN)
                 .and_then(|origin| origin.to_str().ok());
-            if origin != Some(&format!("http://{host}")) {
+            if origin != Some(&format!("{}://{host}", self.settings.scheme())) {
                 let reason = "a control action must be sent by this page itself";
                 return Err((StatusCode::FORBIDDEN, reason));
             }

@@ -20,6 +20,9 @@ const SPARE_CONNECTIONS: usize = 48;
 /// A running dashboard.
 pub struct Dashboard {
     address: SocketAddr,
+    scheme: &'static str,
+    /// A name that the certificate holds.
+    name: Option<String>,
     login: Option<String>,
     handle: ServerHandle,
     hub: Arc<Hub>,
@@ -29,7 +32,8 @@ impl Dashboard {
     /// Serves `sources`. Must be called in an actix system.
     ///
     /// # Errors
-    /// [`DashboardError::Exposed`] and [`DashboardError::OpenControl`] when the settings lack a token that they need,
+    /// [`DashboardError::Exposed`], [`DashboardError::OpenControl`] and [`DashboardError::Plain`] when the settings lack a token or
+    /// a certificate that they need, [`DashboardError::Tls`] when the certificate cannot be used,
     /// [`DashboardError::Address`] when the address cannot be bound.
     pub fn start(mut settings: Settings, sources: Sources) -> Result<Self, DashboardError> {
         settings.check()?;
@@ -44,6 +48,15 @@ impl Dashboard {
             .token
             .as_ref()
             .map(|token| token.reveal().to_owned());
+        let tls = match &settings.tls {
+            Some(certificate) => Some(
+                certificate
+                    .server_config()
+                    .map_err(|source| DashboardError::Tls { address, source })?,
+            ),
+            None => None,
+        };
+        let (scheme, name) = (settings.scheme(), settings.hosts.first().cloned());
         let hub = Arc::new(Hub::new(streams));
         let runs_a_graph = sources.live.is_some();
         let (access, sources, streams_hub) = (
@@ -79,14 +92,18 @@ impl Dashboard {
         .client_request_timeout(timeout)
         .client_disconnect_timeout(timeout)
         .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)
-        .map_err(fault(address))?
-        .run();
+        .shutdown_timeout(1);
+        let server = match tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls),
+            None => server.listen(listener),
+        };
+        let server = server.map_err(fault(address))?.run();
         let handle = server.handle();
         actix_rt::spawn(server);
         Ok(Self {
             address,
+            scheme,
+            name,
             login,
             handle,
             hub,
@@ -103,13 +120,16 @@ impl Dashboard {
     #[must_use]
     pub fn url(&self) -> String {
         let mut shown = self.address;
+        if let ("https", Some(name)) = (self.scheme, &self.name) {
+            return format!("https://{name}:{}", shown.port());
+        }
         if shown.ip().is_unspecified() {
             shown.set_ip(match shown {
                 SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        format!("http://{shown}")
+        format!("{}://{shown}", self.scheme)
     }
 
     /// Returns the link that logs a browser in, `None` where the page needs no token. The link holds the token: show it

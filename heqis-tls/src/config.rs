@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::{ClientConfig, Resumption};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, NoServerSessionStorage, ServerConfig};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::SingleCertAndKey;
 use rustls::{CommonState, version};
 
@@ -44,11 +44,21 @@ pub(crate) fn server(
     loaded: &Loaded,
     clients: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, TlsError> {
+    server_with(
+        clients,
+        Arc::new(SingleCertAndKey::from(loaded.key.clone())),
+    )
+}
+
+pub(crate) fn server_with(
+    clients: Arc<dyn ClientCertVerifier>,
+    certificates: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .map_err(|error| TlsError::of(&error))?
         .with_client_cert_verifier(clients)
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(loaded.key.clone())));
+        .with_cert_resolver(certificates);
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(config)

@@ -9,6 +9,7 @@
 //! - `identity`: the files of a node, read again when they change; a bad new file leaves the old one in use.
 //! - `loaded`: one reading of them, checked. `verify`: who is accepted. `config`: rustls's configurations.
 //! - `link`: the handshakes of bridged edges, which heqis-sp asks for. `stream`: their streams.
+//! - `web`: HTTPS servers and clients.
 //! - `authority`: makes an authority, and issues and revokes certificates. `certificate`: what a certificate says.
 //! - `files`: where they lie. `crypto`: graviola and the time. `cpu`: what the processor must have. `error`: what can be wrong, with what to do.
 //!
@@ -28,6 +29,7 @@ mod link;
 mod loaded;
 mod stream;
 mod verify;
+mod web;
 
 pub use authority::{Authority, AuthorityFiles, Issued};
 pub use certificate::Certificate;
@@ -37,3 +39,6 @@ pub use error::{TlsError, Whose};
 pub use files::IdentityFiles;
 pub use identity::Identity;
 pub use loaded::{Loaded, read_certificate, revoked as revoked_serials};
+#[cfg(feature = "client")]
+pub use web::web_client;
+pub use web::{OwnCertificate, WebCertificate};

@@ -57,9 +57,14 @@ pub(crate) async fn login(
             .insert_header((
                 header::SET_COOKIE,
                 format!(
-                    "{}={}; HttpOnly; SameSite=Strict; Path=/",
+                    "{}={}; HttpOnly; SameSite=Strict; Path=/{}",
                     access.cookie,
-                    token.reveal()
+                    token.reveal(),
+                    if access.settings.tls.is_some() {
+                        "; Secure"
+                    } else {
+                        ""
+                    }
                 ),
             ))
             .finish(),

@@ -53,7 +53,10 @@ fn start_error(settings: Settings) -> DashboardError {
 #[test]
 fn an_address_reachable_by_others_needs_a_token() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
-        let open = Settings::new(address.parse().unwrap());
+        let mut open = Settings::new(address.parse().unwrap());
+        let plain = start_error(open.clone());
+        assert!(matches!(plain, DashboardError::Plain { .. }), "{address}");
+        open.insecure = true;
         assert!(
             matches!(start_error(open), DashboardError::Exposed { .. }),
             "{address}"

@@ -1,0 +1,244 @@
+//! HTTPS: servers with the certificate of a node or one of another authority, and clients of public servers.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::certificate::Certificate;
+use crate::config::server_with;
+use crate::crypto::{now, provider};
+use crate::error::{TlsError, Whose};
+use crate::identity::{Identity, Stamp, stamp};
+use crate::loaded::{chain, key};
+use crate::verify::{Accepted, Gate};
+
+/// The shortest time between two looks at the files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What an HTTPS server proves its name with. Changed files are read again without a restart.
+#[derive(Clone, Debug)]
+pub enum WebCertificate {
+    /// The certificate of a node. Clients may show one of the same authority, see [`peer_name`](crate::peer_name).
+    Node(Identity),
+    /// A certificate of any authority, such as one that browsers know.
+    Own(OwnCertificate),
+}
+
+impl WebCertificate {
+    /// Checks that there is a certificate to show now.
+    ///
+    /// # Errors
+    /// What is wrong with its files.
+    pub fn check(&self) -> Result<(), TlsError> {
+        match self {
+            Self::Node(identity) => identity.current().map(drop),
+            Self::Own(own) => own.current().map(drop),
+        }
+    }
+
+    /// Returns the configuration of a server that shows it.
+    ///
+    /// # Errors
+    /// As [`WebCertificate::check`].
+    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        self.check()?;
+        let clients: Arc<dyn ClientCertVerifier> = match self {
+            Self::Node(identity) => Arc::new(OptionalClients(identity.clone())),
+            Self::Own(_) => Arc::new(NoClientAuth),
+        };
+        server_with(clients, Arc::new(Resolver(self.clone())))
+    }
+}
+
+/// A certificate and its key in files of their own.
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    loaded: Option<Arc<CertifiedKey>>,
+    stamps: Option<[Option<Stamp>; 2]>,
+    looked: Option<Instant>,
+}
+
+impl OwnCertificate {
+    /// The certificate chain and the key in these PEM files. Reads nothing yet.
+    #[must_use]
+    pub fn new(certificate: PathBuf, key: PathBuf) -> Self {
+        Self {
+            certificate,
+            key,
+            state: Arc::default(),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a bound on how often the files are looked at"
+    )]
+    fn current(&self) -> Result<Arc<CertifiedKey>, TlsError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = Instant::now();
+        if let Some(loaded) = &state.loaded
+            && state.looked.is_some_and(|last| at - last < LOOK_EVERY)
+        {
+            return Ok(loaded.clone());
+        }
+        state.looked = Some(at);
+        let stamps = [&self.certificate, &self.key].map(|path| stamp(path));
+        if let Some(loaded) = &state.loaded
+            && state.stamps.as_ref() == Some(&stamps)
+        {
+            return Ok(loaded.clone());
+        }
+        state.stamps = Some(stamps);
+        match (read(&self.certificate, &self.key), &state.loaded) {
+            (Ok(loaded), _) => {
+                let loaded = Arc::new(loaded);
+                state.loaded = Some(loaded.clone());
+                Ok(loaded)
+            }
+            (Err(problem), Some(old)) => {
+                tracing::error!(%problem, "the new certificate cannot be used, the old one stays");
+                Ok(old.clone())
+            }
+            (Err(problem), None) => Err(problem),
+        }
+    }
+}
+
+fn read(certificate: &Path, key_path: &Path) -> Result<CertifiedKey, TlsError> {
+    let chain = chain("certificate", certificate)?;
+    let leaf = chain.first().and_then(|der| Certificate::read(der));
+    let now = now();
+    if let Some(leaf) = leaf.filter(|leaf| leaf.not_after < now) {
+        return Err(TlsError::Expired {
+            whose: Whose::Own(certificate.to_owned()),
+            not_after: leaf.not_after,
+            now,
+        });
+    }
+    let signer = provider()
+        .key_provider
+        .load_private_key(key(key_path)?)
+        .map_err(|error| TlsError::Malformed {
+            what: "key",
+            path: key_path.to_owned(),
+            reason: error.to_string(),
+        })?;
+    let certified = CertifiedKey::new(chain, signer);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(_) => Err(TlsError::KeyMismatch {
+            key: key_path.to_owned(),
+            certificate: certificate.to_owned(),
+        }),
+    }
+}
+
+/// Looks for the certificate at each handshake, so that a new one is shown without a restart.
+#[derive(Debug)]
+struct Resolver(WebCertificate);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        match &self.0 {
+            WebCertificate::Node(identity) => Some(identity.current().ok()?.key.clone()),
+            WebCertificate::Own(own) => own.current().ok(),
+        }
+    }
+}
+
+/// Accepts clients without a certificate, and those with one of the node's authority.
+#[derive(Debug)]
+struct OptionalClients(Identity);
+
+impl ClientCertVerifier for OptionalClients {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let loaded = (self.0.current()).map_err(|error| Error::General(error.to_string()))?;
+        Gate::new(loaded, Accepted::Certified).verify_client_cert(leaf, between, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, leaf, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, leaf, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// Returns how a client checks the certificates of public servers: by Mozilla's list of authorities, or by those in the PEM
+/// file that the variable `SSL_CERT_FILE` names.
+///
+/// # Errors
+/// When that file cannot be read, and where the processor lacks an instruction.
+#[cfg(feature = "client")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the variable is where other programs look for authorities too"
+)]
+pub fn web_client() -> Result<ureq::tls::TlsConfig, TlsError> {
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
+    let missing = crate::cpu::missing_features();
+    if !missing.is_empty() {
+        return Err(TlsError::CpuFeature { missing });
+    }
+    let roots = match std::env::var_os("SSL_CERT_FILE") {
+        None => RootCerts::WebPki,
+        Some(path) => {
+            let chain = chain("certificates of the authorities", Path::new(&path))?;
+            let certificates: Vec<_> = chain
+                .iter()
+                .map(|der| Certificate::from_der(der).to_owned())
+                .collect();
+            RootCerts::new_with_certs(&certificates)
+        }
+    };
+    Ok(TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(provider())
+        .root_certs(roots)
+        .build())
+}
