@@ -1,6 +1,8 @@
-//! The transport to the vendor: plain HTTP/1.1 to one address.
+//! The transport to the vendor: HTTP/1.1 to one address, over TLS unless that is given up.
 
 use std::time::Duration;
+
+use heqis_tls::{TlsError, web_client};
 
 /// Sends requests to the vendor.
 pub trait Transport {
@@ -12,7 +14,7 @@ pub trait Transport {
     fn post(&self, body: &str) -> Result<(u16, String), String>;
 }
 
-/// Plain HTTP/1.1, one base URL.
+/// HTTP/1.1, one base URL.
 #[derive(Debug)]
 pub struct Http {
     agent: ureq::Agent,
@@ -25,18 +27,21 @@ const LARGEST_REPLY_BYTES: u64 = 256 << 20;
 impl Http {
     /// Creates a transport that waits at most `timeout` for a complete reply, from the first byte sent to the last one
     /// received. It follows no redirect and uses no proxy, so that the token is sent to the base URL only.
-    #[must_use]
-    pub fn new(url: &str, timeout: Duration) -> Self {
+    ///
+    /// # Errors
+    /// When the file of `SSL_CERT_FILE` cannot be read, or the processor lacks an instruction for TLS.
+    pub fn new(url: &str, timeout: Duration) -> Result<Self, TlsError> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
+            .tls_config(web_client()?)
             .build();
-        Self {
+        Ok(Self {
             agent: config.new_agent(),
             url: url.to_owned(),
-        }
+        })
     }
 }
 

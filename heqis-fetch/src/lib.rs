@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use heqis_quant::Date;
+use heqis_tls::is_readable;
 use serde::Serialize;
 
 use crate::client::{Client, Counts};
@@ -56,9 +57,12 @@ pub struct FetchArgs {
     /// Fetch everything again, even if cached; the cache keeps the older replies.
     #[arg(long)]
     pub refresh: bool,
-    /// The vendor's address; also HEQIS_TUSHARE_URL [default: `http://api.tushare.pro`].
+    /// The vendor's address; also HEQIS_TUSHARE_URL [default: `https://api.tushare.pro`].
     #[arg(long, value_name = "URL")]
     pub base_url: Option<String>,
+    /// Accept plain HTTP to an address that is not this machine's own.
+    #[arg(long)]
+    pub insecure: bool,
     /// File with the token; otherwise HEQIS_TUSHARE_TOKEN.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -101,16 +105,20 @@ pub fn run(args: &FetchArgs) -> Result<Vec<String>, FetchError> {
         .base_url
         .clone()
         .or_else(|| std::env::var("HEQIS_TUSHARE_URL").ok())
-        .unwrap_or_else(|| "http://api.tushare.pro".to_owned());
-    if !url.starts_with("http://") {
-        return Err(setting(
-            "base URL",
-            format!("must begin with http://, got {url}"),
-        ));
+        .unwrap_or_else(|| "https://api.tushare.pro".to_owned());
+    let plain = is_readable(&url).ok_or_else(|| {
+        let rule = format!("must begin with https:// or http://, got {url}");
+        setting("base URL", rule)
+    })?;
+    if plain && !args.insecure {
+        let rule = "begins with http://, and everyone on the way could read the token: use https://, or accept it with --insecure";
+        return Err(setting("base URL", rule.to_owned()));
     }
     let clock = pace::SystemClock;
     let progress = Progress::to_stderr(&clock);
-    progress.note("warning: plain HTTP, the token can be read on the wire");
+    if plain {
+        progress.note("warning: plain HTTP, the token can be read on the wire");
+    }
     let token = match &args.token_file {
         Some(path) => {
             let (token, warning) = Token::read(path)?;
@@ -126,7 +134,8 @@ pub fn run(args: &FetchArgs) -> Result<Vec<String>, FetchError> {
     let limit = args
         .calls_per_minute
         .unwrap_or_else(|| pace::calls_per_minute(args.points));
-    let http = http::Http::new(&url, Duration::from_secs(args.timeout_s));
+    let http = http::Http::new(&url, Duration::from_secs(args.timeout_s))
+        .map_err(|error| setting("TLS", error.to_string()))?;
     let mut client = Client {
         transport: &http,
         clock: &clock,

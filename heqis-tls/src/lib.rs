@@ -39,6 +39,6 @@ pub use error::{TlsError, Whose};
 pub use files::IdentityFiles;
 pub use identity::Identity;
 pub use loaded::{Loaded, read_certificate, revoked as revoked_serials};
-#[cfg(feature = "client")]
-pub use web::web_client;
 pub use web::{OwnCertificate, WebCertificate};
+#[cfg(feature = "client")]
+pub use web::{is_readable, web_client};

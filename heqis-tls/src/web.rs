@@ -242,3 +242,32 @@ pub fn web_client() -> Result<ureq::tls::TlsConfig, TlsError> {
         .root_certs(roots)
         .build())
 }
+
+/// Returns whether a request to `url` can be read by others on its way: plain HTTP to anything but a loopback address or
+/// `localhost`. `None` where `url` is no address of HTTP or HTTPS.
+///
+/// ```
+/// use heqis_tls::is_readable;
+///
+/// assert_eq!(is_readable("https://example.com/hook"), Some(false));
+/// assert_eq!(is_readable("http://127.0.0.1:8080/"), Some(false));
+/// assert_eq!(is_readable("http://example.com"), Some(true));
+/// assert_eq!(is_readable("ftp://example.com"), None);
+/// ```
+#[cfg(feature = "client")]
+#[must_use]
+pub fn is_readable(url: &str) -> Option<bool> {
+    let url: ureq::http::Uri = url.parse().ok()?;
+    let host = url.host()?;
+    match url.scheme_str()? {
+        "https" => Some(false),
+        "http" => {
+            let address = host.trim_start_matches('[').trim_end_matches(']');
+            let address = address.parse::<std::net::IpAddr>();
+            let is_local = host.eq_ignore_ascii_case("localhost")
+                || address.is_ok_and(|address| address.to_canonical().is_loopback());
+            Some(!is_local)
+        }
+        _ => None,
+    }
+}

@@ -34,7 +34,7 @@ fn every_transport_fault_is_retried_and_leaves_no_files() {
     ];
     for fault in faults {
         let server = Server::start(market(), [Some(fault)]);
-        let http = Http::new(&server.url(), Duration::from_secs(60));
+        let http = Http::new(&server.url(), Duration::from_secs(60)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let ((rows, counts), notes) = with_client(&http, &later(), folder.path(), |client| {
             (client.fetch(&one_day()), client.counts)
@@ -50,7 +50,7 @@ fn every_transport_fault_is_retried_and_leaves_no_files() {
 fn a_silent_vendor_is_an_error_after_the_timeout() {
     for fault in [Fault::Silent, Fault::Stalled] {
         let server = Server::start(market(), [Some(fault), Some(fault), None]);
-        let http = Http::new(&server.url(), Duration::from_millis(50));
+        let http = Http::new(&server.url(), Duration::from_millis(50)).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (result, _) = with_client(&http, &later(), folder.path(), |client| {
             client.attempts = 2;
@@ -63,7 +63,7 @@ fn a_silent_vendor_is_an_error_after_the_timeout() {
         );
         assert!(files_in(folder.path()).is_empty());
         // In the next run the vendor replies.
-        let http = Http::new(&server.url(), Duration::from_secs(60));
+        let http = Http::new(&server.url(), Duration::from_secs(60)).unwrap();
         let (rows, _) = with_client(&http, &later(), folder.path(), |client| {
             client.fetch(&one_day())
         });
@@ -74,7 +74,7 @@ fn a_silent_vendor_is_an_error_after_the_timeout() {
 #[test]
 fn a_slow_reply_is_read_completely() {
     let server = Server::start(market(), [Some(Fault::Trickled)]);
-    let http = Http::new(&server.url(), Duration::from_secs(60));
+    let http = Http::new(&server.url(), Duration::from_secs(60)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (rows, _) = with_client(&http, &later(), folder.path(), |client| {
         client.fetch(&one_day())
@@ -86,7 +86,7 @@ fn a_slow_reply_is_read_completely() {
 #[test]
 fn redirects_are_refused_and_not_followed() {
     let server = Server::start(market(), [Some(Fault::Redirect)]);
-    let http = Http::new(&server.url(), Duration::from_secs(60));
+    let http = Http::new(&server.url(), Duration::from_secs(60)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (result, _) = with_client(&http, &later(), folder.path(), |client| {
         client.fetch(&one_day())

@@ -32,6 +32,7 @@ use heqis_dashboard::{
     BarFiles, BarStore, Decisions, Journal, Names, Settings, Sources, Token, Training,
 };
 use heqis_data::store::DataSet;
+use heqis_tls::{OwnCertificate, WebCertificate};
 
 use crate::error::LabError;
 use crate::output::CommandOutput;
@@ -89,6 +90,15 @@ pub struct ServeArgs {
     /// or a random one that is printed as a login link.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9181")]
     pub address: SocketAddr,
+    /// Certificate chain of the server, PEM: the page is served over HTTPS. An address that other machines reach requires it.
+    #[arg(long, value_name = "PEM", requires = "key")]
+    pub certificate: Option<PathBuf>,
+    /// Key of the certificate, PEM, which only its owner may read.
+    #[arg(long, value_name = "PEM", requires = "certificate")]
+    pub key: Option<PathBuf>,
+    /// Accept plain HTTP on an address that other machines reach.
+    #[arg(long)]
+    pub insecure: bool,
     /// A host name, in addition to the address, by which browsers may request the page. Repeatable.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
@@ -130,6 +140,9 @@ fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
     let mut settings = Settings::new(args.address);
     settings.hosts = args.hosts.clone();
     settings.control = args.control;
+    settings.insecure = args.insecure;
+    settings.tls = (args.certificate.clone().zip(args.key.clone()))
+        .map(|(certificate, key)| WebCertificate::Own(OwnCertificate::new(certificate, key)));
     settings.token = match Token::from_environment(TOKEN_VARIABLE)? {
         None if settings.is_exposed() || args.control => Some(Token::draw()?),
         token => token,

@@ -16,7 +16,7 @@ const WARN_DAYS: i64 = 30;
 
 const DAY_NS: i64 = 86_400 * 1_000_000_000;
 
-/// The certificate of a node with an edge that needs one.
+/// The certificate of a node with an edge or a server that needs one.
 pub(super) struct CertificateWatch {
     identity: Identity,
     days: Gauges<1>,
@@ -24,7 +24,7 @@ pub(super) struct CertificateWatch {
 }
 
 impl CertificateWatch {
-    /// The watch for the node with this index; `None` when none of its edges uses TLS.
+    /// The watch for the node with this index; `None` when neither an edge nor a server of it uses TLS.
     pub(super) fn of(
         plan: &Plan,
         node: usize,
@@ -37,7 +37,8 @@ impl CertificateWatch {
                     && matches!(bridge.options.endpoint, Endpoint::Tls { .. })
             })
         });
-        if !uses_tls {
+        let serves_https = plan.nodes[node].https_servers().next().is_some();
+        if !uses_tls && !serves_https {
             return Ok(None);
         }
         let days = metrics.gauges(

@@ -269,8 +269,8 @@ impl Life {
                 let mut lines = BufReader::new(stdout).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
                     match serde_json::from_str(&line) {
-                        Ok(ChildEvent::Ready { http }) => {
-                            forward(&name, &format!("ready; metrics on http://{http}/metrics"));
+                        Ok(ChildEvent::Ready { metrics }) => {
+                            forward(&name, &format!("ready; metrics on {metrics}"));
                         }
                         Ok(ChildEvent::Report(last)) => report = Some(*last),
                         Err(_) => forward(&name, &line),

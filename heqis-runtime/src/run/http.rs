@@ -3,14 +3,17 @@
 //! It runs on a thread of its own, so that a scrape never waits for the pipeline nor the pipeline for a scrape. Requests for a
 //! foreign host name are rejected, as on the page; where a token is set, all but `/healthz` need it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix_rt::net::TcpStream;
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::BoxBody;
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Extensions, ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpResponseBuilder, HttpServer, web};
@@ -18,6 +21,7 @@ use heqis_actors::Reporter;
 use heqis_dashboard::Token;
 use heqis_dashboard::hosts::Hosts;
 use heqis_dashboard::wrong_tokens::WrongTokens;
+use heqis_tls::{WebCertificate, peer_name};
 
 use crate::machine::MachineGauges;
 
@@ -34,6 +38,7 @@ pub(crate) type Ready = Arc<OnceLock<Reporter>>;
 /// The endpoint. It starts as soon as an interface has its address: the network of a board may come up after the node.
 pub(crate) struct Endpoint {
     address: SocketAddr,
+    scheme: &'static str,
     server: Rc<RefCell<Option<ServerHandle>>>,
     retry: Option<actix_rt::task::JoinHandle<()>>,
 }
@@ -45,12 +50,14 @@ impl Endpoint {
     /// When the address cannot be bound for another reason.
     pub(crate) fn serve(node: &str, address: SocketAddr, served: Served) -> std::io::Result<Self> {
         let server = Rc::new(RefCell::new(None));
+        let scheme = served.scheme();
         match serve(address, served.clone()) {
             Ok((bound, handle)) => {
-                tracing::info!(node, "metrics on http://{bound}/metrics");
+                tracing::info!(node, "metrics on {}://{bound}/metrics", scheme);
                 server.replace(Some(handle));
                 Ok(Self {
                     address: bound,
+                    scheme,
                     server,
                     retry: None,
                 })
@@ -62,7 +69,11 @@ impl Endpoint {
                     loop {
                         actix_rt::time::sleep(RETRY).await;
                         if let Ok((bound, handle)) = serve(address, served.clone()) {
-                            tracing::info!(node, "metrics on http://{bound}/metrics");
+                            tracing::info!(
+                                node,
+                                "metrics on {}://{bound}/metrics",
+                                served.scheme()
+                            );
                             late.replace(Some(handle));
                             return;
                         }
@@ -70,6 +81,7 @@ impl Endpoint {
                 });
                 Ok(Self {
                     address,
+                    scheme,
                     server,
                     retry: Some(retry),
                 })
@@ -78,9 +90,9 @@ impl Endpoint {
         }
     }
 
-    /// Returns where it serves, or will.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Returns where it serves metrics, or will.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}/metrics", self.scheme, self.address)
     }
 
     pub(crate) async fn stop(self) {
@@ -101,13 +113,37 @@ pub(crate) struct Served {
     pub(crate) machine: MachineGauges,
     /// Names under which the node may be requested, in addition to its address.
     pub(crate) names: Vec<String>,
-    /// The token that requests must carry.
+    /// The certificate of the server; `None` serves plain HTTP.
+    pub(crate) tls: Option<WebCertificate>,
+    /// The token that requests must carry. Over HTTPS they need it, or a certificate of the topology's authority.
     pub(crate) token: Option<Token>,
     pub(crate) wrong_tokens: Arc<WrongTokens>,
 }
 
+/// The peer of a connection has shown a certificate of the topology's authority.
+struct Certified;
+
+impl Served {
+    fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+}
+
+/// Remembers whether the peer of a new connection has shown a certificate of the topology's authority.
+fn note_peer(io: &dyn Any, connection: &mut Extensions) {
+    let stream = io.downcast_ref::<TlsStream<TcpStream>>();
+    if stream.is_some_and(|stream| peer_name(stream.get_ref().1).is_some()) {
+        connection.insert(Certified);
+    }
+}
+
 struct Access {
     hosts: Hosts,
+    /// Whether requests need the token or a certificate.
+    certified: bool,
     token: Option<Token>,
     wrong_tokens: Arc<WrongTokens>,
 }
@@ -118,11 +154,17 @@ fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, Se
         ready,
         machine,
         names,
+        tls,
         token,
         wrong_tokens,
     } = served;
+    let config = match &tls {
+        Some(tls) => Some(tls.server_config().map_err(std::io::Error::other)?),
+        None => None,
+    };
     let access = web::Data::new(Access {
         hosts: Hosts::new(address.ip(), names),
+        certified: tls.is_some(),
         token,
         wrong_tokens,
     });
@@ -152,7 +194,11 @@ fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, Se
     .max_connections(MAX_CONNECTIONS)
     .disable_signals()
     .shutdown_timeout(1)
-    .bind(address)?;
+    .on_connect(note_peer);
+    let server = match config {
+        Some(config) => server.bind_rustls_0_23(address, config)?,
+        None => server.bind(address)?,
+    };
     let bound = server.addrs().first().copied().unwrap_or(address);
     let server = server.run();
     let handle = server.handle();
@@ -184,13 +230,22 @@ impl Access {
         if self.hosts.requested(request.uri(), headers).is_none() {
             return Some(HttpResponse::MisdirectedRequest());
         }
-        let token = self.token.as_ref()?;
-        if request.path() == "/healthz" {
+        if request.path() == "/healthz"
+            || (self.token.is_none() && !self.certified)
+            || request.conn_data::<Certified>().is_some()
+        {
             return None;
         }
         let given = headers.get(header::AUTHORIZATION);
         match given.and_then(|given| given.to_str().ok()?.strip_prefix("Bearer ")) {
-            Some(given) if token.matches(given) => None,
+            Some(given)
+                if self
+                    .token
+                    .as_ref()
+                    .is_some_and(|token| token.matches(given)) =>
+            {
+                None
+            }
             Some(_)
                 if !self
                     .wrong_tokens

@@ -13,6 +13,7 @@ use heqis_actors::{
 };
 use heqis_dashboard::Token;
 use heqis_dashboard::wrong_tokens::WrongTokens;
+use heqis_tls::WebCertificate;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -36,8 +37,8 @@ pub(super) const METRICS_TOKEN: &str = "HEQIS_METRICS_TOKEN";
 pub(super) enum ChildEvent {
     /// Every stage is built.
     Ready {
-        /// Where the node serves metrics.
-        http: String,
+        /// Address of the node's metrics.
+        metrics: String,
     },
     /// The node has ended.
     Report(Box<NodeReport>),
@@ -99,6 +100,7 @@ pub(super) fn run(
             ready: Arc::clone(&ready),
             machine,
             names: host_names(spec),
+            tls: spec.metrics.as_deref().filter(|metrics| spec.uses_https(metrics)).map(|_| WebCertificate::Node(spec.tls.clone())),
             token: Token::from_environment(METRICS_TOKEN)?,
             wrong_tokens: Arc::new(
                 WrongTokens::new("metrics", Clock::real()).counter(wrong_tokens.of(["metrics"])),
@@ -106,7 +108,6 @@ pub(super) fn run(
         };
         let server =
             http::Endpoint::serve(&spec.name, socket, served).map_err(RunError::io(what))?;
-        let bound = server.address();
         let (sender, mut stopping) = watch::channel(false);
         let stop = Stop {
             handle: graph.stop_handle(),
@@ -135,7 +136,7 @@ pub(super) fn run(
         }
         if supervised {
             send(&ChildEvent::Ready {
-                http: bound.to_string(),
+                metrics: server.url(),
             })?;
         }
         let mut background: Vec<_> = spec

@@ -167,6 +167,10 @@ pub struct NodeSpec {
     /// Where its certificate is, as far as it differs from `[tls]`.
     #[serde(default)]
     pub tls: Option<TlsSpec>,
+    /// Accepts that metrics and the page leave the machine as plain HTTP: on an address that other machines reach, they are
+    /// otherwise served over HTTPS with the node's certificate. Default: false.
+    #[serde(default)]
+    pub insecure: bool,
     /// Nodes that this one watches, by name: it raises an alarm when one stalls, and may run a command.
     #[serde(default)]
     pub watch: BTreeMap<String, WatchSpec>,
@@ -233,15 +237,23 @@ pub struct DashboardSpec {
     /// `host:port` where it is served. An address that other machines reach needs a token: the one in the variable
     /// HEQIS_DASHBOARD_TOKEN, or a random one that is printed as a login link.
     pub address: String,
+    /// Certificate chain of the server, PEM, such as one that browsers know; with `key`. It is then served over HTTPS at any
+    /// address. Default: the node's own certificate, where other machines reach the address.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// Key of `certificate`, PEM, which only its owner may read.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
     /// Further names under which browsers may request it.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// List of stocks with their names, such as `stock_basic.csv` of `heqis-lab fetch`. Default: the page shows codes.
     #[serde(default)]
     pub names: Option<PathBuf>,
-    /// `http://` address that gets a JSON object for each alarm, when it is raised and when it is cleared. Default: none.
+    /// `https://` address that gets a JSON object for each alarm, when it is raised and when it is cleared; `http://` for a
+    /// loopback address, or where `insecure` accepts it. Default: none.
     #[serde(default)]
-    #[schemars(regex(pattern = "^http://"))]
+    #[schemars(regex(pattern = "^https?://"))]
     pub webhook: Option<String>,
     /// Seconds without a decision after which there is an alarm. Default: no limit.
     #[serde(default)]

@@ -108,7 +108,7 @@ codes! {
     NothingToWatch "E0408" "nothing-to-watch" "A node watches another one that an edge joins it to.",
     FrameTooSmall,
     OpenEdge,
-    UnusableCertificate "E0411" "unusable-certificate" "The certificate of a node with a `tls+tcp` edge is there, valid, its own, and of the same authority.",
+    UnusableCertificate "E0411" "unusable-certificate" "The certificate of a node with a `tls+tcp` edge, or with metrics or a page that other machines reach, is there, valid, its own, and of the same authority.",
     LatestHoldsOne "E0501" "latest-holds-one" "The policy `latest` has the capacity 1.",
     MemoryExceeded "E0502" "memory-exceeded" "The frames that may wait on a node must fit into half of its memory.",
     UnknownCore,
@@ -121,6 +121,7 @@ codes! {
     RenamedKey "W0002" "renamed-key" "A key has a new name; the former one is accepted for one version.",
     StateNotSaved,
     InsecureEdge,
+    InsecureServer "W0006" "insecure-server" "Metrics or a page leave the machine as plain HTTP, as `insecure = true` accepts.",
 }
 
 /// One fault of a topology.

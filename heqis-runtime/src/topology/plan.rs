@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heqis_actors::renamed::former_names;
+use heqis_actors::sp::Endpoint;
 use heqis_actors::{
     BridgeOptions, ContentHash, EdgeOptions, PayloadType, Prepared, RecordingOptions, RunIdentity,
     Scheduling, StageKind, StageOptions, StateOptions,
@@ -68,8 +69,36 @@ pub struct Node {
     pub state: Option<StateOptions>,
     /// Its certificate, which is read when something needs it.
     pub tls: Identity,
+    /// Whether metrics and page may leave the machine as plain HTTP.
+    pub insecure: bool,
     /// The nodes that it watches.
     pub watch: Vec<Watch>,
+}
+
+impl Node {
+    /// Returns whether a server of this node at `address`, `host:port`, uses TLS: where other machines reach it, unless that is
+    /// accepted as plain HTTP.
+    #[must_use]
+    pub fn uses_https(&self, address: &str) -> bool {
+        !self.insecure && is_open(address)
+    }
+
+    /// Returns the addresses of its servers, `host:port`, which use TLS.
+    pub fn https_servers(&self) -> impl Iterator<Item = &str> {
+        let page = self
+            .dashboard
+            .as_ref()
+            .filter(|page| page.certificate.is_none());
+        let page = page.map(|page| page.address.as_str());
+        let servers = self.metrics.as_deref().into_iter().chain(page);
+        servers.filter(|address| self.uses_https(address))
+    }
+}
+
+/// Whether other machines reach a server at `address`, `host:port`.
+pub(crate) fn is_open(address: &str) -> bool {
+    let endpoint = format!("tcp://{address}").parse::<Endpoint>();
+    endpoint.is_ok_and(|endpoint| endpoint.is_open())
 }
 
 /// An actor.
@@ -234,6 +263,7 @@ impl Plan {
                     topology.tls.files(spec.tls.as_ref(), home, &declared.name),
                     Some(&declared.name),
                 ),
+                insecure: header.insecure || spec.insecure,
                 watch: spec
                     .watch
                     .iter()

@@ -13,6 +13,7 @@ use heqis_dashboard::live::{
     Topology,
 };
 use heqis_quant::TradingState;
+use heqis_tls::Identity;
 
 use super::super::http::Ready;
 use super::alarms::Alarms;
@@ -32,8 +33,8 @@ pub(super) struct Graph {
     ended: AtomicBool,
     /// The last state of each other node, by index.
     others: Mutex<BTreeMap<usize, NodeState>>,
-    /// `host:port` of each other node's metrics, or why it is unknown.
-    pub(super) peers: Vec<(usize, Result<String, String>)>,
+    /// Where each other node serves its report, or why it is unknown.
+    pub(super) peers: Vec<(usize, Result<Peer, String>)>,
     /// When the page asked last, milliseconds since the Unix epoch; only the page needs the reports of other nodes.
     asked_ms: AtomicI64,
     /// The stages of this node whose trading state can be set.
@@ -60,7 +61,7 @@ impl Graph {
             handle: OnceLock::new(),
             ended: AtomicBool::new(false),
             others: Mutex::default(),
-            peers: others.map(|node| (node, peer(plan, node))).collect(),
+            peers: others.map(|node| (node, peer(plan, own, node))).collect(),
             asked_ms: AtomicI64::new(0),
             switches: switches(plan, own),
             alarms: Alarms::new(log.clone(), webhook),
@@ -253,8 +254,17 @@ impl Live for Graph {
     }
 }
 
-/// Returns where the node with index `node` serves its report.
-fn peer(plan: &Plan, node: usize) -> Result<String, String> {
+/// Another node, as this one requests its report.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    /// `host:port` of its metrics.
+    pub(super) address: String,
+    /// Its name, and the certificate of this node, where it serves them over HTTPS.
+    pub(super) tls: Option<(String, Identity)>,
+}
+
+/// Returns where the node with index `node` serves its report, for the node with index `own`.
+fn peer(plan: &Plan, own: usize, node: usize) -> Result<Peer, String> {
     let spec = &plan.nodes[node];
     let unknown = "the topology states no metrics port for it";
     let (host, port) = spec
@@ -270,7 +280,14 @@ fn peer(plan: &Plan, node: usize) -> Result<String, String> {
         "0.0.0.0" | "[::]" => &spec.address,
         host => host,
     };
-    Ok(format!("{host}:{port}"))
+    let secure = spec
+        .metrics
+        .as_deref()
+        .is_some_and(|metrics| spec.uses_https(metrics));
+    Ok(Peer {
+        address: format!("{host}:{port}"),
+        tls: secure.then(|| (spec.name.clone(), plan.nodes[own].tls.clone())),
+    })
 }
 
 fn topology(plan: &Plan) -> Topology {

@@ -26,6 +26,7 @@ mod words;
 use std::cell::RefCell;
 use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,9 +39,10 @@ use heqis_dashboard::{
 };
 
 use heqis_dashboard::wrong_tokens::WrongTokens;
+use heqis_tls::{OwnCertificate, WebCertificate};
 
 use super::http::{RETRY, Ready};
-use crate::topology::{DashboardSpec, Plan, Time};
+use crate::topology::{DashboardSpec, Node, Plan, Time};
 use alarms::Limits;
 use graph::Graph;
 use webhook::Webhook;
@@ -123,7 +125,8 @@ impl Page {
             ..Sources::new(source, self.bars.clone(), self.decisions.clone())
         };
         let server = Server {
-            node: spec.name.clone(),
+            node: spec.clone(),
+            base: plan.base.clone(),
             page: page.clone(),
             sources,
             graph: self.graph.clone(),
@@ -199,7 +202,8 @@ impl Page {
 
 /// What is needed to serve a page, now or when its address is there.
 struct Server {
-    node: String,
+    node: Node,
+    base: PathBuf,
     page: DashboardSpec,
     sources: Sources,
     graph: Arc<Graph>,
@@ -210,7 +214,7 @@ struct Server {
 impl Server {
     fn start(&self) -> Result<(), DashboardError> {
         let served = Dashboard::start(self.settings()?, self.sources.clone())?;
-        tracing::info!(node = %self.node, "dashboard on {}", served.url());
+        tracing::info!(node = %self.node.name, "dashboard on {}", served.url());
         if let Some(link) = served.login_url() {
             // Not logged: logs are kept and forwarded, and this is a secret.
             let _ = writeln!(std::io::stderr(), "log in to the dashboard with {link}");
@@ -224,6 +228,7 @@ impl Server {
     /// Returns the settings of the page, with a token where it needs one.
     fn settings(&self) -> Result<Settings, DashboardError> {
         let page = &self.page;
+        let node = &self.node;
         let unknown: SocketAddr = ([0, 0, 0, 0], 0).into();
         let address = page
             .address
@@ -235,6 +240,18 @@ impl Server {
             })?;
         let mut settings = Settings::new(address);
         settings.hosts = page.hosts.clone();
+        settings
+            .hosts
+            .extend([node.name.clone(), node.address.clone()]);
+        settings.insecure = node.insecure;
+        settings.tls = match (&page.certificate, &page.key) {
+            (Some(certificate), Some(key)) => Some(WebCertificate::Own(OwnCertificate::new(
+                self.base.join(certificate),
+                self.base.join(key),
+            ))),
+            _ if node.uses_https(&page.address) => Some(WebCertificate::Node(node.tls.clone())),
+            _ => None,
+        };
         settings.control = page.control;
         settings.wrong_tokens = self.wrong_tokens.clone();
         settings.token = match Token::from_environment(TOKEN_VARIABLE)? {

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use heqis_actors::NodeReport;
 use heqis_dashboard::Token;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use heqis_tls::client_config;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::graph::Graph;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::graph::{Graph, Peer};
 use crate::run::node::METRICS_TOKEN;
 
 /// Time between two requests to the same node.
@@ -24,15 +28,16 @@ const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) fn watch(graph: &Arc<Graph>) {
     for (node, address) in &graph.peers {
         match address {
-            Ok(address) => {
-                actix_rt::spawn(ask(Arc::downgrade(graph), *node, address.clone()));
+            Ok(peer) => {
+                actix_rt::spawn(ask(Arc::downgrade(graph), *node, peer.clone()));
             }
             Err(reason) => graph.record_report(*node, Err(reason.clone())),
         }
     }
 }
 
-async fn ask(graph: Weak<Graph>, node: usize, address: String) {
+async fn ask(graph: Weak<Graph>, node: usize, peer: Peer) {
+    let address = &peer.address;
     // Every node of a topology has the same token for its metrics. A malformed one has ended this node already.
     let token = Token::from_environment(METRICS_TOKEN).ok().flatten();
     loop {
@@ -42,7 +47,7 @@ async fn ask(graph: Weak<Graph>, node: usize, address: String) {
             Some(graph) if !graph.is_watched() => continue,
             Some(_) => {}
         }
-        let answer = match timeout(PATIENCE, report(&address, token.as_ref())).await {
+        let answer = match timeout(PATIENCE, report(&peer, token.as_ref())).await {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => Err(format!("{address}: {error}")),
             Err(_) => Err(format!("{address}: no response within {PATIENCE:?}")),
@@ -54,8 +59,27 @@ async fn ask(graph: Weak<Graph>, node: usize, address: String) {
 }
 
 /// Reads the report that the node at `address` serves next to its metrics.
-async fn report(address: &str, token: Option<&Token>) -> io::Result<NodeReport> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn report(peer: &Peer, token: Option<&Token>) -> io::Result<NodeReport> {
+    let address = &peer.address;
+    let stream = TcpStream::connect(address).await?;
+    let Some((name, identity)) = &peer.tls else {
+        return request(stream, address, token).await;
+    };
+    let loaded = identity.current().map_err(io::Error::other)?;
+    let config = client_config(&loaded).map_err(io::Error::other)?;
+    let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await?;
+    request(stream, address, token).await
+}
+
+/// Requests the report over `stream`.
+async fn request(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    address: &str,
+    token: Option<&Token>,
+) -> io::Result<NodeReport> {
     let token = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {}\r\n", token.reveal())
     });

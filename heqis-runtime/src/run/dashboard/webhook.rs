@@ -1,14 +1,16 @@
 //! Sends alarms to a webhook, from a thread of its own.
 //!
-//! The queue is bounded and attempts are limited; a notice that cannot be delivered is logged and dropped. Plain HTTP:
-//! across a network, use a tunnel or a relay.
+//! The queue is bounded and attempts are limited; a notice that cannot be delivered is logged and dropped. The receiver's
+//! certificate is checked by Mozilla's list of authorities, or by the file that `SSL_CERT_FILE` names.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use heqis_dashboard::live::Alarm;
+use heqis_tls::web_client;
 use serde_json::{Value, json};
+use ureq::tls::TlsConfig;
 
 use super::words::word;
 
@@ -35,19 +37,25 @@ pub(super) struct Webhook {
 impl Webhook {
     /// Starts a thread that posts to `url`.
     pub(super) fn start(url: String) -> std::io::Result<Self> {
-        Self::with(url, &PAUSES, PATIENCE)
+        let tls = web_client().map_err(std::io::Error::other)?;
+        Self::with(url, tls, &PAUSES, PATIENCE)
     }
 
     #[expect(
         clippy::disallowed_methods,
         reason = "a thread of its own, so that a slow receiver delays no node"
     )]
-    fn with(url: String, pauses: &'static [Duration], patience: Duration) -> std::io::Result<Self> {
+    fn with(
+        url: String,
+        tls: TlsConfig,
+        pauses: &'static [Duration],
+        patience: Duration,
+    ) -> std::io::Result<Self> {
         let (notices, waiting) = sync_channel(QUEUE);
         let (going, gone) = sync_channel(0);
         let thread = std::thread::Builder::new()
             .name("alarm-webhook".into())
-            .spawn(move || post_all(&url, &waiting, &gone, pauses, patience))?;
+            .spawn(move || post_all(&agent(tls, patience), &url, &waiting, &gone, pauses))?;
         Ok(Self {
             notices: Some(notices),
             going: Some(going),
@@ -82,18 +90,21 @@ impl Drop for Webhook {
     }
 }
 
+fn agent(tls: TlsConfig, patience: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(patience))
+        .max_redirects(0)
+        .tls_config(tls);
+    config.build().into()
+}
+
 fn post_all(
+    agent: &ureq::Agent,
     url: &str,
     waiting: &Receiver<Value>,
     gone: &Receiver<()>,
     pauses: &[Duration],
-    patience: Duration,
 ) {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(patience))
-        .max_redirects(0)
-        .build()
-        .into();
     for notice in waiting {
         let body = notice.to_string();
         let mut pauses = pauses.iter();
@@ -107,6 +118,7 @@ fn post_all(
                 Ok(answer) if answer.status().is_success() => break,
                 Ok(answer) => format!("status {}", answer.status().as_u16()),
                 Err(ureq::Error::StatusCode(status)) => format!("status {status}"),
+                Err(ureq::Error::Rustls(error)) => format!("TLS: {error}"),
                 Err(_) => "no answer".to_owned(),
             };
             let Some(pause) = pauses.next() else {
@@ -171,7 +183,7 @@ mod tests {
     fn a_notice_is_posted_again_until_it_is_accepted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let webhook = Webhook::with(url, &QUICK, PATIENCE).unwrap();
+        let webhook = Webhook::with(url, TlsConfig::builder().build(), &QUICK, PATIENCE).unwrap();
         webhook.send("dual", "gateway", true, &alarm("a->b"));
         assert_eq!(
             serve(&listener, "503 Service Unavailable"),
@@ -193,7 +205,7 @@ mod tests {
     fn a_notice_that_is_never_accepted_is_dropped_and_the_next_one_is_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let webhook = Webhook::with(url, &QUICK, PATIENCE).unwrap();
+        let webhook = Webhook::with(url, TlsConfig::builder().build(), &QUICK, PATIENCE).unwrap();
         webhook.send("dual", "gateway", true, &alarm("first"));
         webhook.send("dual", "gateway", true, &alarm("second"));
         for _ in 0..3 {
@@ -206,7 +218,7 @@ mod tests {
     fn an_end_does_not_wait_for_the_pauses() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let webhook = Webhook::with(url, &LONG, PATIENCE).unwrap();
+        let webhook = Webhook::with(url, TlsConfig::builder().build(), &LONG, PATIENCE).unwrap();
         webhook.send("dual", "gateway", true, &alarm("first"));
         serve(&listener, "500 No");
         drop(webhook);

@@ -1,13 +1,14 @@
-//! Certificates of the nodes whose edges use TLS.
+//! Certificates of the nodes whose edges or servers use TLS, and servers that do without.
 
 use std::path::Path;
 
 use heqis_tls::Loaded;
 
 use super::Resolved;
-use crate::topology::document::{EdgeSpec, Scheme};
+use crate::topology::document::{EdgeSpec, NodeSpec, Scheme};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::parsed::Spanned;
+use crate::topology::plan::is_open;
 
 /// Checks the certificate of the node `only`. Without one, those that are there: the files of a node may be on its machine
 /// alone. Messages have their paths as seen from `directory`.
@@ -18,8 +19,26 @@ pub(super) fn check(
     faults: &mut Vec<Fault>,
 ) {
     let topology = resolved.topology;
+    let accepted = topology
+        .header
+        .as_ref()
+        .is_some_and(|header| header.insecure);
     for (index, node) in topology.nodes.iter().enumerate() {
-        let Some(edge) = tls_edge(resolved, index) else {
+        let open = open_servers(node);
+        let insecure = accepted || node.spec.as_ref().is_some_and(|spec| spec.insecure);
+        if insecure {
+            faults.extend(open.iter().map(|server| {
+                let message = format!(
+                    "node `{}` serves {} on {} as plain HTTP: anyone on its network can read it, and a token too",
+                    node.name, server.what, server.address
+                );
+                Fault::new(Code::InsecureServer, node.at(server.key), message)
+                    .help("without `insecure` it is served over HTTPS, with the certificate of the node")
+            }));
+        }
+        let edge = tls_edge(resolved, index).map(|edge| edge.at(&["transport", "scheme"]));
+        let server = open.first().filter(|_| !insecure);
+        let Some(place) = edge.or_else(|| server.map(|server| node.at(server.key))) else {
             continue;
         };
         let own = node.spec.as_ref().and_then(|spec| spec.tls.as_ref());
@@ -35,10 +54,42 @@ pub(super) fn check(
             let here = format!("{}/", directory.display());
             let error = error.to_string().replace(&here, "");
             let message = format!("node `{}` cannot prove its name: {error}", node.name);
-            let place = edge.at(&["transport", "scheme"]);
             faults.push(Fault::new(Code::UnusableCertificate, place, message));
         }
     }
+}
+
+/// A server of a node that other machines reach.
+struct OpenServer<'a> {
+    what: &'static str,
+    key: &'static [&'static str],
+    address: &'a str,
+}
+
+/// The servers of a node that other machines reach and that have no certificate of their own.
+fn open_servers(node: &Spanned<NodeSpec>) -> Vec<OpenServer<'_>> {
+    let Some(spec) = &node.spec else {
+        return Vec::new();
+    };
+    let metrics = spec.metrics.as_deref().map(|address| OpenServer {
+        what: "metrics",
+        key: &["metrics"],
+        address,
+    });
+    let page = spec
+        .dashboard
+        .as_ref()
+        .filter(|page| page.certificate.is_none());
+    let page = page.map(|page| OpenServer {
+        what: "its page",
+        key: &["dashboard", "address"],
+        address: &page.address,
+    });
+    metrics
+        .into_iter()
+        .chain(page)
+        .filter(|server| is_open(server.address))
+        .collect()
 }
 
 /// The first edge with TLS that begins or ends on the node with this index.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use heqis_actors::sp::{Endpoint, SpError};
+use heqis_tls::is_readable;
 
 use super::{Resolved, ResolvedEdge};
 use crate::topology::document::{EdgeSpec, NodeSpec, Scheme, TransportSpec};
@@ -44,9 +45,16 @@ pub(super) fn check(resolved: &Resolved<'_>, base: &Path, faults: &mut Vec<Fault
             .dashboard
             .as_ref()
             .and_then(|page| page.webhook.as_ref());
-        if let Some(url) = webhook.filter(|url| !url.starts_with("http://")) {
+        let accepted = spec.insecure
+            || resolved
+                .topology
+                .header
+                .as_ref()
+                .is_some_and(|header| header.insecure);
+        if let Some(rule) = webhook.and_then(|url| webhook_rule(url, accepted)) {
+            // The rest of the address may hold a secret.
             let message = format!(
-                "node `{}` cannot send alarms to \"{url}\": only http:// is supported",
+                "node `{}` cannot send alarms to its webhook: {rule}",
                 node.name
             );
             let place = node.at(&["dashboard", "webhook"]);
@@ -285,6 +293,16 @@ fn clash(one: &Listener, other: &Listener) -> bool {
 fn is_everywhere(host: &str) -> bool {
     host.parse::<IpAddr>()
         .is_ok_and(|address| address.is_unspecified())
+}
+
+/// Why alarms are not sent to `url`.
+fn webhook_rule(url: &str, accepts_plain: bool) -> Option<&'static str> {
+    let Some(readable) = is_readable(url) else {
+        return Some("its address begins with https://");
+    };
+    (readable && !accepts_plain).then_some(
+        "its address begins with http://, which anyone on the way can read: use https://, or accept it with `insecure = true`",
+    )
 }
 
 fn is_loopback(host: &str) -> bool {
