@@ -9,6 +9,10 @@ use crate::vendor::{Fault, Server, market, repeated};
 use crate::world::{TOKEN, files_in};
 
 fn command(server: &Server, folder: &Path) -> Command {
+    command_to(&server.url(), folder)
+}
+
+fn command_to(url: &str, folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_heqis-lab"));
     command
         .args([
@@ -20,7 +24,7 @@ fn command(server: &Server, folder: &Path) -> Command {
             "--json",
         ])
         .args(["--calls-per-minute", "100000", "--attempts", "20"])
-        .args(["--base-url", &server.url()])
+        .args(["--base-url", url])
         .arg("--cache")
         .arg(folder.join("cache"))
         .arg("--out")
@@ -92,7 +96,25 @@ fn a_killed_run_resumes_fetches_everything_once_and_leaves_the_token_nowhere() {
         .concat(),
     );
     assert!(!String::from_utf8_lossy(&all).contains(TOKEN));
-    assert!(stderr.contains("plain HTTP"), "{stderr}");
+    assert!(!stderr.contains("plain HTTP"), "loopback: {stderr}");
+}
+
+#[test]
+fn a_token_leaves_the_machine_by_https_unless_that_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    for (url, rule) in [
+        ("http://192.0.2.1:1", "--insecure"),
+        ("http://api.example", "--insecure"),
+        ("ftp://api.example", "must begin with https://"),
+        ("api.example", "must begin with https://"),
+    ] {
+        let run = command_to(url, folder.path()).output().unwrap();
+        let stderr = String::from_utf8(run.stderr).unwrap();
+        assert!(
+            !run.status.success() && stderr.contains(rule),
+            "{url}: {stderr}"
+        );
+    }
 }
 
 #[test]
