@@ -13,6 +13,7 @@
 //! - `raw tokio`: a TCP stream with 8-byte length prefixes, one vectored write per message, large
 //!   reused read buffer; no coalescing, no checks: the lower bound of any framing.
 //! - `sp tcp`, `sp ipc`: pair1 over `heqis_actors::sp` with its default options.
+//! - `sp tls`: the same over `tls+tcp`, each process with a certificate that the other requires.
 //! - `libzmq tcp`: one PUSH/PULL pair of sockets each way, default options.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
 
@@ -21,10 +22,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use heqis_actors::sp::{Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect};
+use heqis_tls::{Authority, Identity, IdentityFiles};
 use tokio::net::{TcpListener, TcpStream};
 
 const SIZES: [usize; 4] = [64, 8 << 10, 64 << 10, 1 << 20];
-const ARMS: [Arm; 4] = [Arm::Raw, Arm::SpTcp, Arm::SpIpc, Arm::Libzmq];
+const ARMS: [Arm; 5] = [Arm::Raw, Arm::SpTcp, Arm::SpTls, Arm::SpIpc, Arm::Libzmq];
 
 /// What the peer does with a message, given by its first byte.
 const ECHO: u8 = 0;
@@ -35,6 +37,7 @@ const LAST: u8 = 2;
 enum Arm {
     Raw,
     SpTcp,
+    SpTls,
     SpIpc,
     Libzmq,
 }
@@ -44,6 +47,7 @@ impl Arm {
         match self {
             Self::Raw => "raw tokio",
             Self::SpTcp => "sp tcp",
+            Self::SpTls => "sp tls",
             Self::SpIpc => "sp ipc",
             Self::Libzmq => "libzmq tcp",
         }
@@ -218,6 +222,14 @@ fn options() -> SocketOptions {
     SocketOptions::new(Protocol::Pair1)
 }
 
+/// Options of `name`, whose certificate is in `directory`, and which talks to `peer`.
+fn secured(directory: impl AsRef<std::path::Path>, [name, peer]: [&str; 2]) -> SocketOptions {
+    let files = IdentityFiles::in_directory(directory, name);
+    let mut options = options();
+    options.security = Some(Identity::new(files, Some(name)).link_with(peer));
+    options
+}
+
 /// A peer process, and the link to it.
 struct Peer {
     child: Child,
@@ -249,15 +261,21 @@ async fn open(arm: Arm, directory: &str) -> Option<Peer> {
             let link = Link::Raw(Raw::new(stream));
             Some(Peer { child, link })
         }
-        Arm::SpTcp | Arm::SpIpc => {
+        Arm::SpTcp | Arm::SpTls | Arm::SpIpc => {
             let endpoint = match arm {
+                Arm::SpTls => "tls+tcp://127.0.0.1:0".to_owned(),
                 Arm::SpIpc => format!("ipc://{directory}/wire-{}.sock", std::process::id()),
                 _ => "tcp://127.0.0.1:0".to_owned(),
             };
             let endpoint = endpoint.parse().unwrap();
-            let bound = Listener::bind(&endpoint, options(), &Inproc::new()).await;
+            let options = match arm {
+                Arm::SpTls => secured(directory, ["bench", "peer"]),
+                _ => options(),
+            };
+            let bound = Listener::bind(&endpoint, options, &Inproc::new()).await;
             let mut listener = bound.unwrap();
-            let child = start(arm, &[listener.endpoint().to_string()]);
+            let address = listener.endpoint().to_string();
+            let child = start(arm, &[address, directory.to_owned()]);
             let (reader, writer) = listener.accept().await.unwrap().split();
             let link = Link::Sp(reader, writer);
             Some(Peer { child, link })
@@ -295,9 +313,11 @@ async fn serve(arm: &str, addresses: &[String]) {
         }
         _ => {
             let endpoint = addresses[0].parse().unwrap();
-            let connection = connect(&endpoint, &options(), &Inproc::new())
-                .await
-                .unwrap();
+            let options = match arm {
+                "sp tls" => secured(&addresses[1], ["peer", "bench"]),
+                _ => options(),
+            };
+            let connection = connect(&endpoint, &options, &Inproc::new()).await.unwrap();
             let (reader, writer) = connection.split();
             Link::Sp(reader, writer)
         }
@@ -363,54 +383,71 @@ const PICKS: [(&str, Pick); 2] = [
 ];
 
 /// Prints one measurement, in seconds per message, for each arm.
-fn print_row(size: usize, picked: [Option<f64>; 4], shown: impl Fn(f64) -> String) {
+fn print_row(size: usize, picked: [Option<f64>; ARMS.len()], shown: impl Fn(f64) -> String) {
     let size = match size {
         64 => "64 B".to_owned(),
         1_048_576 => "1 MiB".to_owned(),
         kib => format!("{} KiB", kib >> 10),
     };
     let cells = picked.map(|m| m.map_or("not built".to_owned(), &shown));
-    let [raw, tcp, ipc, libzmq] = picked;
+    let [raw, tcp, tls, ipc, libzmq] = picked;
     let ratio = |of: Option<f64>, to: Option<f64>| match (of, to) {
         (Some(of), Some(to)) => format!("{:.2}", of / to),
         _ => "-".to_owned(),
     };
     let ratios = [
         ratio(tcp, raw),
+        ratio(tls, tcp),
         ratio(ipc, raw),
-        ratio(libzmq, raw),
         ratio(libzmq, tcp),
+        ratio(libzmq, tls),
     ];
     println!(
-        "{size:>7} |{:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>11} |{:>11}",
-        cells[0], cells[1], cells[2], cells[3], ratios[0], ratios[1], ratios[2], ratios[3],
+        "{size:>7} |{:>10} {:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>8} {:>11} {:>11}",
+        cells[0],
+        cells[1],
+        cells[2],
+        cells[3],
+        cells[4],
+        ratios[0],
+        ratios[1],
+        ratios[2],
+        ratios[3],
+        ratios[4],
     );
 }
 
 fn print_head(what: &str) {
     println!("\n{what}");
     println!(
-        "{:>7} |{:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>11} |{:>11}",
+        "{:>7} |{:>10} {:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>8} {:>11} {:>11}",
         "",
         "raw tokio",
         "sp tcp",
+        "sp tls",
         "sp ipc",
         "libzmq tcp",
         "tcp/raw",
+        "tls/tcp",
         "ipc/raw",
-        "libzmq/raw",
         "libzmq/tcp",
+        "libzmq/tls",
     );
 }
 
 async fn bench(rounds: usize) {
-    let directory = std::env::temp_dir().display().to_string();
+    let certificates = tempfile::tempdir().unwrap();
+    let authority = Authority::create(certificates.path(), "bench", 1).unwrap();
+    for name in ["bench", "peer"] {
+        authority.issue(name, 1).unwrap();
+    }
+    let directory = certificates.path().display().to_string();
     let mut peers = Vec::new();
     for arm in ARMS {
         peers.push(open(arm, &directory).await);
     }
-    let mut trips: [[Vec<Duration>; 4]; 4] = Default::default();
-    let mut floods: [[Vec<Duration>; 4]; 4] = Default::default();
+    let mut trips: [[Vec<Duration>; ARMS.len()]; SIZES.len()] = Default::default();
+    let mut floods: [[Vec<Duration>; ARMS.len()]; SIZES.len()] = Default::default();
     for _ in 0..rounds {
         for (index, size) in SIZES.into_iter().enumerate() {
             for (arm, peer) in peers.iter_mut().enumerate() {
@@ -438,7 +475,11 @@ async fn bench(rounds: usize) {
     println!("\nratios are of times: below 1 is faster than the divisor");
 }
 
-fn print_rows(rounds: &mut [[Vec<Duration>; 4]; 4], pick: Pick, shown: fn(usize, f64) -> String) {
+fn print_rows(
+    rounds: &mut [[Vec<Duration>; ARMS.len()]; SIZES.len()],
+    pick: Pick,
+    shown: fn(usize, f64) -> String,
+) {
     for (size, rounds) in SIZES.into_iter().zip(rounds) {
         let picked = rounds
             .each_mut()

@@ -1,16 +1,17 @@
 //! A custom payload over the wire: two graphs in one program, joined by a bridged edge as on two machines.
 //!
 //! ```sh
-//! cargo run --example two_nodes [ENDPOINT] # such as tcp://127.0.0.1:5560; in-process without one
+//! cargo run --example two_nodes [ENDPOINT] # such as tcp://127.0.0.1:5560 or tls+tcp://127.0.0.1:5560; in-process without one
 //! ```
 //!
 //! `Waves` runs on the node "gateway", `Energy` on the node "compute"; neither depends on what carries its frames.
 
-use heqis::actors::sp::Inproc;
+use heqis::actors::sp::{Endpoint, Inproc};
 use heqis::actors::{
     BridgeOptions, BuildContext, Emitter, Frame, GraphBuilder, Next, Note, Nothing, Payload,
     PayloadType, Source, Stage, StageError, Tensor,
 };
+use heqis::tls::{Authority, Identity, IdentityFiles, TlsError};
 
 /// A number, sent as the meta part, and samples, sent as the tensor part from where they are stored.
 #[derive(Payload)]
@@ -66,9 +67,22 @@ impl Stage for Energy {
 #[expect(clippy::print_stdout, reason = "the example shows its result")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let argument = std::env::args().nth(1);
-    let bridge = BridgeOptions::new(argument.as_deref().unwrap_or("inproc://waves").parse()?)
-        .credit(32)
-        .max_frame(64 * 1024);
+    let endpoint: Endpoint = argument.as_deref().unwrap_or("inproc://waves").parse()?;
+    // For TLS each node has a certificate and accepts only the other one; on two machines `heqis-runtime certs` makes them.
+    let certificates = tempfile::tempdir()?;
+    let [ours, theirs] = match endpoint {
+        Endpoint::Tls { .. } => {
+            let authority = Authority::create(certificates.path(), "two-nodes", 1)?;
+            let link = |name: &str, peer: &str| {
+                authority.issue(name, 1)?;
+                let files = IdentityFiles::in_directory(certificates.path(), name);
+                Ok::<_, TlsError>(Some(Identity::new(files, Some(name)).link_with(peer)))
+            };
+            [link("gateway", "compute")?, link("compute", "gateway")?]
+        }
+        _ => [None, None],
+    };
+    let bridge = BridgeOptions::new(endpoint).credit(32).max_frame(64 * 1024);
     let hub = Inproc::new();
     let (ends, wave) = (("waves", "energy"), PayloadType::of::<Wave>());
     // Both nodes list all stages in the same order, so that time stamps refer to the same stages.
@@ -79,13 +93,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Two runs give the same waves, so that a restarted gateway continues where it was.
         .stream("waves", "energy of 10,000 waves")
         .remote("energy")
-        .edge_out(0, ends, wave, Default::default(), bridge.clone());
+        .edge_out(
+            0,
+            ends,
+            wave,
+            Default::default(),
+            bridge.clone().security(ours),
+        );
     let compute = GraphBuilder::new("two-nodes")
         .node("compute")
         .inproc(hub)
         .remote("waves")
         .stage::<Energy>("energy", (), Default::default())
-        .edge_in(0, ends, wave, Default::default(), bridge);
+        .edge_in(0, ends, wave, Default::default(), bridge.security(theirs));
     // On two machines each node runs in a process of its own; here both run in one, on threads of their own.
     let (compute, gateway) = (compute.spawn()?, gateway.spawn()?);
     let (sent, received) = (gateway.wait_blocking(), compute.wait_blocking());

@@ -9,6 +9,7 @@
 //! | `quant` | [`quant`]: bars, instruments, dated A-share rules, streaming indicators, scaler, decision rules. Pure |
 //! | `infer` | [`infer`]: one `Engine` trait, its backends, and the checked model bundle |
 //! | `pipeline` | both, and [`gateway`], [`compute`]: the stages of the two nodes; [`messages`]: their payloads; [`bundle`]; [`data`]: readers of bars and journals |
+//! | `tls` | [`tls`]: certificates of nodes, for edges that leave the machine |
 //! | `topology` | all of these, and [`runtime`]: topology files, their check, runs of them; [`main_with`]: a binary with own stage kinds |
 //!
 //! Not here: training and backtests (`heqis-lab`), and the web page (`heqis-dashboard`). Metrics need no feature: every graph has
@@ -99,6 +100,8 @@ pub use heqis_quant as quant;
 pub use heqis_runtime as runtime;
 #[cfg(feature = "topology")]
 pub use heqis_runtime::{main_with, registry};
+#[cfg(feature = "tls")]
+pub use heqis_tls as tls;
 
 /// The programs in the pages are compiled and run.
 #[cfg(all(doctest, feature = "topology"))]

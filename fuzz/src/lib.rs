@@ -1,7 +1,7 @@
 //! Entry points for untrusted bytes. Each accepts any bytes and panics when a property is violated.
 //!
 //! - [`TARGETS`]: one function for each kind of bytes, for drivers. The wire formats are here; `files` has those of files
-//!   and lines, `memory` limits the memory of a target.
+//!   and lines, `tls` those of TLS, `memory` limits the memory of a target.
 //! - [`inputs`]: valid and invalid inputs to start from. [`Mutator`]: mutates them, repeatably.
 //!
 //! Not here: coverage guidance, which `fuzz_targets/` leaves to libFuzzer, and tables of predictions, whose crate takes too
@@ -10,6 +10,7 @@
 mod files;
 mod memory;
 mod mutate;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 pub use files::{journal, json_bar, manifest, table, table_file, topology};
 pub use mutate::Mutator;
+pub use tls::{certificate, tls_handshake};
 
 /// A decoder of bytes.
 #[derive(Clone, Copy)]
@@ -35,7 +37,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     target("wire_frame", wire_frame, 20_000),
     target("meta", meta, 20_000),
     target("sp_reader", sp_reader, 20_000),
@@ -45,6 +47,8 @@ pub const TARGETS: [Target; 9] = [
     target("journal", journal, 20_000),
     target("manifest", manifest, 10_000),
     target("json_bar", json_bar, 50_000),
+    target("certificate", certificate, 50_000),
+    target("tls_handshake", tls_handshake, 4_000),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8]), tries: u32) -> Target {

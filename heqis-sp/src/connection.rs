@@ -119,7 +119,12 @@ impl Connection {
                         ..connection
                     })
                 }
-                (_, stream, _) => Self::greet(stream, ipc, peer, options).await,
+                (_, stream, _) => {
+                    if let Stream::Unix(stream) = &stream {
+                        check_user(stream)?;
+                    }
+                    Self::greet(stream, ipc, peer, options).await
+                }
             }
         })
         .await
@@ -178,6 +183,21 @@ impl Connection {
     /// further message follows; the connection ends when both are dropped.
     pub fn split(self) -> (Reader, Writer) {
         (self.reader, self.writer)
+    }
+}
+
+/// Checks that the process at the other end is of the same user, or of root.
+fn check_user(stream: &UnixStream) -> Result<(), SpError> {
+    let of = |stream: &UnixStream| {
+        let user = stream.peer_cred().map(|user| user.uid());
+        user.map_err(SpError::io("ask for the user of a peer"))
+    };
+    // Both ends of this pair are this process.
+    let pair = UnixStream::pair().map_err(SpError::io("make a pair of sockets"))?;
+    let (uid, ours) = (of(stream)?, of(&pair.0)?);
+    match uid == ours || uid == 0 {
+        true => Ok(()),
+        false => Err(SpError::ForeignUser { uid, ours }),
     }
 }
 

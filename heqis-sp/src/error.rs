@@ -103,6 +103,16 @@ pub enum SpError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The process at the other end of an ipc socket belongs to another user, who is not root.
+    #[error(
+        "the peer belongs to user {uid}, this process to user {ours}: both ends of an ipc socket need the same user"
+    )]
+    ForeignUser {
+        /// Its user id.
+        uid: u32,
+        /// The user id of this process.
+        ours: u32,
+    },
     /// A newer connection took the place of this one, whose handshake was not complete.
     #[error("closed to make room: {limit} handshakes are under way")]
     Crowded {
@@ -146,6 +156,7 @@ impl SpError {
             Self::Truncated { .. } => "truncated",
             Self::Direction { .. } => "direction",
             Self::Full { .. } => "full",
+            Self::ForeignUser { .. } => "foreign_user",
             Self::Crowded { .. } => "crowd",
             Self::Closed => "closed",
             Self::TimedOut { .. } => "timed_out",

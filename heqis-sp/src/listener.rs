@@ -1,10 +1,11 @@
 //! Waiting for peers.
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::Permissions;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -231,7 +232,14 @@ async fn bind_tcp(host: &str, port: u16, options: &SocketOptions) -> io::Result<
     Err(last)
 }
 
+/// Binds a socket file that only this user can open. Until its mode is set others may; the user of each peer is checked too.
 async fn bind_ipc(path: &Path) -> io::Result<UnixListener> {
+    let listener = bind_fresh(path).await?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn bind_fresh(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
             std::fs::remove_file(path)?;
