@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
+use crate::contain::{Contained, caught};
 use crate::ticket::Ticket;
 use heqis_core::{Key, Merged, Origin, Origins, Payload, PayloadError, Tensor};
 
@@ -120,21 +121,31 @@ pub(crate) trait Body: Any + Send + Sync {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
-impl<P: Payload> Body for P {
+/// Calls code of the payload `P`; a panic is an error of it.
+pub(crate) fn sound<P: Payload, T>(
+    work: impl FnOnce() -> Result<T, PayloadError>,
+) -> Result<T, PayloadError> {
+    caught(work).unwrap_or_else(|rule| {
+        let payload = P::NAME;
+        Err(PayloadError::Rule { payload, rule })
+    })
+}
+
+impl<P: Payload> Body for Contained<P> {
     fn payload_name(&self) -> &'static str {
         P::NAME
     }
 
     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        Payload::encode(self, meta)
+        sound::<P, _>(|| Payload::encode(&**self, meta))
     }
 
     fn tensor(&self) -> Option<&Tensor> {
-        Payload::tensor(self)
+        Payload::tensor(&**self)
     }
 
     fn as_any(&self) -> &dyn Any {
-        self
+        &**self
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -185,7 +196,9 @@ impl PayloadType {
             on_wire: P::WIRE,
             version: P::VERSION,
             fields: P::FIELDS,
-            decode: |meta, tensor| Ok(Arc::new(P::decode(meta, tensor)?)),
+            decode: |meta, tensor| {
+                sound::<P, Arc<dyn Body>>(|| Ok(Arc::new(Contained::new(P::decode(meta, tensor)?))))
+            },
         }
     }
 
@@ -240,7 +253,7 @@ pub struct AnyFrame {
 
 impl AnyFrame {
     pub(crate) fn new<P: Payload>(head: Head, payload: P) -> Self {
-        Self::from_parts(head, Arc::new(payload))
+        Self::from_parts(head, Arc::new(Contained::new(payload)))
     }
 
     pub(crate) fn from_parts(head: Head, body: Arc<dyn Body>) -> Self {
@@ -329,8 +342,12 @@ impl<P: Payload> Frame<P> {
     /// The frame, when the payload is shared.
     pub fn into_payload(self) -> Result<P, Self> {
         let AnyFrame { head, body } = self.frame;
-        match body.into_any().downcast::<P>().map(Arc::try_unwrap) {
-            Ok(Ok(payload)) => Ok(payload),
+        match body
+            .into_any()
+            .downcast::<Contained<P>>()
+            .map(Arc::try_unwrap)
+        {
+            Ok(Ok(payload)) => Ok(payload.into_inner()),
             Ok(Err(shared)) => Err(Self {
                 frame: AnyFrame { head, body: shared },
                 payload: PhantomData,

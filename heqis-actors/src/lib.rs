@@ -35,6 +35,7 @@ mod bridge;
 mod channel;
 mod closure;
 mod commit;
+mod contain;
 mod context;
 mod control;
 mod doorbell;

@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::actor::{
     InputSource, RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
-    contained,
 };
 use crate::channel::{InputEnd, OutputEnd};
+use crate::contain::contained;
 use crate::context::BuildContext;
 use crate::frame::PayloadType;
 use crate::port::{Inputs as _, Outputs as _};
@@ -109,7 +109,7 @@ impl Prepared {
         Self::typed(
             StageKind::of_source::<S>(),
             Factory::Source {
-                build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
+                build: Arc::new(move |cx| Ok(Box::new(TypedSource::new(S::build(&config, cx)?)))),
                 identity: Arc::new(move |base| contained(|| S::identity(&identified, base))),
                 input: None,
             },
@@ -125,7 +125,7 @@ impl Prepared {
         build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
     ) -> Self {
         let factory = Factory::Source {
-            build: Arc::new(move |cx| Ok(Box::new(TypedSource(build(cx)?)))),
+            build: Arc::new(move |cx| Ok(Box::new(TypedSource::new(build(cx)?)))),
             identity: Arc::new(|_| Ok(None)),
             input: None,
         };

@@ -79,6 +79,15 @@ pub enum Event {
         /// Times since the last event that were not published.
         left_out: u64,
     },
+    /// A frame of a bridged edge was dropped, cause `decode`: its payload cannot be written or read.
+    FrameUnreadable {
+        /// The edge.
+        edge: String,
+        /// Why, with the frame's number or origin.
+        reason: String,
+        /// Frames since the last event that were not published.
+        left_out: u64,
+    },
     /// Frames without an acknowledgement fill the window of a bridged edge: it carries nothing further until some of them
     /// are done.
     WindowFull {
@@ -333,6 +342,11 @@ impl Event {
                 reason,
                 left_out,
             } => tracing::warn!(%edge, %reason, suppressed = left_out, "peer rejected"),
+            Self::FrameUnreadable {
+                edge,
+                reason,
+                left_out,
+            } => tracing::error!(%edge, %reason, suppressed = left_out, "frame dropped"),
             Self::WindowFull {
                 edge,
                 reason,

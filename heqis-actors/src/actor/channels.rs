@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::erased::{AnySource, ErasedItem};
 use super::messages::{Begin, Build};
 use crate::channel::{InputEnd, InputQueue, OutputEnd, OutputLink};
-use crate::control::Control;
+use crate::control::{Control, Life};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::stage::Next;
@@ -66,7 +66,7 @@ impl<P: Payload> AnySource for InputSource<P> {
     }
 
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {
-        P::decode(meta, tensor).map(ErasedItem::of)
+        ErasedItem::decoded::<P>(meta, tensor)
     }
 }
 
@@ -84,6 +84,7 @@ pub(crate) struct OutputSetup {
     pub(crate) slot: Arc<OutputEnd>,
     pub(crate) link: Arc<OutputLink>,
     pub(crate) control: Control,
+    pub(crate) life: Life,
     /// The actor's own doorbell; that of the edges wakes the receiver.
     pub(crate) bell: Arc<Doorbell>,
 }
@@ -107,6 +108,7 @@ impl OutputActor {
             slot,
             link,
             control,
+            life,
             ..
         } = &self.setup;
         if self.ended {
@@ -123,7 +125,7 @@ impl OutputActor {
         if let Some(ending) = link.ending().or(abandoned.then_some(Ending::Left)) {
             self.ended = true;
             slot.end(ending);
-            control.ended(&self.setup.stage);
+            life.end();
         }
     }
 }

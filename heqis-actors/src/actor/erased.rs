@@ -1,11 +1,11 @@
 //! Stages and sources of any type behind one trait.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::contain::{Contained, contained};
 use crate::context::BuildContext;
 use crate::emitter::{Emitter, RawEmitter};
-use crate::frame::{AnyFrame, Body, Head};
+use crate::frame::{AnyFrame, Body, Head, sound};
 use crate::port::Inputs;
 use crate::stage::{Next, Source, Stage};
 use heqis_core::{Ending, Key, Payload, PayloadError, Snapshot, StageError, Tensor};
@@ -44,7 +44,7 @@ pub(crate) trait AnyStage {
 }
 
 pub(crate) struct TypedStage<S: Stage> {
-    stage: S,
+    stage: Contained<S>,
     batch: Vec<<S::In as Inputs>::Frame>,
     /// A frame of another type, which follows those of the batch. The check of graphs refuses edges that carry one.
     other: Option<AnyFrame>,
@@ -53,7 +53,7 @@ pub(crate) struct TypedStage<S: Stage> {
 impl<S: Stage> TypedStage<S> {
     pub(crate) fn new(stage: S) -> Self {
         Self {
-            stage,
+            stage: Contained::new(stage),
             batch: Vec::new(),
             other: None,
         }
@@ -190,27 +190,40 @@ impl ErasedItem {
     pub(super) fn of<P: Payload>(item: P) -> Self {
         Self {
             key: item.key(),
-            body: Arc::new(item),
+            body: Arc::new(Contained::new(item)),
             head: None,
         }
     }
+
+    /// A recorded item.
+    pub(super) fn decoded<P: Payload>(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
+        sound::<P, _>(|| P::decode(meta, tensor).map(Self::of))
+    }
 }
 
-pub(crate) struct TypedSource<S>(pub(crate) S);
+pub(crate) struct TypedSource<S>(Contained<S>);
+
+impl<S> TypedSource<S> {
+    pub(crate) fn new(source: S) -> Self {
+        Self(Contained::new(source))
+    }
+}
 
 impl<S: Source> AnySource for TypedSource<S> {
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
-        let next = contained(|| self.0.next())?;
-        Ok(match next {
-            Next::Item(item) => Next::Item(ErasedItem::of(item)),
-            Next::At(ns) => Next::At(ns),
-            Next::Waiting => Next::Waiting,
-            Next::End => Next::End,
+        // With the key of the item, which is code of the program too.
+        contained(|| {
+            Ok(match self.0.next()? {
+                Next::Item(item) => Next::Item(ErasedItem::of(item)),
+                Next::At(ns) => Next::At(ns),
+                Next::Waiting => Next::Waiting,
+                Next::End => Next::End,
+            })
         })
     }
 
     fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError> {
-        Ok(contained(|| self.0.warm_up())?.map(ErasedItem::of))
+        contained(|| Ok(self.0.warm_up()?.map(ErasedItem::of)))
     }
 
     fn cursor(&self) -> Option<Vec<u8>> {
@@ -229,21 +242,8 @@ impl<S: Source> AnySource for TypedSource<S> {
     }
 
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {
-        S::Out::decode(meta, tensor).map(ErasedItem::of)
+        ErasedItem::decoded::<S::Out>(meta, tensor)
     }
-}
-
-/// Runs code of a stage; a panic becomes an error, so that it does not end the thread.
-pub(crate) fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
-    // The stage is rebuilt after a panic, so that its possibly inconsistent state is never used again.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let reason = panic
-            .downcast_ref::<&str>()
-            .map(|s| (*s).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "panic without a message".to_owned());
-        Err(StageError::Failed(format!("panic: {reason}")))
-    })
 }
 
 /// Builds a stage or source; a panic in its constructor is an error as well.

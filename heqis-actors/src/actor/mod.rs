@@ -19,7 +19,7 @@ mod source;
 mod stage;
 
 pub(crate) use channels::{InputSource, OutputActor, OutputSetup};
-pub(crate) use erased::{TypedSource, TypedStage, contained};
+pub(crate) use erased::{TypedSource, TypedStage};
 pub(crate) use inlet::Inlet;
 pub(crate) use messages::{
     Begin, Build, KeyAnswer, KeyRequest, MoveKey, Restore, Saved, TakeSnapshot,

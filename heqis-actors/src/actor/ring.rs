@@ -13,7 +13,7 @@ use super::inlet::Inlet;
 use super::messages::{Begin, Build, Restore, TakeSnapshot};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
-use crate::control::Control;
+use crate::control::{Control, Life};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
@@ -64,6 +64,7 @@ pub(crate) struct RingSetup {
     pub(crate) outlet: Outlet,
     pub(crate) emitter: RawEmitter,
     pub(crate) control: Control,
+    pub(crate) life: Life,
     pub(crate) stats: StageStats,
 }
 
@@ -180,7 +181,7 @@ impl RingActor {
     fn end(&mut self, ending: Ending) {
         self.phase = Phase::Ended;
         self.setup.outlet.end(ending);
-        self.setup.control.ended(&self.setup.cx.stage);
+        self.setup.life.end();
     }
 
     fn abandon(&mut self) {
@@ -259,5 +260,6 @@ impl Handler<Wake> for RingActor {
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
         self.bell().answer();
         self.turn();
+        self.setup.life.turned();
     }
 }

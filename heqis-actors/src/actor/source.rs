@@ -11,7 +11,7 @@ use super::erased::{AnySource, ErasedItem, build};
 use super::messages::{Begin, Build, Restore, TakeSnapshot};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
-use crate::control::Control;
+use crate::control::{Control, Life};
 use crate::doorbell::{Doorbell, Wake};
 use crate::frame::{AnyFrame, Head, Stamp};
 use crate::stage::Next;
@@ -34,6 +34,7 @@ pub(crate) struct SourceSetup {
     pub(crate) factory: SourceFactory,
     pub(crate) outlet: Outlet,
     pub(crate) control: Control,
+    pub(crate) life: Life,
     /// Identity of the source's sequence of items.
     pub(crate) stream: u64,
     /// Where the items are recorded, when the source makes them once only.
@@ -233,7 +234,7 @@ impl SourceActor {
             self.setup.control.deposit(position);
         }
         if self.source.take().is_some() {
-            self.setup.control.ended(&self.setup.cx.stage);
+            self.setup.life.end();
         }
     }
 }
@@ -324,6 +325,7 @@ impl Handler<Wake> for SourceActor {
         self.bell().answer();
         if self.begun && self.source.is_some() {
             self.turn();
+            self.setup.life.turned();
         }
     }
 }

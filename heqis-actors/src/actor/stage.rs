@@ -15,7 +15,7 @@ use super::inlet::Inlet;
 use super::messages::{Begin, Build};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
-use crate::control::{Control, Progress};
+use crate::control::{Control, Life, Progress};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
@@ -50,6 +50,7 @@ pub(crate) struct StageSetup {
     /// Whether no other stage runs on the arbiter, so that this one may block its thread.
     pub(crate) may_wait: bool,
     pub(crate) control: Control,
+    pub(crate) life: Life,
     pub(crate) progress: Progress,
     pub(crate) stats: StageStats,
 }
@@ -470,7 +471,7 @@ impl StageActor {
     fn end(&mut self) {
         self.phase = Phase::Ended;
         abandon(self.stage.take());
-        self.setup.control.ended(&self.setup.cx.stage);
+        self.setup.life.end();
     }
 
     fn drop_popped(&self, inlet: usize, frame: AnyFrame, cause: DropCause) {
@@ -561,5 +562,6 @@ impl Handler<Wake> for StageActor {
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
         self.bell().answer();
         self.turn();
+        self.setup.life.turned();
     }
 }

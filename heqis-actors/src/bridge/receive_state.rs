@@ -273,13 +273,8 @@ impl ReceiveState {
         let mut frame = match decode_frame(wire, self.setup.payload) {
             Ok(frame) => frame,
             Err(error) => {
-                if let Some(left_out) = self
-                    .setup
-                    .control
-                    .admit("undecodable", &self.setup.edge.name)
-                {
-                    tracing::error!(edge = %self.setup.edge.name, seq, %error, suppressed = left_out, "frame dropped: it does not decode");
-                }
+                self.setup
+                    .unreadable(|| format!("frame {seq} does not decode: {error}"));
                 books.sent(1);
                 books.dropped(DropCause::Decode, 1);
                 session

@@ -411,11 +411,12 @@ impl BridgeReceiver {
             }
             Farewell::Confirmed | Farewell::Answered => self.setup.control.leave_farewell(),
         }
-        self.setup.control.ended(&self.setup.edge.name);
+        self.setup.life.end();
         ctx.stop();
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.setup.life.turned();
         let now_ns = self.now_ns();
         let holder = || self.state.holder();
         self.watch

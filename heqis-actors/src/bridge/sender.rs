@@ -425,13 +425,10 @@ impl BridgeSender {
                             error @ (LinkError::Wire(_)
                             | LinkError::Socket(SpError::TooLarge { .. })),
                         ) => {
-                            if let Some(left_out) = self
-                                .setup
-                                .control
-                                .admit("unsendable", &self.setup.edge.name)
-                            {
-                                tracing::error!(edge = %self.setup.edge.name, origin = ?frame.head.origin, %error, suppressed = left_out, "frame dropped: it cannot be written to the wire");
-                            }
+                            let origin = frame.head.origin;
+                            self.setup.unreadable(|| {
+                                format!("item {} of stream {:016x} cannot be written to the wire: {error}", origin.position, origin.stream)
+                            });
                             self.window.drop_new(frame);
                         }
                         Err(error) => {
@@ -489,11 +486,12 @@ impl BridgeSender {
             _ => self.setup.control.sender_drained(),
         }
         self.setup.control.sender_ended();
-        self.setup.control.ended(&self.setup.edge.name);
+        self.setup.life.end();
         ctx.stop();
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
+        self.setup.life.turned();
         let now_ns = self.now_ns();
         let open = match self.link.up() {
             Some(_) => self.window.open(),

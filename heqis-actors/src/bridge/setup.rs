@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::conn::LinkError;
 use crate::commit::Committed;
-use crate::control::{Control, Progress};
+use crate::control::{Control, Life, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use crate::frame::{Head, PayloadType};
@@ -23,6 +23,7 @@ pub(crate) struct BridgeSetup {
     pub(crate) inproc: Inproc,
     pub(crate) clock: Clock,
     pub(crate) control: Control,
+    pub(crate) life: Life,
     /// Progress of the arbiter of the bridges.
     pub(crate) progress: Progress,
     pub(crate) bell: Arc<Doorbell>,
@@ -108,6 +109,18 @@ impl BridgeSetup {
                 Event::FramesOverlap {
                     edge,
                     reason: format!("made from {}", head.origins()),
+                    left_out,
+                }
+            });
+    }
+
+    /// Reports a frame that was dropped, because a peer or a payload does not do what its type says.
+    pub(super) fn unreadable(&self, reason: impl FnOnce() -> String) {
+        self.control
+            .publish_limited("unreadable", &self.edge.name, |left_out| {
+                Event::FrameUnreadable {
+                    edge: self.edge.name.to_string(),
+                    reason: reason(),
                     left_out,
                 }
             });

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::panicking;
 
 use tokio::sync::watch;
 
 use super::{Control, lock};
+use crate::contain::take_dropped;
 use crate::doorbell::Doorbell;
-use heqis_core::Event;
+use heqis_core::{Event, StageError};
 
 /// Counts of actors.
 #[derive(Debug, Default)]
@@ -31,11 +33,54 @@ pub(super) struct Lifecycle {
     ended: Mutex<BTreeSet<String>>,
 }
 
+/// An actor that runs. Where it is dropped before its end, because of a panic that nothing has caught or with the thread of its
+/// arbiter, no frame would get further and nobody would know: the graph ends with a failure.
+pub(crate) struct Life {
+    control: Control,
+    name: String,
+    ended: AtomicBool,
+}
+
+impl Life {
+    /// The actor has ended for good.
+    pub(crate) fn end(&self) {
+        if !self.ended.swap(true, Ordering::AcqRel) {
+            self.control.ended(&self.name);
+        }
+    }
+
+    /// Reports a panic of a value that the actor's turn has dropped.
+    pub(crate) fn turned(&self) {
+        if let Some(reason) = take_dropped()
+            && self.control.admit("dropped", &self.name).is_some()
+        {
+            let reason = StageError::Failed(reason);
+            self.control.stage_failed(&self.name, &reason);
+        }
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if !*self.ended.get_mut() && (panicking() || !self.control.abandoned()) {
+            let reason = "its actor has panicked, or its thread has ended";
+            self.control
+                .crash(format!("stage or edge '{}': {reason}", self.name));
+        }
+        self.end();
+    }
+}
+
 impl Control {
-    /// Registers an actor; its doorbell is rung when the graph stops.
-    pub(crate) fn enlist(&self, bell: Arc<Doorbell>) {
+    /// Registers an actor, of the stage or edge `name`; its doorbell is rung when the graph stops.
+    pub(crate) fn enlist(&self, name: &str, bell: Arc<Doorbell>) -> Life {
         self.0.lifecycle.alive.fetch_add(1, Ordering::AcqRel);
         lock(&self.0.bells).push(bell);
+        Life {
+            control: self.clone(),
+            name: name.to_owned(),
+            ended: AtomicBool::new(false),
+        }
     }
 
     /// Registers the sending half of a bridged edge, which calls [`Control::sender_drained`] when it sends no further frame and
@@ -148,7 +193,7 @@ impl Control {
     }
 
     /// An actor has ended for good.
-    pub(crate) fn ended(&self, stage: &str) {
+    fn ended(&self, stage: &str) {
         lock(&self.0.lifecycle.ended).insert(stage.to_owned());
         self.publish(Event::StageEnded {
             stage: stage.to_owned(),

@@ -66,7 +66,10 @@ impl Running {
                 arbiter.stop();
             }
         } else {
-            stop_arbiters(self.arbiters);
+            for name in stop_arbiters(self.arbiters) {
+                let failure = format!("the thread of arbiter '{name}' panicked");
+                self.reporter.control.set_failure(&failure);
+            }
         }
         self.reporter.end();
     }
@@ -93,11 +96,13 @@ async fn drained(control: &Control, drain_timeout: Duration) {
     }
 }
 
-pub(super) fn stop_arbiters(arbiters: BTreeMap<String, Arbiter>) {
-    for (name, arbiter) in arbiters {
+/// Ends the threads; returns the names of those that have panicked.
+pub(super) fn stop_arbiters(arbiters: BTreeMap<String, Arbiter>) -> Vec<String> {
+    let panicked = arbiters.into_iter().filter_map(|(name, arbiter)| {
         arbiter.stop();
-        if arbiter.join().is_err() {
-            tracing::error!(arbiter = name, "the arbiter's thread panicked");
-        }
-    }
+        arbiter.join().is_err().then_some(name)
+    });
+    panicked
+        .inspect(|name| tracing::error!(arbiter = name, "the arbiter's thread panicked"))
+        .collect()
 }

@@ -96,7 +96,7 @@ impl Wiring {
         if let Factory::Output(slot) = &prepared.factory {
             return self.start_output(name, slot, bell, arbiter, stats);
         }
-        self.control.enlist(bell.clone());
+        let life = self.control.enlist(name, bell.clone());
         let clock = self.graph.clock.clone();
         let cx = BuildContext {
             node: self.graph.node.as_str().into(),
@@ -179,6 +179,7 @@ impl Wiring {
                     factory,
                     outlet,
                     control,
+                    life,
                     stream,
                 };
                 let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
@@ -205,6 +206,7 @@ impl Wiring {
                     may_wait,
                     progress: control.progress(arbiter_name),
                     control,
+                    life,
                     stats,
                 };
                 let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
@@ -226,6 +228,7 @@ impl Wiring {
                     outlet,
                     emitter,
                     control,
+                    life,
                     stats,
                 };
                 let addr = RingActor::start_in_arbiter(arbiter, |_| RingActor::new(setup));

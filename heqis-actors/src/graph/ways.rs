@@ -422,12 +422,13 @@ impl Wiring {
         if !slot.attach(link.clone()) {
             return Err(one_worker(name));
         }
-        self.control.enlist(own.clone());
+        let life = self.control.enlist(name, own.clone());
         let setup = OutputSetup {
             stage: name.to_owned(),
             slot: slot.clone(),
             link,
             control: self.control.clone(),
+            life,
             bell: own,
         };
         let addr = OutputActor::start_in_arbiter(arbiter, |_| OutputActor::new(setup));

@@ -425,7 +425,7 @@ impl Wiring {
         window: usize,
         bell: Arc<Doorbell>,
     ) -> BridgeSetup {
-        self.control.enlist(bell.clone());
+        let life = self.control.enlist(&edge.name, bell.clone());
         if options.delivery == Delivery::AtMostOnce {
             edge.allow_loss();
         }
@@ -437,6 +437,7 @@ impl Wiring {
             inproc: self.graph.inproc.clone(),
             clock: self.graph.clock.clone(),
             control: self.control.clone(),
+            life,
             progress: self.control.progress(PIPELINE),
             bell,
             link: self.metrics.link(&edge.name),
