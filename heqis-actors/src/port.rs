@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::contain::Contained;
 use crate::frame::{AnyFrame, Body, Frame, PayloadType};
 use heqis_core::{Key, Payload, Port};
 
@@ -255,7 +256,7 @@ impl<P: Payload> Outgoing for P {
         Leaving {
             port,
             key: self.key(),
-            body: Arc::new(self),
+            body: Arc::new(Contained::new(self)),
         }
     }
 }

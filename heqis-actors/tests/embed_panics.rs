@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use heqis_actors::{
     BridgeOptions, BuildContext, DropCause, EdgeOptions, Emitter, Event, Frame, GraphBuilder,
-    GraphHandle, Inproc, Key, Next, NodeReport, Nothing, Payload, PayloadError, PayloadType,
-    Source, Stage, StageError, Tensor, decode_meta, encode_meta,
+    GraphHandle, Key, Next, NodeReport, Nothing, Payload, PayloadError, PayloadType, Source, Stage,
+    StageError, Tensor, decode_meta, encode_meta, sp::Inproc,
 };
 
 const BAD: u64 = 3;

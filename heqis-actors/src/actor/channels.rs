@@ -80,7 +80,6 @@ impl<P> Drop for InputSource<P> {
 
 /// What the actor of an output is built from.
 pub(crate) struct OutputSetup {
-    pub(crate) stage: String,
     pub(crate) slot: Arc<OutputEnd>,
     pub(crate) link: Arc<OutputLink>,
     pub(crate) control: Control,

@@ -424,7 +424,6 @@ impl Wiring {
         }
         let life = self.control.enlist(name, own.clone());
         let setup = OutputSetup {
-            stage: name.to_owned(),
             slot: slot.clone(),
             link,
             control: self.control.clone(),
