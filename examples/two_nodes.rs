@@ -3,65 +3,17 @@
 //! ```sh
 //! cargo run --example two_nodes [ENDPOINT] # such as tcp://127.0.0.1:5560 or tls+tcp://127.0.0.1:5560; in-process without one
 //! ```
-//!
-//! `Waves` runs on the node "gateway", `Energy` on the node "compute"; neither depends on what carries its frames.
 
-use heqis::actors::sp::{Endpoint, Inproc};
-use heqis::actors::{
-    BridgeOptions, BuildContext, Emitter, Frame, GraphBuilder, Next, Note, Nothing, Payload,
-    PayloadType, Source, Stage, StageError, Tensor,
-};
+use heqis::actors::{channel_out, sp::Endpoint, sp::Inproc};
+use heqis::prelude::*;
 use heqis::tls::{Authority, Identity, IdentityFiles, TlsError};
 
 /// A number, sent as the meta part, and samples, sent as the tensor part from where they are stored.
 #[derive(Payload)]
 struct Wave(u64, #[payload(tensor)] Tensor);
 
-/// The numbers of the waves.
-struct Waves(std::ops::RangeInclusive<u64>);
-
-impl Source for Waves {
-    type Config = u64;
-    type Out = Wave;
-    const KIND: &'static str = "waves";
-    const ABOUT: &'static str = "Numbered waves.";
-    const REPLAYABLE: bool = true;
-
-    fn build(&waves: &u64, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self(1..=waves))
-    }
-
-    fn next(&mut self) -> Result<Next<Wave>, StageError> {
-        Ok(self.0.next().map_or(Next::End, |number| {
-            let samples = Tensor::vector(vec![number as f32; 4]);
-            Next::Item(Wave(number, samples))
-        }))
-    }
-}
-
-/// Adds up samples; the node's report shows the sum.
-struct Energy(f64, Note);
-
-impl Stage for Energy {
-    type Config = ();
-    type In = Wave;
-    type Out = Nothing;
-    const KIND: &'static str = "energy";
-    const ABOUT: &'static str = "Adds up the samples of waves.";
-
-    fn build((): &(), cx: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self(0.0, cx.note("sum")))
-    }
-
-    fn process(
-        &mut self,
-        frame: &Frame<Wave>,
-        _: &mut Emitter<'_, Nothing>,
-    ) -> Result<(), StageError> {
-        self.0 += f64::from(frame.1.data().iter().sum::<f32>());
-        self.1.set(self.0.to_string());
-        Ok(())
-    }
+fn wave(number: u64) -> Wave {
+    Wave(number, Tensor::vector(vec![number as f32; 4]))
 }
 
 #[expect(clippy::print_stdout, reason = "the example shows its result")]
@@ -82,36 +34,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         _ => [None, None],
     };
-    let bridge = BridgeOptions::new(endpoint).credit(32).max_frame(64 * 1024);
+    let bridge = BridgeOptions::new(endpoint).credit(32).max_frame(1 << 16);
     let hub = Inproc::new();
-    let (ends, wave) = (("waves", "energy"), PayloadType::of::<Wave>());
+    let (sink, waves) = channel_out::<Wave>();
     // Both nodes list all stages in the same order, so that time stamps refer to the same stages.
     let gateway = GraphBuilder::new("two-nodes")
         .node("gateway")
         .inproc(hub.clone())
-        .source::<Waves>("waves", 10_000, Default::default())
+        .source_iter("waves", (1..=10_000).map(wave))
         // Two runs give the same waves, so that a restarted gateway continues where it was.
         .stream("waves", "energy of 10,000 waves")
         .remote("energy")
-        .edge_out(
-            0,
-            ends,
-            wave,
-            Default::default(),
-            bridge.clone().security(ours),
-        );
+        .bridge::<Wave>("waves", "energy", bridge.clone().security(ours));
     let compute = GraphBuilder::new("two-nodes")
         .node("compute")
         .inproc(hub)
         .remote("waves")
-        .stage::<Energy>("energy", (), Default::default())
-        .edge_in(0, ends, wave, Default::default(), bridge.security(theirs));
+        .output("energy", sink)
+        .bridge::<Wave>("waves", "energy", bridge.security(theirs));
     // On two machines each node runs in a process of its own; here both run in one, on threads of their own.
     let (compute, gateway) = (compute.spawn()?, gateway.spawn()?);
+    let energy = |wave: Frame<Wave>| f64::from(wave.1.data().iter().sum::<f32>());
+    let sum: f64 = waves.into_iter().map(energy).sum();
     let (sent, received) = (gateway.wait_blocking(), compute.wait_blocking());
     assert!(sent.is_clean() && received.is_clean(), "the books close");
-    let sum = received.stages[0].notes.get("sum");
-    println!("{} waves, sum {sum:?}", sent.edges[0].delivered);
-    assert_eq!(sum.map(String::as_str), Some("200020000"));
+    println!("{} waves, sum {sum}", sent.edges[0].delivered);
+    assert_eq!(sum, 200_020_000.0);
     Ok(())
 }

@@ -1,127 +1,59 @@
-//! Sums of windows over two processes, one of which is killed again and again: no sum is lost, doubled or shifted.
-//!
-//! ```sh
-//! cargo run --example windows_survive_kill
-//! ```
-//!
-//! This process counts; a child sums ten numbers at a time and records each sum in a file, its commit log.
+//! Sums of windows over two processes, one of which is killed again and again: no sum is lost, doubled or shifted. This process
+//! counts; a child sums ten numbers at a time and records each sum. `cargo run --example windows_survive_kill`
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::{error::Error, path::Path, process::Command, time::Duration};
 
-use heqis::actors::{ChannelSource, Window, WindowSpan, channel};
+use heqis::actors::{Window, WindowSpan, channel, read_commit_log, sp::Endpoint};
 use heqis::prelude::*;
 
 #[derive(Payload)]
 struct Number(u64);
 
-/// Writes each sum with the items that it is made from: what is recorded is not done twice.
-struct SumLog(File, heqis::actors::Committed);
-
-impl Stage for SumLog {
-    type Config = std::path::PathBuf;
-    type In = Number;
-    type Out = Nothing;
-    const KIND: &'static str = "sum-log";
-    const COMMIT_LOG: bool = true;
-
-    fn build(path: &std::path::PathBuf, cx: &BuildContext) -> Result<Self, StageError> {
-        for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
-            let cells: Vec<u64> = line.split(' ').flat_map(str::parse).collect();
-            cx.committed().insert_run(cells[0], cells[1], cells[2]);
-        }
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        let file = file.map_err(StageError::config)?;
-        Ok(Self(file, cx.committed().clone()))
-    }
-
-    fn process(
-        &mut self,
-        sum: &Frame<Number>,
-        _: &mut Emitter<'_, Nothing>,
-    ) -> Result<(), StageError> {
-        let run = sum.head().origins().done()[0];
-        let line = format!("{} {} {} {}\n", run.stream, run.first, run.last, sum.0);
-        self.0
-            .write_all(line.as_bytes())
-            .map_err(StageError::failed)?;
-        self.1.insert_head(sum.head());
-        Ok(())
-    }
+fn sum(_: &WindowSpan, numbers: &[Frame<Number>]) -> Number {
+    Number(numbers.iter().map(|number| number.0).sum())
 }
 
-/// The graph of a node; both nodes declare all stages. The node with the numbers has them from a channel.
-fn graph(
-    numbers: Option<ChannelSource<Number>>,
-    folder: &Path,
-) -> Result<GraphBuilder, Box<dyn std::error::Error>> {
-    let endpoint = format!("ipc://{}", folder.join("socket").display()).parse()?;
-    let (ends, number) = (("numbers", "sums"), PayloadType::of::<Number>());
-    let bridge = BridgeOptions::new(endpoint);
-    let node = numbers.as_ref().map_or("back", |_| "front");
-    let graph = GraphBuilder::new("sums").node(node);
-    let sum = |_: &WindowSpan, numbers: &[Frame<Number>]| Number(numbers.iter().map(|n| n.0).sum());
-    Ok(match numbers {
-        Some(source) => graph
-            .input("numbers", source)
-            .remote("sums")
-            .remote("log")
-            .edge_out(0, ends, number, EdgeOptions::default(), bridge),
-        None => graph
+fn main() -> Result<(), Box<dyn Error>> {
+    let bridge = |folder: &Path| {
+        let path = folder.join("socket");
+        BridgeOptions::new(Endpoint::Ipc { path })
+    };
+    let line = |sum: &Frame<Number>| sum.0.to_string();
+    if let Some(folder) = std::env::args().nth(1) {
+        let folder = Path::new(&folder);
+        let report = GraphBuilder::new("sums")
+            .node("back")
             .remote("numbers")
             .window("sums", Window::tumbling(10), sum)
-            .stage::<SumLog>("log", folder.join("sums"), StageOptions::default())
-            .edge_in(0, ends, number, EdgeOptions::default(), bridge)
-            .edge("sums", "log", EdgeOptions::default()),
-    })
-}
-
-#[expect(clippy::print_stdout, reason = "the example shows its result")]
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let limit = Duration::from_secs(10);
-    if let Some(folder) = std::env::args().nth(1) {
-        let report = graph(None, Path::new(&folder))?.run(limit)?;
-        return report
-            .is_clean()
-            .then_some(())
-            .ok_or("frames were lost".into());
+            .commit_log("log", folder.join("log"), line)
+            .bridge::<Number>("numbers", "sums", bridge(folder))
+            .chain(&["sums", "log"])
+            .run(Duration::from_secs(10))?;
+        std::process::exit(i32::from(!report.is_clean()));
     }
     let folder = tempfile::tempdir()?;
-    let back = || {
-        Command::new(std::env::current_exe()?)
-            .arg(folder.path())
-            .spawn()
-    };
     let (numbers, source) = channel(64);
-    let front = graph(Some(source), folder.path())?.spawn()?;
-    let mut next = 1..=20_000;
-    for _ in 0..5 {
-        let mut child = back()?;
-        for number in next.by_ref().take(3_000) {
-            numbers.send(Number(number))?;
-        }
-        // With frames in every queue between the two, and in an open window.
-        child.kill()?;
-        child.wait()?;
-    }
-    let mut last = back()?;
-    for number in next {
+    let front = GraphBuilder::new("sums")
+        .node("front")
+        .input("numbers", source)
+        .remote("sums")
+        .remote("log")
+        .bridge::<Number>("numbers", "sums", bridge(folder.path()))
+        .spawn()?;
+    let mut back = Command::new(std::env::current_exe()?);
+    let mut child = back.arg(folder.path()).spawn()?;
+    for number in 1..=20_000 {
         numbers.send(Number(number))?;
+        if number % 3_000 == 0 {
+            // With frames in every queue between the two, and in an open window.
+            child.kill()?;
+            child.wait()?;
+            child = back.spawn()?;
+        }
     }
     drop(numbers);
-    assert!(last.wait()?.success() && front.wait_blocking().is_clean());
-    let sums = std::fs::read_to_string(folder.path().join("sums"))?;
-    let sums = sums
-        .lines()
-        .filter_map(|line| line.rsplit(' ').next()?.parse().ok());
-    let sums: Vec<u64> = sums.collect();
-    assert_eq!((sums.len(), sums[0], sums[1_999]), (2_000, 55, 199_955));
-    println!(
-        "{} sums, each of ten numbers, over six processes",
-        sums.len()
-    );
+    assert!(child.wait()?.success() && front.wait_blocking().is_clean());
+    let sums = read_commit_log(folder.path().join("log"))?;
+    assert!((0..2_000).map(|at| (100 * at + 55).to_string()).eq(sums));
     Ok(())
 }

@@ -35,6 +35,7 @@ mod bridge;
 mod channel;
 mod closure;
 mod commit;
+mod commit_log;
 mod contain;
 mod context;
 mod control;
@@ -85,7 +86,7 @@ pub use heqis_core::{
     Scheduling, Snapshot, StageCounters, StageDescription, StageError, StageOptions, StageReport,
     StateOptions, Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta,
     duration_ns, encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, port_of,
-    read_small_file, renamed, stage_of, units, wire,
+    read_commit_log, read_small_file, renamed, stage_of, units, wire,
 };
 pub use heqis_derive::{Inputs, Outputs, Payload};
 pub use join::Join;

@@ -1,28 +1,30 @@
 //! Ways into a graph and out of it, and stages of closures.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_rt::ArbiterHandle;
 
 use super::GraphError;
-use super::builder::GraphBuilder;
+use super::builder::{GraphBuilder, StageEntry};
 use super::wiring::Wiring;
 use crate::actor::{OutputActor, OutputSetup};
 use crate::channel::{ChannelSink, ChannelSource, OutputEnd, OutputLink};
 use crate::closure::{Once, OwnFn, SharedFn, SourceFn, SplitFn};
+use crate::commit_log::CommitLog;
 use crate::context::BuildContext;
 use crate::doorbell::Doorbell;
 use crate::emitter::Emitter;
-use crate::frame::Frame;
+use crate::frame::{Frame, PayloadType};
 use crate::join::{Join, JoinStage};
 use crate::port::Outputs;
-use crate::registry::Prepared;
+use crate::registry::{Prepared, fnv1a};
 use crate::stage::{Next, Source, Stage};
 use crate::window::WindowStage;
 use heqis_core::{
-    ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions, StageStats, Window,
-    WindowSpan,
+    BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions,
+    StageStats, Window, WindowSpan, stage_of,
 };
 
 impl GraphBuilder {
@@ -363,6 +365,44 @@ impl GraphBuilder {
         })
     }
 
+    /// Adds a sink that records a line for each frame in the file `path`, the commit log of the node: a frame is acknowledged
+    /// after its line is written, and what is recorded is not processed again after a restart. A node has one commit log at
+    /// most. [`read_commit_log`](crate::read_commit_log) reads the lines.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Frame, GraphBuilder, Payload, read_commit_log};
+    ///
+    /// #[derive(Payload)]
+    /// struct Number(u64);
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("numbers");
+    /// for count in [2, 3] {
+    ///     let report = GraphBuilder::new("numbers")
+    ///         .source_iter("numbers", (1..=count).map(Number))
+    ///         .stream("numbers", "1 and on")
+    ///         .commit_log("log", &path, |number: &Frame<Number>| number.0.to_string())
+    ///         .chain(&["numbers", "log"])
+    ///         .run(Duration::from_secs(5))?;
+    ///     assert!(report.is_clean());
+    /// }
+    /// // The second run has recorded what the first one had not.
+    /// assert_eq!(read_commit_log(&path)?, ["1", "2", "3"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn commit_log<I: Payload>(
+        self,
+        name: &str,
+        path: impl Into<PathBuf>,
+        line: impl Fn(&Frame<I>) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let (path, line) = (path.into(), Arc::new(line));
+        self.stage_with(name, move |cx| CommitLog::open(&path, line.clone(), cx))
+    }
+
     /// Replaces the options of the stages called `name` that were added so far.
     #[must_use]
     pub fn options(mut self, name: &str, options: StageOptions) -> Self {
@@ -381,6 +421,21 @@ impl GraphBuilder {
         stages.windows(2).fold(self, |graph, pair| {
             graph.edge(pair[0], pair[1], EdgeOptions::default())
         })
+    }
+
+    /// Adds this node's half of an edge between two nodes: the sending one if this node runs `from`, which was added before, and
+    /// else the receiving one. Both nodes call it alike; the edge has default options, and a route derived from its ends.
+    /// [`GraphBuilder::edge_out`] and [`GraphBuilder::edge_in`] take others.
+    #[must_use]
+    pub fn bridge<P: Payload>(self, from: &str, to: &str, bridge: BridgeOptions) -> Self {
+        let is_own = |entry: &StageEntry| entry.name == stage_of(from) && entry.local.is_some();
+        let route = fnv1a(format!("{from}->{to}").as_bytes()) as u32;
+        let (ends, payload) = ((from, to), PayloadType::of::<P>());
+        let options = EdgeOptions::default();
+        match self.stages.iter().any(is_own) {
+            true => self.edge_out(route, ends, payload, options, bridge),
+            false => self.edge_in(route, ends, payload, options, bridge),
+        }
     }
 
     fn shared<I: Payload, O: Payload>(
