@@ -113,15 +113,16 @@ impl CommitLogFile {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::origins::Origin;
+    use crate::origins::OriginRun;
 
     fn record(position: u64) -> CommitRecord {
+        let run = OriginRun {
+            stream: 7,
+            first: position,
+            last: position,
+        };
         CommitRecord {
-            origins: Origin {
-                stream: 7,
-                position,
-            }
-            .into(),
+            origins: Origins::from_parts([run], [], 0),
             text: format!("line {position}\nand more"),
         }
     }
