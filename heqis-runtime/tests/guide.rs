@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 
 use heqis_test_harness::{Group, run, tests};
+use heqis_tls::Authority;
 use serde_json::Value;
-use stand::{Stand, assert_books_close, root};
+use stand::{Stand, assert_books_close, metric, root, wait_until};
 
 const RUNTIME: &str = env!("CARGO_BIN_EXE_heqis-runtime");
 const BOARDS: [(&str, &str); 2] = [("gateway", "10.0.0.1"), ("compute", "10.0.0.2")];
@@ -188,6 +189,63 @@ fn commands_name_what_is_wrong_and_what_to_do() {
     assert_eq!(issued.matches(" gateway ").count(), 1, "{issued}");
 }
 
+/// The value of a metric, once it is `wanted`.
+fn becomes(port: u16, name: &str, label: &str, wanted: f64) {
+    wait_until(&format!("{name} {label} is {wanted}"), || {
+        metric(port, name, label) == Some(wanted)
+    });
+}
+
+fn a_running_node_reads_new_certificates_and_reports_the_days_that_are_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::create(directory.path(), "dual-board", 1000).unwrap();
+    for (node, _) in BOARDS {
+        authority.issue(node, 365).unwrap();
+    }
+    let mut stand = Stand::dual_board()
+        .set(&format!("tls.directory=\"{}\"", directory.path().display()))
+        // Slow enough that the nodes run until they are stopped.
+        .set("stages.market.params.speed=86400.0");
+    for edge in ["ring->engine", "signal->feedback"] {
+        stand = stand.set(&format!("edges.{edge}.transport.scheme=\"tls+tcp\""));
+    }
+    let nodes = BOARDS.map(|(node, _)| stand.start(&["--node", node]));
+    let port = stand.ports[0];
+    let days = "heqis_certificate_days_left";
+    becomes(port, days, "certificate=\"node\"", 365.0);
+    becomes(port, days, "certificate=\"authority\"", 1000.0);
+    wait_until("both edges are up", || {
+        ["ring->engine", "signal->feedback"]
+            .iter()
+            .all(|edge| metric(port, "heqis_link_up", &format!("edge=\"{edge}\"")) == Some(1.0))
+    });
+    authority.issue("gateway", 20).unwrap();
+    becomes(port, days, "certificate=\"node\"", 20.0);
+    fs::write(directory.path().join("gateway.pem"), "half a copy").unwrap();
+    let unusable = "heqis_certificate_unusable";
+    becomes(port, unusable, "cause=\"certificate_unusable\"", 1.0);
+    becomes(port, days, "certificate=\"node\"", 20.0);
+    authority.issue("gateway", 100).unwrap();
+    becomes(port, days, "certificate=\"node\"", 100.0);
+    wait_until("the fault is gone", || {
+        metric(port, unusable, "cause").is_none()
+    });
+    for node in &nodes {
+        node.signal("TERM");
+    }
+    let logs = nodes.map(|node| {
+        let ended = node.finish();
+        ended.clean();
+        ended.log
+    });
+    assert!(logs[0].contains("the certificate ends soon"), "{}", logs[0]);
+    assert!(
+        logs[0].contains("cannot be used, the old one stays"),
+        "{}",
+        logs[0]
+    );
+}
+
 /// Two namespaces with the addresses of the guide, joined by a cable.
 struct Namespaces(Vec<String>);
 
@@ -289,6 +347,7 @@ fn main() -> ExitCode {
         Group::always(tests![
             the_commands_of_the_guide_give_each_board_what_it_needs,
             commands_name_what_is_wrong_and_what_to_do,
+            a_running_node_reads_new_certificates_and_reports_the_days_that_are_left,
         ]),
         Group::needs(
             missing,

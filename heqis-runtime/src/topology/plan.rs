@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use heqis_actors::renamed::former_names;
-use heqis_actors::sp::Endpoint;
 use heqis_actors::{
     BridgeOptions, ContentHash, EdgeOptions, PayloadType, Prepared, RecordingOptions, RunIdentity,
     Scheduling, StageKind, StageOptions, StateOptions,
@@ -14,7 +13,7 @@ use heqis_actors::{
 use heqis_tls::Identity;
 
 use super::board::Board;
-use super::check::{Resolved, address, endpoint, stage_options};
+use super::check::{Resolved, address, endpoint, is_open, stage_options};
 use super::document::{DashboardSpec, EdgeSpec, WatchSpec};
 use super::fault::Faults;
 use crate::watch::{RecoverySpec, StallSpec, Watch};
@@ -93,12 +92,6 @@ impl Node {
         let servers = self.metrics.as_deref().into_iter().chain(page);
         servers.filter(|address| self.uses_https(address))
     }
-}
-
-/// Whether other machines reach a server at `address`, `host:port`.
-pub(crate) fn is_open(address: &str) -> bool {
-    let endpoint = format!("tcp://{address}").parse::<Endpoint>();
-    endpoint.is_ok_and(|endpoint| endpoint.is_open())
 }
 
 /// An actor.

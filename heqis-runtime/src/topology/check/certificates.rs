@@ -5,10 +5,10 @@ use std::path::Path;
 use heqis_tls::Loaded;
 
 use super::Resolved;
+use super::transport::is_open;
 use crate::topology::document::{EdgeSpec, NodeSpec, Scheme};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::parsed::Spanned;
-use crate::topology::plan::is_open;
 
 /// Checks the certificate of the node `only`. Without one, those that are there: the files of a node may be on its machine
 /// alone. Messages have their paths as seen from `directory`.

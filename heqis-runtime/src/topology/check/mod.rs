@@ -13,7 +13,7 @@ mod resources;
 mod transport;
 
 pub(crate) use graph::stage_options;
-pub(crate) use transport::{address, endpoint};
+pub(crate) use transport::{address, endpoint, is_open};
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -250,6 +250,12 @@ pub(crate) fn address(node: &NodeSpec) -> &str {
     node.address.as_deref().unwrap_or(DEFAULT_ADDRESS)
 }
 
+/// Whether other machines reach a server at `address`, `host:port`.
+pub(crate) fn is_open(address: &str) -> bool {
+    let endpoint = format!("tcp://{address}").parse::<Endpoint>();
+    endpoint.is_ok_and(|endpoint| endpoint.is_open())
+}
+
 /// Parses an endpoint, or says which rule it breaks.
 fn rule(text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error| match error {
