@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::emitter::Emitter;
-use crate::frame::Frame;
-use crate::port::Outputs;
 use crate::stage::{Next, Source, Stage};
+use heqis_core::Frame;
+use heqis_core::Outputs;
 use heqis_core::{Payload, Snapshot, StageError};
 
 /// Name of the kind of stages and sources that are closures.

@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::commit::Committed;
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::frame::Frame;
 use crate::stage::Stage;
+use heqis_core::Committed;
+use heqis_core::Frame;
 use heqis_core::{
     CommitLogFile, CommitRecord, Counter, Ending, Nothing, Payload, Snapshot, StageError,
 };

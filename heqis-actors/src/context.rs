@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::commit::Committed;
 use crate::doorbell::Waker;
+use heqis_core::Committed;
 use heqis_core::{Clock, Counter, Note, StageCounters};
 
 /// Everything that a stage gets from the framework while it is built: clock, paths, counters, commit log.

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use crate::frame::{AnyFrame, Frame, Head, Stamp};
-use crate::merge::Merge;
-use crate::port::{Leaving, Outputs};
-use crate::ticket::{Deliveries, Ticket};
+use heqis_core::Merge;
+use heqis_core::{AnyFrame, Frame, Head, Stamp};
 use heqis_core::{Clock, Origins, Payload};
+use heqis_core::{Deliveries, Ticket};
+use heqis_core::{Leaving, Outputs};
 
 /// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
 /// edges wait in the actor, which takes no further input in the meantime. [`Collector`] shows one at work.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::frame::Frame;
+use heqis_core::Frame;
 
 use crate::stage::Stage;
 use heqis_core::{ClosureResult, Counter, Ending, Key, Payload, StageError};

@@ -34,24 +34,18 @@ mod actor;
 mod bridge;
 mod channel;
 mod closure;
-mod commit;
 mod commit_log;
-mod contain;
 mod context;
 mod control;
 mod doorbell;
 mod edge;
 mod emitter;
-mod frame;
 mod graph;
 mod join;
-mod merge;
-mod port;
 mod registry;
 mod stage;
 mod tap;
 pub mod testing;
-mod ticket;
 mod window;
 
 // What the code of the derives names, inside this crate too.
@@ -66,36 +60,33 @@ pub use channel::{
     ChannelSink, ChannelSource, IntoIter, Receiver, SendError, Sender, TryRecvError, TrySendError,
     channel, channel_out, channel_with,
 };
-pub use commit::{Committed, SourceStream};
 pub use context::{BuildContext, RunIdentity};
 pub use doorbell::Waker;
 pub use emitter::{Collector, Emitter};
-pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, PayloadType, Stamp};
 pub use graph::{
     GraphBuilder, GraphError, GraphHandle, LivenessProbe, MoveError, Reporter, StopHandle,
 };
 pub use heqis_core::{
-    ANY, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
-    ClockOffset, ClosureResult, Counter, Counters, Delivery, DropCause, EdgeDescription,
-    EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events, EventsIter, Exhausted,
-    Explain, Extent, FaultKind, FaultPlace, FaultSubject, FieldReader, Gauge, Gauges,
-    GraphDescription, GraphFault, InDoubt, Key, LinkMetrics, LinkPeer, LinkState, LogLimit, Loss,
-    MAX_META_BYTES, MAX_RANK, Metrics, MetricsError, Mismatch, MovedKey, NodeDescription,
-    NodeReport, Note, Nothing, Origin, OriginRun, Origins, PIPELINE, Payload, PayloadError, Policy,
-    Port, PortContract, PortSchema, Property, Quantiles, RecordingOptions, RestartOptions,
-    Scheduling, Snapshot, StageCounters, StageDescription, StageError, StageOptions, StageReport,
-    StateOptions, Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta,
-    duration_ns, encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, port_of,
-    read_commit_log, read_small_file, renamed, stage_of, units, wire,
+    ANY, AnyFrame, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
+    ClockOffset, ClosureResult, Committed, Counter, Counters, Deliveries, Delivery, DropCause,
+    EdgeDescription, EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events,
+    EventsIter, Exhausted, Explain, Extent, FaultKind, FaultPlace, FaultSubject, FieldReader,
+    Frame, Gauge, Gauges, GraphDescription, GraphFault, Head, InDoubt, Key, LinkMetrics, LinkPeer,
+    LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, MAX_STAMPS, Merge, Metrics, MetricsError,
+    Mismatch, MovedKey, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun, Origins,
+    PIPELINE, Payload, PayloadError, PayloadType, Policy, Port, PortContract, PortSchema, Property,
+    Quantiles, RecordingOptions, RestartOptions, Scheduling, Snapshot, SourceStream, StageCounters,
+    StageDescription, StageError, StageOptions, StageReport, Stamp, StateOptions, Tensor,
+    TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns, encode_meta,
+    limits, lock_for_writing, mismatch, nearest_name, partition, port_of, read_commit_log,
+    read_small_file, renamed, stage_of, units, wire,
 };
+#[doc(hidden)]
+pub use heqis_core::{Arriving, Leaving, Outgoing};
+pub use heqis_core::{Inputs, Outputs};
 pub use heqis_derive::{Inputs, Outputs, Payload};
 pub use join::Join;
-pub use merge::Merge;
-#[doc(hidden)]
-pub use port::{Arriving, Leaving, Outgoing};
-pub use port::{Inputs, Outputs};
 pub use registry::{ContentHash, Prepared, Registry, StageKind};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;
-pub use ticket::Deliveries;
 pub use window::{ClosedWindow, Windows};

@@ -13,12 +13,12 @@ use crate::actor::{
     InputSource, RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
 };
 use crate::channel::{InputEnd, OutputEnd};
-use crate::contain::contained;
 use crate::context::BuildContext;
-use crate::frame::PayloadType;
-use crate::port::{Inputs as _, Outputs as _};
 use crate::stage::{Config, Source, Stage};
+use heqis_core::PayloadType;
+use heqis_core::contained;
 use heqis_core::renamed::former_names;
+use heqis_core::{Inputs as _, Outputs as _};
 use heqis_core::{KindDescription, Payload, Port, PortContract, StageError, limits};
 
 /// A stage kind: what the check of a graph needs to know of it, by `Deref`, and how it is described and built.

@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::frame::AnyFrame;
-use crate::port::{Inputs, Outputs};
+use heqis_core::AnyFrame;
 use heqis_core::{Ending, Key, Payload, PortContract, Snapshot, StageError};
+use heqis_core::{Inputs, Outputs};
 
 /// Marker bound of configurations that a topology reads: a strict serde struct (`deny_unknown_fields`) whose JSON schema
 /// documents it. A stage that is only added to a graph in code has a configuration of any type.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::frame::AnyFrame;
+use heqis_core::AnyFrame;
 
 /// Gets every frame that a stage takes from its edges, before the stage processes it. Cheap to clone.
 ///

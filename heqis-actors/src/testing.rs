@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::context::BuildContext;
 use crate::emitter::Collector;
-use crate::frame::Frame;
 use crate::graph::{GraphBuilder, GraphError, GraphHandle, MoveError};
-use crate::port::Inputs;
 use crate::stage::Stage;
+use heqis_core::Frame;
+use heqis_core::Inputs;
 use heqis_core::{
     Clock, Ending, Key, NodeReport, Origin, Payload, Snapshot, StageError, block_on, duration_ns,
 };

@@ -9,24 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{decode_frame, encode_frame};
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::frame::{Frame, PayloadType};
-use crate::merge::Merge;
 use crate::stage::Stage;
+use heqis_core::Merge;
 use heqis_core::wire::{WireError, WireFrame};
 use heqis_core::{
     ClosureResult, Counter, Encoding, Ending, Key, OpenGroup, OpenWindows, Payload, Snapshot,
-    StageError, Window, WindowItem, WindowSpan,
+    StageError, Window, WindowSpan,
 };
-
-impl<P: Payload> WindowItem for Frame<P> {
-    fn born_ns(&self) -> i64 {
-        self.head().born_ns
-    }
-
-    fn key(&self) -> Key {
-        self.head().key
-    }
-}
+use heqis_core::{Frame, PayloadType};
 
 /// A window of frames that is closed.
 #[non_exhaustive]

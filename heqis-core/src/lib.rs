@@ -22,14 +22,18 @@ mod clock;
 mod clock_sync;
 mod closure_result;
 mod codec;
+mod commit;
 mod commit_log_file;
+mod contain;
 mod contract;
 mod encoding;
 mod error;
 mod events;
 mod file_lock;
+mod frame;
 mod key;
 mod log_limit;
+mod merge;
 mod metrics;
 mod moved_key;
 mod options;
@@ -37,6 +41,7 @@ mod origins;
 mod outcome;
 mod payload;
 mod port;
+mod ports;
 mod position_set;
 mod recording;
 pub mod renamed;
@@ -48,6 +53,7 @@ mod small_file;
 mod snapshot;
 mod stats;
 mod thread;
+mod ticket;
 mod timer;
 mod tracker;
 pub mod units;
@@ -65,14 +71,18 @@ pub use clock::{Clock, ClockOffset, duration_ns, use_runtime_timers};
 pub use clock_sync::ClockSync;
 pub use closure_result::ClosureResult;
 pub use codec::{FieldReader, decode_meta, encode_meta};
+pub use commit::{Committed, SourceStream};
 pub use commit_log_file::{CommitLogFile, CommitRecord, read_commit_log};
+pub use contain::{Contained, caught, contained, take_dropped};
 pub use contract::{ANY, Explain, Mismatch, PortContract, PortSchema, Property, mismatch};
 pub use encoding::Encoding;
 pub use error::StageError;
 pub use events::{Event, EventBus, Events, EventsIter};
 pub use file_lock::lock_for_writing;
+pub use frame::{AnyFrame, Body, Frame, Head, MAX_STAMPS, PayloadType, Stamp, sound};
 pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;
+pub use merge::Merge;
 pub use metrics::{
     Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, MetricsError, Note, StageCounters,
     Timer,
@@ -88,6 +98,9 @@ pub use payload::{
     MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count,
 };
 pub use port::{Port, port_of, stage_of};
+#[doc(hidden)]
+pub use ports::{Arriving, Leaving, Outgoing};
+pub use ports::{Inputs, Outputs};
 pub use position_set::{Covered, PositionSet};
 pub use recording::{Recording, RecordingOptions, Replay, meta_of};
 pub use report::{
@@ -99,5 +112,6 @@ pub use small_file::read_small_file;
 pub use snapshot::{ActorState, SavedFrames, SavedState, Snapshot, StateOptions};
 pub use stats::{Budget, StageStats};
 pub use thread::ThreadConfig;
+pub use ticket::{Deliveries, NO_STAGE, Ticket, abandon};
 pub use tracker::{Ring, SaveDemand, Tracker};
 pub use window::{Extent, OpenGroup, OpenWindows, Window, WindowItem, WindowSpan};

@@ -226,29 +226,22 @@ impl Recording {
         let Some(segment) = self.segments.last_mut() else {
             return Ok(());
         };
-        let mut out = Vec::with_capacity(4 + item.len());
         // The limit on an item is far below 4 GiB.
-        out.extend((item.len() as u32).to_le_bytes());
-        out.extend(&item[..]);
+        let mut out = Vec::with_capacity(4 + item.len());
+        out.extend((item.len() as u32).to_le_bytes().iter().chain(&item[..]));
         if out.len() > MAX_ITEM_BYTES {
             return Err(RecordingError::Damaged {
                 path: segment.path.clone(),
                 rule: format!("an item of {} bytes is above {MAX_ITEM_BYTES}", out.len()),
             });
         }
-        let written = self
-            .file
-            .write_all(&out)
-            .and_then(|()| match self.options.sync {
-                true => self.file.sync_data(),
-                false => Ok(()),
-            });
+        let mut written = self.file.write_all(&out);
+        if self.options.sync {
+            written = written.and_then(|()| self.file.sync_data());
+        }
         if let Err(error) = written {
-            self.file
-                .set_len(segment.bytes)
-                .map_err(io_error(&segment.path))?;
-            self.file
-                .seek(SeekFrom::End(0))
+            let cut = self.file.set_len(segment.bytes);
+            cut.and_then(|()| self.file.seek(SeekFrom::End(0)))
                 .map_err(io_error(&segment.path))?;
             return Err(io_error(&segment.path)(error));
         }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::duration_ns;
 use crate::error::StageError;
+use crate::frame::Frame;
 use crate::key::Key;
 use crate::outcome::Ending;
+use crate::payload::Payload;
 
 /// Length or step of a [`Window`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +165,16 @@ pub trait WindowItem {
     fn born_ns(&self) -> i64;
     /// Its key.
     fn key(&self) -> Key;
+}
+
+impl<P: Payload> WindowItem for Frame<P> {
+    fn born_ns(&self) -> i64 {
+        self.head().born_ns
+    }
+
+    fn key(&self) -> Key {
+        self.head().key
+    }
 }
 
 /// The items of one key that belong to open windows.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::contain::{Contained, contained};
 use crate::context::BuildContext;
 use crate::emitter::{Emitter, RawEmitter};
-use crate::frame::{AnyFrame, Body, Head, sound};
-use crate::port::Inputs;
 use crate::stage::{Next, Source, Stage};
+use heqis_core::Inputs;
+use heqis_core::{AnyFrame, Body, Head, sound};
+use heqis_core::{Contained, contained};
 use heqis_core::{Ending, Key, Payload, PayloadError, Snapshot, StageError, Tensor};
 
 /// A stage of any type. It keeps the frames of the current batch, so that they survive a failure of the stage.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::edge::Edge;
-use crate::frame::AnyFrame;
+use heqis_core::AnyFrame;
 use heqis_core::{DropCause, Ending, FrameOutcome, partition};
 
 /// The outgoing edges of one stage.

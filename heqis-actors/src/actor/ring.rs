@@ -17,8 +17,8 @@ use crate::control::{Control, Life};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::{Edge, Pop};
 use crate::emitter::RawEmitter;
-use crate::frame::AnyFrame;
-use crate::port::Leaving;
+use heqis_core::AnyFrame;
+use heqis_core::Leaving;
 use heqis_core::{
     ActorState, DropCause, Ending, FrameOutcome, Policy, StageError, StageStats, limits, setters,
 };

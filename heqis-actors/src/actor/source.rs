@@ -13,11 +13,11 @@ use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::{Control, Life};
 use crate::doorbell::{Doorbell, Wake};
-use crate::frame::{AnyFrame, Head, Stamp};
 use crate::stage::Next;
 use heqis_core::{
     ActorState, Ending, Origin, PayloadError, Recording, Replay, StageError, meta_of,
 };
+use heqis_core::{AnyFrame, Head, Stamp};
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;

@@ -19,9 +19,9 @@ use crate::control::{Control, Life, Progress};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
-use crate::frame::AnyFrame;
 use crate::tap::Tap;
-use crate::ticket::abandon;
+use heqis_core::AnyFrame;
+use heqis_core::abandon;
 use heqis_core::{
     DropCause, Ending, Exhausted, FrameOutcome, Origin, RestartBudget, StageError, StageOptions,
     StageStats,

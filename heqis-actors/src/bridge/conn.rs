@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
 use super::messages::{Heartbeat, control_header, is_time};
-use crate::frame::Body;
+use heqis_core::Body;
 use heqis_core::wire::{
     Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
 };

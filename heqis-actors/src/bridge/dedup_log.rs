@@ -9,8 +9,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use super::messages::{MAX_RANGES_SENT, PositionRange};
-use crate::frame::Head;
-use crate::ticket::Ticket;
+use heqis_core::Head;
+use heqis_core::Ticket;
 use heqis_core::{
     Covered, MERGED_PART as MERGED, Merged, Origin, OriginRun, PositionSet, SavedFrames,
 };

@@ -1,8 +1,8 @@
 //! The control messages of a bridge, and the layout of its data frames.
 
-use crate::commit::SourceStream;
-use crate::frame::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
+use heqis_core::SourceStream;
 use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta};
+use heqis_core::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
 use heqis_core::{Clock, Encoding, Origin, OriginRun, Origins, PayloadError, wire_meta};
 
 /// Everything of a frame but its tensor.
@@ -110,11 +110,7 @@ impl From<&SourceStream> for StreamName {
 
 impl From<&StreamName> for SourceStream {
     fn from(from: &StreamName) -> Self {
-        Self {
-            source: from.source.clone(),
-            stream: from.stream,
-            replayable: from.replayable,
-        }
+        Self::new(from.source.clone(), from.stream, from.replayable)
     }
 }
 

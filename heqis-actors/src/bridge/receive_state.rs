@@ -9,9 +9,9 @@ use super::conn::LinkError;
 use super::dedup_log::{Arrival, DedupLog, FrameId};
 use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame};
 use super::setup::BridgeSetup;
-use crate::ticket::{NO_STAGE, Ticket};
 use heqis_core::wire::WireFrame;
 use heqis_core::{Delivery, DropCause, Ending, FrameOutcome, SavedFrames, Tracker};
+use heqis_core::{NO_STAGE, Ticket};
 
 /// The state of one sender instance.
 struct Session {

@@ -12,7 +12,7 @@ use super::conn::LinkError;
 use super::dedup_log::FrameId;
 use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
-use crate::frame::{AnyFrame, Head};
+use heqis_core::{AnyFrame, Head};
 use heqis_core::{DropCause, Ending, FrameOutcome, InDoubt, Merged, Origin};
 
 /// The numbers and frames of one sending half.
@@ -449,10 +449,10 @@ fn merged_refused() -> LinkError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::frame::Head;
-    use crate::ticket::Deliveries;
+    use heqis_core::Deliveries;
     use heqis_core::EdgeOptions;
     use heqis_core::EdgeSide;
+    use heqis_core::Head;
     use heqis_core::Metrics;
     use heqis_core::Origins;
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use crate::commit::Committed;
 use crate::control::{Control, Life, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
-use crate::frame::{Head, PayloadType};
+use heqis_core::Committed;
 use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, StageError};
+use heqis_core::{Head, PayloadType};
 use heqis_sp::{Inproc, SpError};
 
 /// What one half of a bridged edge is built from.

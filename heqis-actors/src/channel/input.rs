@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::doorbell::Doorbell;
 use crate::edge::{Edge, Pop};
-use crate::frame::{AnyFrame, Frame, Head};
+use heqis_core::{AnyFrame, Frame, Head};
 use heqis_core::{Clock, EdgeOptions, EdgeSide, Ending, Metrics, Origin, Payload, block_on};
 
 /// A channel into a graph with room for `capacity` payloads, at least 1: senders for the program, and the source that

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::doorbell::{Doorbell, Tasks};
 use crate::edge::{Edge, Pop};
-use crate::frame::{AnyFrame, Frame};
+use heqis_core::{AnyFrame, Frame};
 use heqis_core::{Clock, Ending, FrameOutcome, Payload, StageStats, block_on, block_on_for};
 
 /// A way out of a graph: the sink that [`GraphBuilder::output`](crate::GraphBuilder::output) adds, and the receiver for the

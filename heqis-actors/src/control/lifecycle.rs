@@ -8,8 +8,8 @@ use std::thread::panicking;
 use tokio::sync::watch;
 
 use super::{Control, lock};
-use crate::contain::take_dropped;
 use crate::doorbell::Doorbell;
+use heqis_core::take_dropped;
 use heqis_core::{Event, StageError};
 
 /// Counts of actors.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::doorbell::Doorbell;
-use crate::frame::AnyFrame;
+use heqis_core::AnyFrame;
 use heqis_core::{Ending, Key, Policy};
 
 pub(super) struct Lane {

@@ -14,7 +14,7 @@ pub(crate) use lane::Pop;
 use lane::{Lane, Queue};
 
 use crate::doorbell::Doorbell;
-use crate::frame::AnyFrame;
+use heqis_core::AnyFrame;
 use heqis_core::{
     Books, DropCause, EdgeOptions, EdgeReport, EdgeSide, Ending, FrameOutcome, Gauge, InDoubt,
     Metrics, Policy, Timer, duration_ns, partition,

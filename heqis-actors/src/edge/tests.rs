@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::Head;
+use heqis_core::Head;
 use heqis_core::{Key, Origin};
 
 /// A payload without content.

@@ -10,10 +10,10 @@ use super::moves::FirstMoves;
 use crate::actor::RingBufferConfig;
 use crate::context::RunIdentity;
 use crate::control::Control;
-use crate::frame::PayloadType;
 use crate::registry::{Prepared, fnv1a};
 use crate::stage::{Source, Stage};
 use crate::tap::Tap;
+use heqis_core::PayloadType;
 use heqis_core::{
     BridgeOptions, Clock, EdgeOptions, Events, LinkPeer, Metrics, RecordingOptions, Scheduling,
     StageOptions, StateOptions, stage_of,

@@ -12,12 +12,12 @@ use super::wiring::Wiring;
 use crate::actor::{
     Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup, Targets,
 };
-use crate::commit::SourceStream;
 use crate::context::BuildContext;
 use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
 use crate::registry::{Factory, Prepared, fnv1a};
+use heqis_core::SourceStream;
 use heqis_core::{
     Budget, EdgeOptions, EdgeSide, PIPELINE, Recording, StageError, StageOptions, StageStats,
     duration_ns,
@@ -165,11 +165,8 @@ impl Wiring {
                 if !again && !prepared.kind.replayable {
                     self.control.set_live_source();
                 }
-                self.committed.name_stream(SourceStream {
-                    source: name.to_owned(),
-                    stream,
-                    replayable,
-                });
+                self.committed
+                    .name_stream(SourceStream::new(name, stream, replayable));
                 self.sources.push((name.to_owned(), stream, again));
                 let setup = SourceSetup {
                     recording,

@@ -16,16 +16,16 @@ use crate::commit_log::CommitLog;
 use crate::context::BuildContext;
 use crate::doorbell::Doorbell;
 use crate::emitter::Emitter;
-use crate::frame::{Frame, PayloadType};
 use crate::join::{Join, JoinStage};
-use crate::port::Outputs;
 use crate::registry::{Prepared, fnv1a};
 use crate::stage::{Next, Source, Stage};
 use crate::window::WindowStage;
+use heqis_core::Outputs;
 use heqis_core::{
     BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions,
     StageStats, Window, WindowSpan, stage_of,
 };
+use heqis_core::{Frame, PayloadType};
 
 impl GraphBuilder {
     /// Adds a source of what a program sends, see [`channel`](crate::channel).

@@ -19,12 +19,12 @@ use super::running::{Running, stop_arbiters};
 use super::saving::{BridgeState, Rest, Saving, StatefulActor, own_and_fed_stages};
 use crate::actor::{Begin, Build, MoveKey, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
-use crate::commit::Committed;
 use crate::control::Control;
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
-use crate::frame::PayloadType;
 use crate::registry::fnv1a;
+use heqis_core::Committed;
+use heqis_core::PayloadType;
 use heqis_core::{
     ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, KindDescription,
     Metrics, PIPELINE, Policy, Port, Scheduling, Snapshot, StageError, StageStats, ThreadConfig,

@@ -25,6 +25,8 @@ use heqis_tls::{WebCertificate, peer_name};
 
 use crate::machine::MachineGauges;
 
+/// The variable that holds the token for metrics, `/report` and `/readyz`; with `_FILE` at its end, that of a file with it.
+pub(super) const METRICS_TOKEN: &str = "HEQIS_METRICS_TOKEN";
 /// Most connections that the endpoint keeps at once.
 const MAX_CONNECTIONS: usize = 512;
 /// Time between two attempts to bind an address that no interface has.

@@ -28,9 +28,6 @@ use crate::watch::WatchCounters;
 /// Where a node serves metrics when its topology does not say; the log names the port.
 const ANY_LOOPBACK_PORT: &str = "127.0.0.1:0";
 
-/// The variable that holds the token for metrics, `/report` and `/readyz`; with `_FILE` at its end, that of a file with it.
-pub(super) const METRICS_TOKEN: &str = "HEQIS_METRICS_TOKEN";
-
 /// What a supervised node reports to its parent, one JSON object per line on standard output.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -101,7 +98,7 @@ pub(super) fn run(
             machine,
             names: host_names(spec),
             tls: spec.metrics.as_deref().filter(|metrics| spec.uses_https(metrics)).map(|_| WebCertificate::Node(spec.tls.clone())),
-            token: Token::from_environment(METRICS_TOKEN)?,
+            token: Token::from_environment(http::METRICS_TOKEN)?,
             wrong_tokens: Arc::new(
                 WrongTokens::new("metrics", Clock::real()).counter(wrong_tokens.of(["metrics"])),
             ),

@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use super::super::messages::{KeyAnswer, KeyRequest, MoveKey};
 use super::StageActor;
-use crate::frame::{AnyFrame, Head};
+use heqis_core::{AnyFrame, Head};
 use heqis_core::{
     Counter, DropCause, FrameOutcome, Included, Key, KeyState, StageError, partition,
 };

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::graph::{Graph, Peer};
-use crate::run::node::METRICS_TOKEN;
+use crate::run::http::METRICS_TOKEN;
 
 /// Time between two requests to the same node.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 
 use crate::contain::{Contained, caught};
+use crate::key::Key;
+use crate::origins::{Merged, Origin, Origins};
+use crate::payload::{Payload, PayloadError, Tensor};
 use crate::ticket::Ticket;
-use heqis_core::{Key, Merged, Origin, Origins, Payload, PayloadError, Tensor};
 
 /// Most stages whose stamps a frame carries; a longer path keeps the first ones.
 pub const MAX_STAMPS: usize = 16;
@@ -37,21 +39,23 @@ pub struct Head {
     /// Work of each stage passed so far, in order.
     pub stamps: ArrayVec<Stamp, MAX_STAMPS>,
     /// When the stage that holds the frame now took it from its edge.
-    pub(crate) enter_ns: i64,
+    pub enter_ns: i64,
     /// Which of the frames of its origin this is, in their order on the bridged edge that it crosses.
-    pub(crate) part: u32,
+    pub part: u32,
     /// Index of the output port by which the frame leaves the stage that emitted it.
-    pub(crate) port: u16,
+    pub port: u16,
     /// Whether the frame is a warm-up item: it fills the state of stages, and does not leave the node.
-    pub(crate) warm_up: bool,
+    pub warm_up: bool,
     /// The source items of a frame that is made from several frames.
-    pub(crate) merged: Option<Arc<Merged>>,
+    pub merged: Option<Arc<Merged>>,
     /// Keeps the frame unacknowledged at the bridge over which it arrived, as long as a frame derived from it exists.
-    pub(crate) ticket: Option<Arc<Ticket>>,
+    pub ticket: Option<Arc<Ticket>>,
 }
 
 impl Head {
-    pub(crate) fn new(origin: Origin, key: Key, born_ns: i64) -> Self {
+    /// A head without stamps.
+    #[must_use]
+    pub fn new(origin: Origin, key: Key, born_ns: i64) -> Self {
         Self {
             origin,
             key,
@@ -67,7 +71,7 @@ impl Head {
     }
 
     /// A head of these origins, without stamps.
-    pub(crate) fn of(origins: &Origins, key: Key, born_ns: i64) -> Self {
+    pub fn of(origins: &Origins, key: Key, born_ns: i64) -> Self {
         Self {
             merged: origins.merged().cloned(),
             ..Self::new(origins.newest(), key, born_ns)
@@ -103,7 +107,9 @@ impl Head {
         self.enter_ns
     }
 
-    pub(crate) fn derive(&self, key: Key, stamp: Stamp) -> Self {
+    /// The head of a frame that a stage derives from the one with this head.
+    #[must_use]
+    pub fn derive(&self, key: Key, stamp: Stamp) -> Self {
         let mut head = self.clone();
         head.key = key;
         // A path longer than MAX_STAMPS keeps its beginning: the stamps explain latency, they carry no data.
@@ -113,16 +119,24 @@ impl Head {
 }
 
 /// A payload of any type, so that edges and bridges need not know it.
-pub(crate) trait Body: Any + Send + Sync {
+pub trait Body: Any + Send + Sync {
+    /// Wire name of the payload.
     fn payload_name(&self) -> &'static str;
+    /// Appends the meta part of the payload.
+    ///
+    /// # Errors
+    /// As [`Payload::encode`].
     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError>;
+    /// The tensor of the payload.
     fn tensor(&self) -> Option<&Tensor>;
+    /// For a downcast to the payload's type.
     fn as_any(&self) -> &dyn Any;
+    /// As [`Body::as_any`], for the only owner.
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// Calls code of the payload `P`; a panic is an error of it.
-pub(crate) fn sound<P: Payload, T>(
+pub fn sound<P: Payload, T>(
     work: impl FnOnce() -> Result<T, PayloadError>,
 ) -> Result<T, PayloadError> {
     caught(work).unwrap_or_else(|rule| {
@@ -190,7 +204,7 @@ impl PayloadType {
     }
 
     /// The description of `P`, which may be a type without a codec.
-    pub(crate) fn declared<P: Payload>() -> Self {
+    pub fn declared<P: Payload>() -> Self {
         Self {
             name: P::NAME,
             on_wire: P::WIRE,
@@ -215,7 +229,7 @@ impl PayloadType {
     }
 
     /// Name and version, by which two nodes agree on the type. Versions before there were any say the name alone.
-    pub(crate) fn schema(&self) -> String {
+    pub fn schema(&self) -> String {
         match self.version {
             1 => self.name.to_owned(),
             version => format!("{} version {version}", self.name),
@@ -223,16 +237,12 @@ impl PayloadType {
     }
 
     /// The fields of the type, as [`Payload::FIELDS`].
-    pub(crate) fn fields(&self) -> &'static str {
+    pub fn fields(&self) -> &'static str {
         self.fields
     }
 
     /// Rebuilds a value from its two parts.
-    pub(crate) fn decode(
-        &self,
-        meta: &[u8],
-        tensor: Tensor,
-    ) -> Result<Arc<dyn Body>, PayloadError> {
+    pub fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<Arc<dyn Body>, PayloadError> {
         (self.decode)(meta, tensor)
     }
 }
@@ -247,16 +257,19 @@ impl std::fmt::Debug for PayloadType {
 #[derive(Clone)]
 pub struct AnyFrame {
     /// Boxed, because a head with its stamps is half a kilobyte and a frame is moved through several queues.
-    pub(crate) head: Box<Head>,
-    pub(crate) body: Arc<dyn Body>,
+    pub head: Box<Head>,
+    /// The payload.
+    pub body: Arc<dyn Body>,
 }
 
 impl AnyFrame {
-    pub(crate) fn new<P: Payload>(head: Head, payload: P) -> Self {
+    /// A frame of a payload.
+    pub fn new<P: Payload>(head: Head, payload: P) -> Self {
         Self::from_parts(head, Arc::new(Contained::new(payload)))
     }
 
-    pub(crate) fn from_parts(head: Head, body: Arc<dyn Body>) -> Self {
+    /// A frame of a payload that other frames may share.
+    pub fn from_parts(head: Head, body: Arc<dyn Body>) -> Self {
         Self {
             head: Box::new(head),
             body,
@@ -311,7 +324,7 @@ pub struct Frame<P> {
 
 impl<P: Payload> Frame<P> {
     /// Returns the frame when its payload is not a `P`.
-    pub(crate) fn typed(frame: AnyFrame) -> Result<Self, AnyFrame> {
+    pub fn typed(frame: AnyFrame) -> Result<Self, AnyFrame> {
         if frame.payload::<P>().is_some() {
             Ok(Self {
                 frame,
@@ -322,16 +335,20 @@ impl<P: Payload> Frame<P> {
         }
     }
 
-    pub(crate) fn into_any(self) -> AnyFrame {
+    /// The frame without its payload's type.
+    #[must_use]
+    pub fn into_any(self) -> AnyFrame {
         self.frame
     }
 
-    pub(crate) fn any(&self) -> &AnyFrame {
+    /// The frame without its payload's type.
+    #[must_use]
+    pub fn any(&self) -> &AnyFrame {
         &self.frame
     }
 
     /// The frame, without keeping it unacknowledged.
-    pub(crate) fn unheld(mut self) -> Self {
+    pub fn unheld(mut self) -> Self {
         self.frame.head.ticket = None;
         self
     }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{AnyFrame, Head};
+use crate::key::Key;
+use crate::origins::{Coverage, Origin, OriginRun, Origins, Runs};
+use crate::payload::Payload;
+use crate::position_set::Covered;
 use crate::ticket::Deliveries;
-use heqis_core::{Coverage, Covered, Key, Origin, OriginRun, Origins, Payload, Runs};
 
 /// The positions and last records in a node's commit log. Cheap to clone.
 ///
@@ -34,6 +37,18 @@ pub struct SourceStream {
     pub stream: u64,
     /// Whether a restarted source sends the same stream again, item by item.
     pub replayable: bool,
+}
+
+impl SourceStream {
+    /// The stream with this identity of the source with this name.
+    #[must_use]
+    pub fn new(source: impl Into<String>, stream: u64, replayable: bool) -> Self {
+        Self {
+            source: source.into(),
+            stream,
+            replayable,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +90,7 @@ impl Committed {
     }
 
     /// How much of the frame with this head the log holds.
-    pub(crate) fn covers(&self, head: &Head) -> Covered {
+    pub fn covers(&self, head: &Head) -> Covered {
         let held = &self.lock().held;
         match &head.merged {
             None if held.done.contains(head.origin) => Covered::All,
@@ -108,7 +123,7 @@ impl Committed {
     }
 
     /// States that the next nodes are done with the positions from `first` to `last`.
-    pub(crate) fn deliver_run(&self, stream: u64, first: u64, last: u64) {
+    pub fn deliver_run(&self, stream: u64, first: u64, last: u64) {
         let run = OriginRun {
             stream,
             first,
@@ -118,7 +133,7 @@ impl Committed {
     }
 
     /// Whether this node's log or a next node holds the outcome of `origin`.
-    pub(crate) fn is_settled(&self, origin: Origin) -> bool {
+    pub fn is_settled(&self, origin: Origin) -> bool {
         let inner = self.lock();
         inner.held.done.contains(origin) || inner.delivered.contains(origin)
     }
@@ -135,7 +150,7 @@ impl Committed {
     }
 
     /// Sets the stream of a source.
-    pub(crate) fn name_stream(&self, stream: SourceStream) {
+    pub fn name_stream(&self, stream: SourceStream) {
         self.lock().streams.insert(stream.source.clone(), stream);
     }
 

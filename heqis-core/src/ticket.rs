@@ -8,11 +8,12 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use heqis_core::{DropCause, FrameOutcome, Tracker};
+use crate::outcome::{DropCause, FrameOutcome};
+use crate::tracker::Tracker;
 
 /// Keeps one frame unacknowledged for as long as it lives; that of a merged frame keeps all its parents.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub struct Ticket {
     hold: Hold,
     /// Index of the last stage that took the frame or one derived from it; [`NO_STAGE`] before the first one.
     stage: AtomicU16,
@@ -25,14 +26,14 @@ thread_local! {
 }
 
 /// Drops what a stage holds without having finished it: a frame that nothing else holds stays with its sender.
-pub(crate) fn abandon<T>(held: T) {
+pub fn abandon<T>(held: T) {
     ABANDONS.set(true);
     drop(held);
     ABANDONS.set(false);
 }
 
 /// No stage has taken the frame.
-pub(crate) const NO_STAGE: u16 = u16::MAX;
+pub const NO_STAGE: u16 = u16::MAX;
 
 /// What a ticket keeps unacknowledged.
 #[derive(Debug)]
@@ -74,7 +75,9 @@ struct Group {
 struct Batch(Vec<(Arc<Tracker>, u64, Option<FrameOutcome>)>);
 
 impl Ticket {
-    pub(crate) fn new(tracker: Arc<Tracker>, seq: u64) -> Arc<Self> {
+    /// The ticket of the frame with the number `seq` in the session of `tracker`.
+    #[must_use]
+    pub fn new(tracker: Arc<Tracker>, seq: u64) -> Arc<Self> {
         Arc::new(Self::holding(Hold::One { tracker, seq }))
     }
 
@@ -89,7 +92,7 @@ impl Ticket {
 
     /// The ticket of a frame that completes frames with these tickets. They get their outcome together, when the merged
     /// frame and everything else derived from any of them is gone.
-    pub(crate) fn merge(done: Vec<Arc<Self>>) -> Option<Arc<Self>> {
+    pub fn merge(done: Vec<Arc<Self>>) -> Option<Arc<Self>> {
         if done.is_empty() {
             return None;
         }
@@ -102,12 +105,12 @@ impl Ticket {
     }
 
     /// Holds the ticket of a later copy of the frame for as long as this one is held.
-    pub(crate) fn follow(&self, copy: Arc<Self>) {
+    pub fn follow(&self, copy: Arc<Self>) {
         lock(&self.links).push(Link::Copy(copy));
     }
 
     /// Sets the outcome of the frame, or of those that a merged frame completes; by default it counts as delivered.
-    pub(crate) fn set(&self, outcome: FrameOutcome) {
+    pub fn set(&self, outcome: FrameOutcome) {
         self.outcome.store(outcome.index() as u8, Ordering::Relaxed);
         if let Hold::Parents(parents) = &self.hold {
             parents.done.iter().for_each(|parent| parent.set(outcome));
@@ -115,7 +118,7 @@ impl Ticket {
     }
 
     /// Notes that the stage with this index has taken the frame.
-    pub(crate) fn enter(&self, stage: u16) {
+    pub fn enter(&self, stage: u16) {
         self.stage.store(stage, Ordering::Relaxed);
         if let Hold::Parents(parents) = &self.hold {
             parents.done.iter().for_each(|parent| parent.enter(stage));
@@ -123,7 +126,7 @@ impl Ticket {
     }
 
     /// Number of the frame in the session of `tracker`, if it belongs to that.
-    pub(crate) fn seq_in(&self, tracker: &Arc<Tracker>) -> Option<u64> {
+    pub fn seq_in(&self, tracker: &Arc<Tracker>) -> Option<u64> {
         match &self.hold {
             Hold::One { tracker: own, seq } if Arc::ptr_eq(own, tracker) => Some(*seq),
             _ => None,
@@ -131,7 +134,7 @@ impl Ticket {
     }
 
     /// What [`Ticket::enter`] noted last.
-    pub(crate) fn stage(&self) -> u16 {
+    pub fn stage(&self) -> u16 {
         self.stage.load(Ordering::Relaxed)
     }
 
@@ -281,7 +284,9 @@ impl Deliveries {
         self.tracker.done()
     }
 
-    pub(crate) fn ticket(&self, n: u64) -> Arc<Ticket> {
+    /// The ticket of record `n`.
+    #[must_use]
+    pub fn ticket(&self, n: u64) -> Arc<Ticket> {
         self.emitted.fetch_max(n, Ordering::Relaxed);
         Ticket::new(self.tracker.clone(), n)
     }
@@ -293,7 +298,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use heqis_core::SaveDemand;
+    use crate::tracker::SaveDemand;
 
     #[test]
     fn a_number_is_done_when_the_last_frame_derived_from_it_is_dropped() {

@@ -5,7 +5,7 @@ use std::mem::needs_drop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use heqis_core::StageError;
+use crate::error::StageError;
 
 thread_local! {
     /// The last panic of a value that was dropped on this thread.
@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// Calls `work`; a panic becomes its message.
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let reason = panic
             .downcast_ref::<&str>()
@@ -27,19 +27,22 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 /// Runs code of a stage, which is rebuilt after a panic, so that its possibly inconsistent state is never used again.
-pub(crate) fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+pub fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
     caught(work).unwrap_or_else(|panic| Err(StageError::Failed(panic)))
 }
 
 /// A value of the program. A panic while it is dropped goes no further, see [`take_dropped`].
-pub(crate) struct Contained<T>(Option<T>);
+pub struct Contained<T>(Option<T>);
 
 impl<T> Contained<T> {
-    pub(crate) fn new(value: T) -> Self {
+    /// Takes the value.
+    pub fn new(value: T) -> Self {
         Self(Some(value))
     }
 
-    pub(crate) fn into_inner(mut self) -> T {
+    /// The value.
+    #[must_use]
+    pub fn into_inner(mut self) -> T {
         match self.0.take() {
             Some(value) => value,
             None => unreachable!("it is taken with the whole"),
@@ -79,6 +82,6 @@ impl<T> Drop for Contained<T> {
 }
 
 /// The last panic of a value that was dropped on this thread, once.
-pub(crate) fn take_dropped() -> Option<String> {
+pub fn take_dropped() -> Option<String> {
     DROPPED.take()
 }

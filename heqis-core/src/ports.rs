@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::contain::Contained;
 use crate::frame::{AnyFrame, Body, Frame, PayloadType};
-use heqis_core::{Key, Payload, Port};
+use crate::key::Key;
+use crate::payload::Payload;
+use crate::port::Port;
 
 /// What a stage takes: a payload, or an enum with a variant for each input port.
 ///
@@ -29,7 +31,7 @@ use heqis_core::{Key, Payload, Port};
 /// assert_eq!(ports, [("last-price", "price", false), ("orders", "order", true)]);
 /// ```
 ///
-/// `name` gives a port another name, and `optional` lets it be without an edge. [`Stage::process`](crate::Stage::process) then
+/// `name` gives a port another name, and `optional` lets it be without an edge. `Stage::process` then
 /// gets the enum, which says by which port a frame came:
 ///
 /// ```
@@ -95,7 +97,7 @@ use heqis_core::{Key, Payload, Port};
     note = "derive `Payload` for one port, or `Inputs` on an enum whose variants each hold a `Frame`"
 )]
 pub trait Inputs: Sized + 'static {
-    /// What [`Stage::process`](crate::Stage::process) gets: `Frame<P>` of a payload `P`, or the enum itself.
+    /// What `Stage::process` gets: `Frame<P>` of a payload `P`, or the enum itself.
     type Frame: 'static;
 
     /// The ports, in the order of the variants.
@@ -275,14 +277,14 @@ impl<P: Payload> Outgoing for Frame<P> {
 /// A payload on its way out of a stage, with its port.
 #[doc(hidden)]
 pub struct Leaving {
-    pub(crate) port: u16,
-    pub(crate) key: Key,
-    pub(crate) body: Arc<dyn Body>,
+    pub port: u16,
+    pub key: Key,
+    pub body: Arc<dyn Body>,
 }
 
 impl Leaving {
     /// The payload of a frame, which leaves by the first port.
-    pub(crate) fn of(frame: &AnyFrame) -> Self {
+    pub fn of(frame: &AnyFrame) -> Self {
         Self {
             port: 0,
             key: frame.head.key,

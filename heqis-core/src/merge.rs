@@ -1,7 +1,7 @@
 //! Which frames an output is made from.
 
 use crate::frame::Head;
-use heqis_core::{Merged, Origins};
+use crate::origins::{Merged, Origins};
 
 /// The frames that an output is made from, for [`Emitter::emit_merged`](crate::Emitter::emit_merged).
 ///
@@ -26,8 +26,10 @@ use heqis_core::{Merged, Origins};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Merge<'h> {
-    pub(crate) done: Vec<&'h Head>,
-    pub(crate) kept: Vec<&'h Head>,
+    /// Heads of the frames that are complete.
+    pub done: Vec<&'h Head>,
+    /// Heads of those that later outputs are made from too.
+    pub kept: Vec<&'h Head>,
     held: Merged,
 }
 
@@ -70,19 +72,20 @@ impl<'h> Merge<'h> {
     }
 
     /// The single frame that the output is made from, where there is no other.
-    pub(crate) fn single(&self) -> Option<&'h Head> {
+    pub fn single(&self) -> Option<&'h Head> {
         match self.done[..] {
             [parent] if self.kept.is_empty() && self.held == Merged::default() => Some(parent),
             _ => None,
         }
     }
 
-    pub(crate) fn heads(&self) -> impl Iterator<Item = &'h Head> {
+    /// All heads.
+    pub fn heads(&self) -> impl Iterator<Item = &'h Head> {
         self.done.iter().chain(&self.kept).copied()
     }
 
     /// The items of all frames; warm-up frames have none.
-    pub(crate) fn origins(&self) -> Origins {
+    pub fn origins(&self) -> Origins {
         let mut merged = self.held.clone();
         let items = |heads: &[&'h Head]| -> Vec<Origins> {
             let real = heads.iter().filter(|head| !head.warm_up);
