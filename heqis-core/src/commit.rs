@@ -13,7 +13,7 @@ use crate::ticket::Deliveries;
 /// The positions and last records in a node's commit log. Cheap to clone.
 ///
 /// The stage that owns the log (a journal) fills it while it is built. Bridges then drop frames whose origin is in it, and
-/// stages get the last record of each key through [`crate::Stage::recover`]. Its size is bounded by the number of *gaps*
+/// stages get the last record of each key through `Stage::recover`. Its size is bounded by the number of *gaps*
 /// between committed positions, not by their count.
 ///
 /// ```

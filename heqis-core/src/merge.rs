@@ -3,7 +3,7 @@
 use crate::frame::Head;
 use crate::origins::{Merged, Origins};
 
-/// The frames that an output is made from, for [`Emitter::emit_merged`](crate::Emitter::emit_merged).
+/// The frames that an output is made from, for `Emitter::emit_merged`.
 ///
 /// A frame is *done* with the output when no later output is made from it, and *kept* when one is: in windows that overlap,
 /// the frames of the next window are kept. A restarted node drops what is done and processes again what is kept.

@@ -117,7 +117,7 @@ impl Recording {
     /// Opens the recording, or creates one of the stream `fresh`. An incomplete last item is removed.
     ///
     /// # Errors
-    /// [`RecordingError`] where another process writes it, a segment is damaged before its end, or the operating system refuses.
+    /// `RecordingError` where another process writes it, a segment is damaged before its end, or the operating system refuses.
     pub fn open(options: RecordingOptions, fresh: u64) -> Result<Self, RecordingError> {
         let path = options.path.clone();
         fs::create_dir_all(&path).map_err(io_error(&path))?;
@@ -193,7 +193,7 @@ impl Recording {
     /// Writes the next item: the meta part of its payload, its tensor, and when it was made. A failed write leaves no part of it.
     ///
     /// # Errors
-    /// [`RecordingError`] where the item is too long or the operating system refuses.
+    /// `RecordingError` where the item is too long or the operating system refuses.
     pub fn append(
         &mut self,
         meta: Vec<u8>,
@@ -270,7 +270,7 @@ impl Recording {
     /// Removes the oldest segments without an item after `position`, down to the bytes to be kept.
     ///
     /// # Errors
-    /// [`RecordingError::Io`] where a file cannot be removed.
+    /// `RecordingError::Io` where a file cannot be removed.
     pub fn prune(&mut self, position: u64) -> Result<(), RecordingError> {
         let mut bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
         while let [oldest, next, ..] = &self.segments[..]
@@ -298,7 +298,7 @@ impl Replay {
     /// The next item with its position.
     ///
     /// # Errors
-    /// [`RecordingError`] where a segment is damaged or cannot be read.
+    /// `RecordingError` where a segment is damaged or cannot be read.
     pub fn next_item(&mut self) -> Result<Option<(u64, WireFrame)>, RecordingError> {
         if self.from > self.last {
             return Ok(None);

@@ -217,7 +217,7 @@ impl<T> OpenGroup<T> {
     }
 }
 
-/// Items of windows that are not closed yet. [`OpenWindows::push`] and [`OpenWindows::close`] hand each window that closes to
+/// Items of windows that are not closed yet. [`OpenWindows::push`] and `close` hand each window that closes to
 /// a function, in order: its span, its items, and how many of them, from the first on, belong to no later window.
 pub struct OpenWindows<T> {
     window: Window,
