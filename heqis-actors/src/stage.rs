@@ -96,6 +96,10 @@ pub trait Stage: Sized + 'static {
     /// Whether the stage takes warm-up items ([`Source::warm_up`]), which only fill the state of stages. A stage that
     /// decides, records or delivers does not.
     const TAKES_WARM_UP: bool = true;
+    /// Whether the stage holds frames, or their heads, from one batch to the next, as windows and joins do. The framework then
+    /// keeps these frames beside it, and a stage that is rebuilt after a failure processes them again, in their order and
+    /// before any other, unless something derived from them is on its way.
+    const HOLDS_FRAMES: bool = false;
     /// Whether the stage restores its state from the records of the commit log, through [`Stage::recover`]. It then does not
     /// get frames whose outcome the log holds, because its state includes them.
     const RECOVERS: bool = false;

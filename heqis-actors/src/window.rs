@@ -59,6 +59,7 @@ pub struct ClosedWindow<'a, P> {
 ///     type Config = ();
 ///     type In = Price;
 ///     type Out = Price;
+///     const HOLDS_FRAMES: bool = true;
 ///
 ///     fn build(_: &(), cx: &BuildContext) -> Result<Self, StageError> {
 ///         Ok(Self(Windows::new(&Window::tumbling(3), cx)?))
@@ -118,7 +119,7 @@ impl SavedFrame {
         })
     }
 
-    fn read<P: Payload>(&self) -> Result<Frame<P>, StageError> {
+    fn read<P: Payload>(&self, cx: &BuildContext) -> Result<Frame<P>, StageError> {
         let read = || {
             let wire = WireFrame::parse(self.bytes.clone().into())?;
             decode_frame(&wire, PayloadType::declared::<P>())
@@ -126,6 +127,7 @@ impl SavedFrame {
         let fault = |error: WireError| StageError::config(format!("state: {error}"));
         let mut frame = read().map_err(fault)?;
         frame.head.warm_up = self.warm_up;
+        cx.restored.add(&mut frame);
         Frame::typed(frame).map_err(|_| StageError::config("state: another payload"))
     }
 }
@@ -238,7 +240,8 @@ impl<P: Payload> Windows<P> {
         let saved: Saved = Snapshot::read(state)?;
         self.check_window(&saved.window)?;
         let groups = saved.groups.into_iter();
-        let groups = groups.map(|(key, group)| Ok((key, group.try_map(SavedFrame::read)?)));
+        let groups =
+            groups.map(|(key, group)| Ok((key, group.try_map(|frame| frame.read(&self.cx))?)));
         let groups = groups.collect::<Result<_, StageError>>()?;
         self.open.restore(saved.watermark_ns, groups);
         Ok(())
@@ -272,7 +275,8 @@ impl<P: Payload> Windows<P> {
     pub fn put_key(&mut self, key: Key, state: &[u8]) -> Result<(), StageError> {
         let (window, group): (Window, OpenGroup<SavedFrame>) = Snapshot::read(state)?;
         self.check_window(&window)?;
-        self.open.put_key(key, group.try_map(SavedFrame::read)?)
+        let group = group.try_map(|frame| frame.read(&self.cx))?;
+        self.open.put_key(key, group)
     }
 
     fn check_window(&self, window: &Window) -> Result<(), StageError> {
@@ -353,6 +357,7 @@ where
     type In = P;
     type Out = R::Out;
     const KIND: &'static str = "window";
+    const HOLDS_FRAMES: bool = true;
 
     fn process(
         &mut self,

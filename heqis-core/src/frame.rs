@@ -349,7 +349,7 @@ impl<P: Payload> Frame<P> {
 
     /// The frame, without keeping it unacknowledged.
     pub fn unheld(mut self) -> Self {
-        self.frame.head.ticket = None;
+        self.frame.head.ticket.take_if(|ticket| !ticket.is_local());
         self
     }
 

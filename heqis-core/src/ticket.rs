@@ -43,6 +43,8 @@ enum Hold {
         seq: u64,
     },
     Parents(Box<Parents>),
+    /// No number: the frame came from no other node, or the saved state includes it. The ticket says whether a stage holds it.
+    Nothing,
     /// Nothing any more: passed on to a group.
     Spent,
 }
@@ -79,6 +81,16 @@ impl Ticket {
     #[must_use]
     pub fn new(tracker: Arc<Tracker>, seq: u64) -> Arc<Self> {
         Arc::new(Self::holding(Hold::One { tracker, seq }))
+    }
+
+    /// The ticket of a frame that no other node waits for.
+    pub fn local() -> Arc<Self> {
+        Arc::new(Self::holding(Hold::Nothing))
+    }
+
+    /// Whether no other node waits for the frame.
+    pub fn is_local(&self) -> bool {
+        matches!(self.hold, Hold::Nothing)
     }
 
     fn holding(hold: Hold) -> Self {
@@ -178,7 +190,7 @@ impl Ticket {
                 }
                 Group::release(group, batch);
             }
-            Hold::Spent => {}
+            Hold::Nothing | Hold::Spent => {}
         }
         let stays = FrameOutcome::Dropped(DropCause::Shutdown);
         for link in links {

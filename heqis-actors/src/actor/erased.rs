@@ -31,6 +31,8 @@ pub(crate) trait AnyStage {
     fn put_key(&mut self, key: Key, state: &[u8], out: &mut RawEmitter) -> Result<(), StageError>;
     /// Whether the stage is not shown frames whose outcome the commit log holds.
     fn recovers(&self) -> bool;
+    /// Whether frames are kept beside the stage.
+    fn holds_frames(&self) -> bool;
     /// Whether the stage is the commit log.
     fn is_log(&self) -> bool;
     /// Whether the stage is shown warm-up items.
@@ -133,6 +135,10 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
     fn recovers(&self) -> bool {
         S::RECOVERS
+    }
+
+    fn holds_frames(&self) -> bool {
+        S::HOLDS_FRAMES
     }
 
     fn is_log(&self) -> bool {

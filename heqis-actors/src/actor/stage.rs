@@ -1,5 +1,6 @@
 //! Runs a stage: takes batches from its edges, processes them, passes on what it emits, and restarts it when it fails.
 
+mod holding;
 mod moving;
 mod saving;
 mod timing;
@@ -19,9 +20,10 @@ use crate::control::{Control, Life, Progress};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Pop;
 use crate::emitter::RawEmitter;
+use crate::held::HeldFrames;
 use crate::tap::Tap;
 use heqis_core::AnyFrame;
-use heqis_core::abandon;
+use heqis_core::{Ticket, abandon};
 use heqis_core::{
     DropCause, Ending, Exhausted, FrameOutcome, Origin, RestartBudget, StageError, StageOptions,
     StageStats,
@@ -72,6 +74,10 @@ pub(crate) struct StageActor {
     before_timer: Option<usize>,
     /// Absent where no key was moved.
     moves: Option<Box<KeyMoves>>,
+    /// Of a stage that holds frames.
+    held: HeldFrames,
+    /// Of such a stage, the ticket that each frame of the current batch had before it got one of this node.
+    former: Vec<Option<Arc<Ticket>>>,
 }
 
 /// A frame that the stage processes.
@@ -120,6 +126,8 @@ impl StageActor {
             alarm: Alarm::default(),
             before_timer: None,
             moves: None,
+            held: HeldFrames::default(),
+            former: Vec::new(),
             setup,
         }
     }
@@ -216,6 +224,7 @@ impl StageActor {
             if let Some(tap) = &self.setup.tap {
                 tap.observe(&frame);
             }
+            let frame = self.prepared(frame);
             let Some(stage) = &mut self.stage else {
                 return Step::Idle;
             };
@@ -255,6 +264,9 @@ impl StageActor {
         self.setup.emitter.staged.truncate(emitted);
         let frame = self.stage.as_mut().and_then(|stage| stage.take_newest());
         if let (Some(taken), Some(frame)) = (self.in_process.pop(), frame) {
+            if let Some(Some(ticket)) = self.former.pop() {
+                ticket.set(FrameOutcome::Dropped(DropCause::Refused));
+            }
             let Origin { stream, position } = frame.head.origin;
             self.setup.control.refused(
                 &self.setup.cx.stage,
@@ -266,6 +278,7 @@ impl StageActor {
 
     /// Processes one frame of a failed batch once more. It is dropped when it fails again, unless the failure is not its own.
     fn retry_one(&mut self, inlet: usize, frame: AnyFrame) -> Step {
+        let frame = self.prepared(frame);
         let Some(stage) = &mut self.stage else {
             return Step::Idle;
         };
@@ -285,21 +298,28 @@ impl StageActor {
             }
             Err(error) => {
                 self.in_process.clear();
+                self.former.clear();
                 stage.clear_batch();
+                let held = self.held.take();
                 abandon(std::mem::take(&mut self.setup.emitter.staged));
-                if let StageError::Unavailable(_) = error {
-                    self.retry.push((inlet, poison));
-                } else if let StageError::Refused(reason) = &error {
+                if let StageError::Refused(reason) = &error {
                     self.setup
                         .control
                         .refused(&self.setup.cx.stage, reason.clone());
                     self.drop_popped(inlet, poison, DropCause::Refused);
+                    held.into_iter()
+                        .for_each(|(frame, inlet)| self.held.add(frame, inlet));
                     return Step::Worked;
+                }
+                // Before the frame is dropped, which the stage may hold: it stays with its sender otherwise.
+                abandon(self.stage.take());
+                if let StageError::Unavailable(_) = error {
+                    self.retry.push((inlet, poison));
                 } else {
                     tracing::warn!(stage = %self.setup.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
                     self.drop_popped(inlet, poison, DropCause::StageFailed);
                 }
-                self.pause(&error)
+                self.pause(&error, held)
             }
         }
     }
@@ -330,6 +350,14 @@ impl StageActor {
         if let Some(before) = &mut self.before_timer {
             *before = before.saturating_sub(self.in_process.len());
         }
+        if let Some(stage) = &mut self.stage
+            && stage.holds_frames()
+        {
+            self.former.clear();
+            for (frame, taken) in stage.take_batch().into_iter().zip(&self.in_process) {
+                self.held.add(frame, taken.inlet);
+            }
+        }
         for taken in self.in_process.drain(..) {
             self.setup.inlets[taken.inlet]
                 .edge
@@ -345,6 +373,8 @@ impl StageActor {
 
     /// Takes back the frames of the failed batch, discards its output, and waits for a rebuild.
     fn failed(&mut self, error: &StageError) -> Step {
+        self.former.clear();
+        let held = self.held.take();
         abandon(std::mem::take(&mut self.setup.emitter.staged));
         let frames = self
             .stage
@@ -354,12 +384,14 @@ impl StageActor {
         let inlets: Vec<usize> = self.in_process.drain(..).map(|taken| taken.inlet).collect();
         // Newest first, because `step` pops from the end.
         self.retry.extend(inlets.into_iter().zip(frames).rev());
-        self.pause(error)
+        self.pause(error, held)
     }
 
-    fn pause(&mut self, error: &StageError) -> Step {
+    /// Waits for a rebuild of the stage, which then gets the frames again that it has `held`.
+    fn pause(&mut self, error: &StageError, held: Vec<(AnyFrame, usize)>) -> Step {
         self.setup.control.stage_failed(&self.setup.cx.stage, error);
         abandon(self.stage.take());
+        self.regain(held);
         (self.setup.emitter.wake_ns, self.before_timer) = (None, None);
         let now_ns = self.setup.cx.clock.now_ns();
         let pause_ns = match error {
@@ -389,7 +421,7 @@ impl StageActor {
                 self.setup.control.stage_restarted(&self.setup.cx.stage);
                 true
             }
-            Err(error) => self.pause(&error) == Step::Worked,
+            Err(error) => self.pause(&error, Vec::new()) == Step::Worked,
         }
     }
 
@@ -550,7 +582,7 @@ impl Handler<Begin> for StageActor {
             && let Err(error) = stage.resume(&mut self.setup.emitter)
         {
             self.setup.emitter.staged.clear();
-            self.pause(&error);
+            self.pause(&error, Vec::new());
         }
         self.turn();
     }

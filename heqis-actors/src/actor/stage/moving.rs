@@ -136,6 +136,7 @@ impl StageActor {
             stage.put_key(key, state, &mut self.setup.emitter)?;
         }
         let state = state.filter(|_| recovers);
+        self.hold_restored();
         let moves = self.moves();
         moves.gone.remove(&key);
         let arrived = included.map(|included| Arrived {

@@ -48,9 +48,11 @@ impl Handler<Restore> for StageActor {
         else {
             return Ok(());
         };
-        match &mut self.stage {
-            Some(stage) => stage.restore(state),
-            None => Err(StageError::failed("the stage is not built")),
-        }
+        let Some(stage) = &mut self.stage else {
+            return Err(StageError::failed("the stage is not built"));
+        };
+        let restored = stage.restore(state);
+        self.hold_restored();
+        restored
     }
 }
