@@ -11,8 +11,9 @@ use common::Number;
 use heqis_actors::sp::Inproc;
 use heqis_actors::testing::GraphTest;
 use heqis_actors::{
-    BridgeOptions, Clock, Delivery, DropCause, EdgeOptions, Frame, GraphBuilder, NodeReport,
-    PayloadType, RestartOptions, Sender, StageOptions, StateOptions, Window, WindowSpan, channel,
+    BridgeOptions, Clock, Delivery, DropCause, EdgeOptions, Emitter, Ending, Frame, GraphBuilder,
+    Next, NodeReport, PayloadType, RestartOptions, Sender, Stage, StageError, StageOptions,
+    StateOptions, Window, WindowSpan, channel,
 };
 use merging::{Book, Log, LogConfig};
 
@@ -248,4 +249,133 @@ fn a_frame_on_which_the_stage_fails_twice_is_dropped_and_the_others_are_not() {
     assert_eq!(edge.unwrap().dropped[&DropCause::StageFailed], 1);
     let sum: u64 = recorded(&pair.book).iter().map(|(_, sum)| sum).sum();
     assert_eq!(sum, 300 * 301 / 2 - 28);
+}
+
+/// Sums tens by holding frames, without saying so.
+struct Tens {
+    held: Vec<Frame<Number>>,
+    failures: Failures,
+}
+
+impl Tens {
+    fn emit(&mut self, out: &mut Emitter<'_, Number>) {
+        let value = self.held.iter().map(|frame| frame.value).sum();
+        out.emit_from(
+            self.held.iter().map(Frame::head),
+            Number { value, group: 0 },
+        );
+        self.held.clear();
+    }
+}
+
+impl Stage for Tens {
+    type Config = ();
+    type In = Number;
+    type Out = Number;
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        if self
+            .failures
+            .0
+            .lock()
+            .unwrap()
+            .pop_if(|value| *value == frame.value)
+            .is_some()
+        {
+            return Err(StageError::failed("as the test wants"));
+        }
+        self.held.push(frame.clone());
+        if self.held.len() == 10 {
+            self.emit(out);
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self, ending: Ending, out: &mut Emitter<'_, Number>) -> Result<(), StageError> {
+        if ending == Ending::Complete && !self.held.is_empty() {
+            self.emit(out);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_failed_stage_has_held_comes_again_when_the_sending_node_restarts() {
+    let pair = Pair::new("held-sender");
+    let front = |last: u64| {
+        let mut next = 1;
+        let numbers = move || {
+            next += 1;
+            Ok(match next - 1 {
+                value if value <= last => Next::Item(Number { value, group: 0 }),
+                _ if last == 100 => Next::End,
+                _ => Next::Waiting,
+            })
+        };
+        let graph = GraphBuilder::new("pair")
+            .node("front")
+            .inproc(pair.inproc.clone())
+            .source_fn("numbers", numbers)
+            .stream("numbers", "to a hundred")
+            .remote("tens")
+            .remote("log");
+        let ends = ("numbers", "tens");
+        let number = PayloadType::of::<Number>();
+        let graph = graph.edge_out(
+            0,
+            ends,
+            number,
+            EdgeOptions::new().capacity(64usize),
+            pair.bridge(),
+        );
+        GraphTest::at(&Clock::real(), graph).unwrap()
+    };
+    let failures = failing(&[45]);
+    let log = LogConfig {
+        book: pair.book.clone(),
+        ..LogConfig::default()
+    };
+    let tens = failures.clone();
+    let graph = GraphBuilder::new("pair")
+        .node("back")
+        .inproc(pair.inproc.clone())
+        .remote("numbers")
+        .stage_with("tens", move |_| {
+            Ok(Tens {
+                held: Vec::new(),
+                failures: tens.clone(),
+            })
+        })
+        .options("tens", stage_options())
+        .stage::<Log>("log", log, StageOptions::default())
+        .chain(&["tens", "log"])
+        .edge_in(
+            0,
+            ("numbers", "tens"),
+            PayloadType::of::<Number>(),
+            EdgeOptions::new().capacity(64usize),
+            pair.bridge(),
+        );
+    let back = GraphTest::at(&Clock::real(), graph).unwrap();
+    let first = front(60);
+    let taken = |report: NodeReport| {
+        let mut edges = report.edges.into_iter();
+        edges
+            .find(|edge| edge.edge == "numbers->tens")
+            .unwrap()
+            .delivered
+    };
+    while taken(back.report()) < 60 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    first.kill();
+    let second = front(100);
+    let report = back.wait_blocking();
+    assert!(report.books_close() && second.wait_blocking().books_close());
+    let sum: u64 = recorded(&pair.book).iter().map(|(_, sum)| sum).sum();
+    assert_eq!(sum, 100 * 101 / 2, "{:?}", recorded(&pair.book));
 }

@@ -145,6 +145,14 @@ impl Ticket {
         }
     }
 
+    /// Number of the frame, and in which session, if it arrived over a bridge.
+    pub(crate) fn number(&self) -> Option<(Arc<Tracker>, u64)> {
+        match &self.hold {
+            Hold::One { tracker, seq } => Some((tracker.clone(), *seq)),
+            _ => None,
+        }
+    }
+
     /// What [`Ticket::enter`] noted last.
     pub fn stage(&self) -> u16 {
         self.stage.load(Ordering::Relaxed)

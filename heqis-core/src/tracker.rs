@@ -1,6 +1,6 @@
 //! Which numbers of a session are done, in order and with their outcomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,7 @@ pub struct Tracker {
     every: u64,
     /// The receiver is woken for each number: the edge is about to end.
     eager: AtomicBool,
+    any_stayed: AtomicBool,
     /// A frame that this node drops because it ends has no outcome: its sender retains it for the successor.
     keeps: bool,
     /// The most numbers without an outcome, where `done` stops only between the frames that were done together; 0 where it
@@ -78,7 +79,7 @@ struct State {
     saved: u64,
     unsaved: BTreeMap<u64, Option<FrameOutcome>>,
     /// Numbers without an outcome for good, because this node ends: they stay with the sender.
-    stayed: u64,
+    stayed: BTreeSet<u64>,
     /// First and last numbers above `done` that were done together, where they do not overlap.
     spans: BTreeMap<u64, u64>,
     /// Times that `done` had to stop within such a span.
@@ -166,7 +167,7 @@ impl Tracker {
             outcomes: [0; FrameOutcome::COUNT],
             saved: u64::MAX,
             unsaved: BTreeMap::new(),
-            stayed: 0,
+            stayed: BTreeSet::new(),
             spans: BTreeMap::new(),
             split: 0,
         };
@@ -175,6 +176,7 @@ impl Tracker {
             reported: AtomicU64::new(done),
             every: every.max(1),
             eager: AtomicBool::new(false),
+            any_stayed: AtomicBool::new(false),
             keeps,
             window,
             saves: None,
@@ -210,7 +212,7 @@ impl Tracker {
         let mut state = self.lock();
         if seq > state.done {
             match self.stays(outcome) {
-                true => state.stayed += 1,
+                true => drop(state.stayed.insert(seq)),
                 false => state.set(seq, outcome),
             }
             self.advance(state);
@@ -224,7 +226,7 @@ impl Tracker {
         for (seq, outcome) in numbers {
             if seq > state.done {
                 match self.stays(outcome) {
-                    true => state.stayed += 1,
+                    true => drop(state.stayed.insert(seq)),
                     false => state.set(seq, outcome),
                 }
                 (first, last) = (first.min(seq), last.max(seq));
@@ -247,7 +249,17 @@ impl Tracker {
 
     /// Whether a frame with this outcome stays with its sender.
     fn stays(&self, outcome: Option<FrameOutcome>) -> bool {
-        self.keeps && outcome == Some(FrameOutcome::Dropped(DropCause::Shutdown))
+        let stays = self.keeps && outcome == Some(FrameOutcome::Dropped(DropCause::Shutdown));
+        if stays {
+            self.any_stayed.store(true, Ordering::Relaxed);
+        }
+        stays
+    }
+
+    /// Whether a number stays with its sender, because what was made of its frame is lost: it gets its outcome when it is
+    /// sent again.
+    pub fn has_stayed(&self, seq: u64) -> bool {
+        self.any_stayed.load(Ordering::Relaxed) && self.lock().stayed.contains(&seq)
     }
 
     fn advance(&self, mut state: MutexGuard<'_, State>) {
@@ -303,7 +315,8 @@ impl Tracker {
     /// Whether every number up to `last` is done, or can get no outcome from this process any more.
     pub fn is_settled(&self, last: u64) -> bool {
         let state = self.lock();
-        let known = state.early.len() as u64 + state.unsaved.len() as u64 + state.stayed;
+        let known =
+            state.early.len() as u64 + state.unsaved.len() as u64 + state.stayed.len() as u64;
         state.done >= last || (self.keeps && state.done + known >= last)
     }
 

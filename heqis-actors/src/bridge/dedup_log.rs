@@ -12,7 +12,7 @@ use super::messages::{MAX_RANGES_SENT, PositionRange};
 use heqis_core::Head;
 use heqis_core::Ticket;
 use heqis_core::{
-    Covered, MERGED_PART as MERGED, Merged, Origin, OriginRun, PositionSet, SavedFrames,
+    Covered, MERGED_PART as MERGED, Merged, Origin, OriginRun, PositionSet, SavedFrames, Tracker,
 };
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
@@ -81,9 +81,30 @@ pub(super) struct DedupLog {
     /// Frames classified so far: the time by which streams are forgotten.
     classified: u64,
     /// Frames received and possibly not done, oldest first.
-    in_flight: VecDeque<(FrameId, Weak<Ticket>)>,
+    in_flight: VecDeque<InFlight>,
     /// Merged frames that complete no item, oldest first.
     open: VecDeque<FrameId>,
+}
+
+/// A frame that may not be done.
+struct InFlight {
+    id: FrameId,
+    ticket: Weak<Ticket>,
+    /// Its session and number there.
+    number: Option<(Arc<Tracker>, u64)>,
+}
+
+impl InFlight {
+    /// Whether nothing of the frame is left, although it has no outcome: the stage that held it has failed.
+    fn has_stayed(&self) -> bool {
+        let number = self.number.as_ref();
+        self.ticket.strong_count() == 0
+            && number.is_some_and(|(tracker, seq)| tracker.has_stayed(*seq))
+    }
+
+    fn is_open(&self) -> bool {
+        self.ticket.strong_count() > 0 || self.has_stayed()
+    }
 }
 
 #[derive(Default)]
@@ -156,10 +177,19 @@ impl DedupLog {
             Covered::Part => return Arrival::Overlaps,
             Covered::All => {}
         }
-        let copies = self.in_flight.iter().filter(|(known, _)| known == id);
-        match copies.filter_map(|(_, ticket)| ticket.upgrade()).next() {
+        let Some(at) = self
+            .in_flight
+            .iter()
+            .position(|known| known.id == *id && known.is_open())
+        else {
+            return Arrival::Done;
+        };
+        match self.in_flight[at].ticket.upgrade() {
             Some(ticket) => Arrival::InFlight(ticket),
-            None => Arrival::Done,
+            None => {
+                self.in_flight.remove(at);
+                Arrival::New
+            }
         }
     }
 
@@ -195,30 +225,26 @@ impl DedupLog {
 
     /// Keeps track of the ticket of a new frame.
     pub(super) fn track(&mut self, id: FrameId, ticket: &Arc<Ticket>) {
-        while self
-            .in_flight
-            .front()
-            .is_some_and(|(_, ticket)| ticket.strong_count() == 0)
-        {
+        while self.in_flight.front().is_some_and(|first| !first.is_open()) {
             self.in_flight.pop_front();
         }
-        self.in_flight.push_back((id, Arc::downgrade(ticket)));
+        self.in_flight.push_back(InFlight {
+            id,
+            ticket: Arc::downgrade(ticket),
+            number: ticket.number(),
+        });
     }
 
     /// The stage that took each frame that is not done last, as [`Ticket::stage`] gives it.
     pub(super) fn open_stages(&self) -> impl Iterator<Item = u16> {
-        let tickets = self
-            .in_flight
-            .iter()
-            .filter_map(|(_, ticket)| ticket.upgrade());
+        let tickets = self.in_flight.iter().filter_map(|one| one.ticket.upgrade());
         tickets.map(|ticket| ticket.stage())
     }
 
     /// The longest ranges of frames that are done.
     pub(super) fn done(&self) -> Vec<PositionRange> {
-        let in_flight = self.in_flight.iter();
-        let open = in_flight.filter(|(_, ticket)| ticket.strong_count() > 0);
-        let mut done = self.without(open.map(|(id, _)| id));
+        let open = self.in_flight.iter().filter(|one| one.is_open());
+        let mut done = self.without(open.map(|one| &one.id));
         done.sort_by_key(|range| Reverse(range.last - range.first));
         done.truncate(MAX_RANGES_SENT);
         done
@@ -258,7 +284,6 @@ mod tests {
 
     use super::*;
     use heqis_core::Origins;
-    use heqis_core::Tracker;
 
     fn id(position: u64) -> FrameId {
         FrameId {
