@@ -256,10 +256,15 @@ impl Tracker {
         stays
     }
 
+    /// Whether any number stays with its sender.
+    pub fn any_stayed(&self) -> bool {
+        self.any_stayed.load(Ordering::Relaxed)
+    }
+
     /// Whether a number stays with its sender, because what was made of its frame is lost: it gets its outcome when it is
     /// sent again.
     pub fn has_stayed(&self, seq: u64) -> bool {
-        self.any_stayed.load(Ordering::Relaxed) && self.lock().stayed.contains(&seq)
+        self.any_stayed() && self.lock().stayed.contains(&seq)
     }
 
     fn advance(&self, mut state: MutexGuard<'_, State>) {

@@ -325,6 +325,8 @@ pub(super) enum LinkError {
     Goodbye,
     #[error("replaced by a newer connection")]
     Replaced,
+    #[error("a stage has failed: the frames that it has held are to be sent again")]
+    Again,
     #[error("refused: {0}")]
     Refused(String),
     #[error("said no hello before further connections were opened")]
@@ -346,7 +348,12 @@ impl LinkError {
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
             Self::Crowded => Some("crowd"),
-            Self::Silent | Self::Closed | Self::Goodbye | Self::Replaced | Self::Refused(_) => None,
+            Self::Silent
+            | Self::Closed
+            | Self::Goodbye
+            | Self::Replaced
+            | Self::Again
+            | Self::Refused(_) => None,
         }
     }
 }

@@ -151,11 +151,18 @@ impl ReceiveState {
         self.setup.options.delivery == Delivery::AtLeastOnce
     }
 
+    /// Whether frames are to be sent again in this session: a stage that has failed held them, and is rebuilt without them.
+    pub(super) fn wants_again(&self) -> bool {
+        let session = self.session.as_ref().filter(|_| !self.closed);
+        session.is_some_and(|session| session.tracker.any_stayed())
+    }
+
     /// Begins or continues a session with the sender of `hello`.
     pub(super) fn welcome(&mut self, hello: &Hello) -> Welcome {
+        let wants_again = self.wants_again();
         let known = self
             .session
-            .take_if(|session| session.sender == hello.instance);
+            .take_if(|session| session.sender == hello.instance && !wants_again);
         let is_known = known.is_some();
         if !is_known {
             // A successor declares its own last number.
@@ -325,6 +332,9 @@ impl ReceiveState {
     pub(super) fn end(&mut self, last_seq: u64) -> Result<(), LinkError> {
         if self.closed {
             return Ok(());
+        }
+        if self.wants_again() {
+            return Err(LinkError::Again);
         }
         let received = self.session.as_ref().map_or(0, |session| session.received);
         let most = if self.keeps() { received } else { MAX_SEQ };

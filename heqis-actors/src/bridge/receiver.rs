@@ -425,8 +425,11 @@ impl BridgeReceiver {
         for id in self.pending.overdue(now_ns) {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
         }
+        // The sender connects again, and sends everything that has no outcome.
+        let wants_again = self.state.wants_again() && !self.setup.control.stopping();
+        let again = wants_again.then_some(LinkError::Again);
         match &self.link {
-            Some(link) => match link.conn.fault(&self.setup.options, now_ns) {
+            Some(link) => match link.conn.fault(&self.setup.options, now_ns).or(again) {
                 Some(error) => {
                     let id = link.conn.id;
                     self.lost(id, &error, ctx);
