@@ -97,7 +97,7 @@ pub trait Stage: Sized + 'static {
     /// decides, records or delivers does not.
     const TAKES_WARM_UP: bool = true;
     /// Whether the stage holds frames, or their heads, from one batch to the next, as windows and joins do. The framework then
-    /// keeps these frames beside it, and a stage that is rebuilt after a failure processes them again, in their order and
+    /// keeps these frames itself, and a stage that is rebuilt after a failure processes them again, in their order and
     /// before any other, unless something derived from them is on its way.
     const HOLDS_FRAMES: bool = false;
     /// Whether the stage restores its state from the records of the commit log, through [`Stage::recover`]. It then does not

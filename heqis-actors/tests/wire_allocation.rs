@@ -2,48 +2,16 @@
 //!
 //! The allocator is process-wide, so this promise has a test binary to itself.
 #![allow(clippy::unwrap_used, missing_docs)]
-#![allow(unsafe_code)] // A counting allocator cannot be written without it.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod allocations;
 
+use std::sync::atomic::Ordering;
+
+use allocations::LARGEST;
 use bytes::Bytes;
 use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, decode_meta, encode_meta};
 use proptest::prelude::*;
-
-static LARGEST: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract, and it is the same one.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LARGEST.fetch_max(size, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Runs `work` and returns the largest allocation on the way.
 fn largest<T>(work: impl FnOnce() -> T) -> (T, usize) {

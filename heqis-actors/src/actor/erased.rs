@@ -31,7 +31,7 @@ pub(crate) trait AnyStage {
     fn put_key(&mut self, key: Key, state: &[u8], out: &mut RawEmitter) -> Result<(), StageError>;
     /// Whether the stage is not shown frames whose outcome the commit log holds.
     fn recovers(&self) -> bool;
-    /// Whether frames are kept beside the stage.
+    /// Whether frames that it holds are kept for a rebuild.
     fn holds_frames(&self) -> bool;
     /// Whether the stage is the commit log.
     fn is_log(&self) -> bool;
