@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use heqis_core::{AnyFrame, Ticket};
 
-
 /// A frame without its ticket, the ticket, and from which inlet it came.
 type Entry = (AnyFrame, Weak<Ticket>, usize);
 

@@ -146,7 +146,7 @@ impl Ticket {
     }
 
     /// Number of the frame, and in which session, if it arrived over a bridge.
-    pub(crate) fn number(&self) -> Option<(Arc<Tracker>, u64)> {
+    pub fn number(&self) -> Option<(Arc<Tracker>, u64)> {
         match &self.hold {
             Hold::One { tracker, seq } => Some((tracker.clone(), *seq)),
             _ => None,

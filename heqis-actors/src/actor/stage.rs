@@ -23,11 +23,11 @@ use crate::emitter::RawEmitter;
 use crate::held::HeldFrames;
 use crate::tap::Tap;
 use heqis_core::AnyFrame;
-use heqis_core::{Ticket, abandon};
 use heqis_core::{
     DropCause, Ending, Exhausted, FrameOutcome, Origin, RestartBudget, StageError, StageOptions,
     StageStats,
 };
+use heqis_core::{Ticket, abandon};
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;
