@@ -307,6 +307,9 @@ fn with_merge<P: Payload>(
     }
 }
 
+/// Kind of the stage of [`GraphBuilder::window`](crate::GraphBuilder::window).
+pub(crate) const WINDOW: &str = "window";
+
 /// The stage of [`GraphBuilder::window`](crate::GraphBuilder::window).
 pub(crate) struct WindowStage<P, R, F> {
     windows: Windows<P>,
@@ -356,7 +359,7 @@ where
     type Config = ();
     type In = P;
     type Out = R::Out;
-    const KIND: &'static str = "window";
+    const KIND: &'static str = WINDOW;
     const HOLDS_FRAMES: bool = true;
 
     fn process(

@@ -27,6 +27,19 @@ use crate::ticket::Deliveries;
 #[derive(Clone, Debug, Default)]
 pub struct Committed(Arc<Mutex<Inner>>);
 
+/// What a commit log holds of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// An earlier process has recorded what it completes: it is made again.
+    Before,
+    /// This process has recorded what it completes. The frames that one process makes of one item are different ones.
+    Now,
+    /// A part of what it completes is recorded, by frames that were made otherwise.
+    Partly,
+    /// Nothing of it.
+    Not,
+}
+
 /// A source's sequence of items, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +67,8 @@ impl SourceStream {
 #[derive(Debug, Default)]
 struct Inner {
     held: Coverage,
+    /// What the log held when the graph began.
+    before: Coverage,
     /// Positions that the next nodes are done with.
     delivered: Runs,
     /// Deliveries of the log's records, kept over rebuilds of the stage that owns it.
@@ -89,14 +104,29 @@ impl Committed {
         self.covers(head) == Covered::All
     }
 
+    /// The graph begins: what the log holds now was recorded by an earlier process.
+    pub fn begin(&self) {
+        let inner = &mut *self.lock();
+        inner.before = inner.held.clone();
+    }
+
+    /// What the log holds of the frame with this head, and since when.
+    pub fn recorded(&self, head: &Head) -> Recorded {
+        let (inner, merged) = (self.lock(), head.merged.as_deref());
+        if inner.before.covers_head(head.origin, merged) == Covered::All {
+            return Recorded::Before;
+        }
+        match inner.held.covers_head(head.origin, merged) {
+            Covered::All => Recorded::Now,
+            Covered::Part => Recorded::Partly,
+            Covered::Nothing => Recorded::Not,
+        }
+    }
+
     /// How much of the frame with this head the log holds.
     pub fn covers(&self, head: &Head) -> Covered {
-        let held = &self.lock().held;
-        match &head.merged {
-            None if held.done.contains(head.origin) => Covered::All,
-            None => Covered::Nothing,
-            Some(merged) => held.covers_merged(merged),
-        }
+        let inner = self.lock();
+        inner.held.covers_head(head.origin, head.merged.as_deref())
     }
 
     /// Whether the log holds the outcome of `origin`.
@@ -120,6 +150,12 @@ impl Committed {
     pub fn runs(&self) -> Vec<(u64, u64, u64)> {
         let runs = |run: OriginRun| (run.stream, run.first, run.last);
         self.lock().held.done.iter().map(runs).collect()
+    }
+
+    /// As [`Committed::runs`], of what an earlier process has recorded.
+    pub fn runs_before(&self) -> Vec<(u64, u64, u64)> {
+        let runs = |run: OriginRun| (run.stream, run.first, run.last);
+        self.lock().before.done.iter().map(runs).collect()
     }
 
     /// States that the next nodes are done with the positions from `first` to `last`.

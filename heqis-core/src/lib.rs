@@ -71,7 +71,7 @@ pub use clock::{Clock, ClockOffset, duration_ns, use_runtime_timers};
 pub use clock_sync::ClockSync;
 pub use closure_result::ClosureResult;
 pub use codec::{FieldReader, decode_meta, encode_meta};
-pub use commit::{Committed, SourceStream};
+pub use commit::{Committed, Recorded, SourceStream};
 pub use commit_log_file::{CommitLogFile, CommitRecord, read_commit_log};
 pub use contain::{Contained, caught, contained, take_dropped};
 pub use contract::{ANY, Explain, Mismatch, PortContract, PortSchema, Property, mismatch};

@@ -403,6 +403,15 @@ impl Coverage {
         }
     }
 
+    /// How much of a frame is covered: of its item, or of what it completes where it is merged.
+    pub fn covers_head(&self, origin: Origin, merged: Option<&Merged>) -> Covered {
+        match merged {
+            None if self.done.contains(origin) => Covered::All,
+            None => Covered::Nothing,
+            Some(merged) => self.covers_merged(merged),
+        }
+    }
+
     /// How much of what a merged frame completes is covered.
     pub fn covers_merged(&self, merged: &Merged) -> Covered {
         let all = |runs: &Runs| {

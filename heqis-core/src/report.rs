@@ -34,7 +34,8 @@ impl NodeReport {
     /// Whether the graph ended without a failure, its books close, and nothing was lost: [`NodeReport::lost`] is empty.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.books_close() && self.lost().is_empty()
+        let overlaps = |edge: &EdgeReport| edge.overlapping > 0;
+        self.books_close() && self.lost().is_empty() && !self.edges.iter().any(overlaps)
     }
 
     /// Frames that were lost and that no policy of their edge allows to lose, by edge and cause: a lossless edge may drop
@@ -203,6 +204,17 @@ pub struct EdgeReport {
     /// Whether the edge promises to lose nothing: its policy is `block`, and its delivery `at-least-once` where it is bridged.
     #[serde(default)]
     pub lossless: bool,
+    /// Frames made from items of which other frames had completed a part: those items count twice.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overlapping: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl EdgeReport {
@@ -223,6 +235,7 @@ impl EdgeReport {
             waits: None,
             in_doubt: None,
             lossless: false,
+            overlapping: 0,
         }
     }
 

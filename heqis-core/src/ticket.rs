@@ -45,6 +45,11 @@ enum Hold {
     Parents(Box<Parents>),
     /// No number: the frame came from no other node, or the saved state includes it. The ticket says whether a stage holds it.
     Nothing,
+    /// A frame that the program has taken out of the graph.
+    Outside {
+        ticket: Arc<Ticket>,
+        held: Arc<AtomicU64>,
+    },
     /// Nothing any more: passed on to a group.
     Spent,
 }
@@ -116,6 +121,12 @@ impl Ticket {
         Some(Arc::new(Self::holding(Hold::Parents(Box::new(parents)))))
     }
 
+    /// The ticket of a frame that the program takes out of the graph: `held` counts it until the program has dropped it.
+    pub fn outside(ticket: Arc<Self>, held: Arc<AtomicU64>) -> Arc<Self> {
+        held.fetch_add(1, Ordering::AcqRel);
+        Arc::new(Self::holding(Hold::Outside { ticket, held }))
+    }
+
     /// Holds the ticket of a later copy of the frame for as long as this one is held.
     pub fn follow(&self, copy: Arc<Self>) {
         lock(&self.links).push(Link::Copy(copy));
@@ -124,8 +135,10 @@ impl Ticket {
     /// Sets the outcome of the frame, or of those that a merged frame completes; by default it counts as delivered.
     pub fn set(&self, outcome: FrameOutcome) {
         self.outcome.store(outcome.index() as u8, Ordering::Relaxed);
-        if let Hold::Parents(parents) = &self.hold {
-            parents.done.iter().for_each(|parent| parent.set(outcome));
+        match &self.hold {
+            Hold::Parents(parents) => parents.done.iter().for_each(|parent| parent.set(outcome)),
+            Hold::Outside { ticket, .. } => ticket.set(outcome),
+            Hold::One { .. } | Hold::Nothing | Hold::Spent => {}
         }
     }
 
@@ -197,6 +210,10 @@ impl Ticket {
                     Self::release_shared(parent, batch);
                 }
                 Group::release(group, batch);
+            }
+            Hold::Outside { ticket, held } => {
+                Self::release_shared(ticket, batch);
+                held.fetch_sub(1, Ordering::AcqRel);
             }
             Hold::Nothing | Hold::Spent => {}
         }

@@ -114,7 +114,8 @@ impl OutputActor {
             return;
         }
         let abandoned = control.abandoned();
-        if slot.is_abandoned() && !abandoned {
+        // A receiver that is dropped at the end of its stream stops nothing.
+        if slot.is_abandoned() && !abandoned && link.ending().is_none() {
             control.stop();
         }
         if slot.is_abandoned() || abandoned {

@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 
 use super::conn::{Conn, LinkError};
-use super::messages::{Hello, MAX_NAMES, MAX_SEQ, PropertyText};
+use super::messages::{Hello, MAX_NAMES, MAX_RANGES_SENT, MAX_SEQ, PositionRange, PropertyText};
 use super::setup::BridgeSetup;
 use heqis_core::{Delivery, Encoding};
 use heqis_sp::PeerIdentity;
 
 /// Subject under which a hello states the fields of its payload type. A receiver that does not know it ignores it.
 const FIELDS: &str = "payload fields";
+
+/// Subject under which a hello states the frames that an earlier receiver was done with, as [`write_ranges`] does.
+const ACKNOWLEDGED: &str = "acknowledged";
 
 /// The sender that a receiving half has accepted.
 pub(super) struct Sender {
@@ -18,10 +21,13 @@ pub(super) struct Sender {
 }
 
 impl BridgeSetup {
-    /// The introduction of the sending half, whose window starts at `first_seq`.
-    pub(super) fn hello(&self, first_seq: u64) -> Hello {
+    /// The introduction of the sending half, whose window starts at `first_seq` and which knows of these frames that a
+    /// receiver was done with.
+    pub(super) fn hello(&self, first_seq: u64, acknowledged: &[PositionRange]) -> Hello {
         let fields = self.payload.fields();
-        let stated = (!fields.is_empty()).then_some((FIELDS, fields));
+        let acknowledged = write_ranges(acknowledged);
+        let stated = [(FIELDS, fields), (ACKNOWLEDGED, &*acknowledged)];
+        let stated = stated.into_iter().filter(|(_, text)| !text.is_empty());
         let properties = (self.peer.properties.iter())
             .map(|(subject, value)| (subject.as_str(), value.as_str()))
             .chain(stated);
@@ -160,6 +166,44 @@ impl BridgeSetup {
             ))),
         }
     }
+}
+
+impl Hello {
+    /// The frames that an earlier receiver was done with; of a text that is invalid, those before the fault.
+    pub(super) fn acknowledged(&self) -> impl Iterator<Item = PositionRange> {
+        let mut properties = self.properties.iter();
+        let text = properties.find(|property| property.subject == ACKNOWLEDGED);
+        let ranges = text.into_iter().flat_map(|text| text.value.split(' '));
+        ranges.map_while(read_range).take(MAX_RANGES_SENT)
+    }
+}
+
+/// Ranges as `stream:part:first-last`, separated by spaces.
+fn write_ranges(ranges: &[PositionRange]) -> String {
+    let ranges = ranges.iter().map(|range| {
+        let PositionRange {
+            stream,
+            part,
+            first,
+            last,
+        } = range;
+        format!("{stream:x}:{part:x}:{first}-{last}")
+    });
+    ranges.collect::<Vec<_>>().join(" ")
+}
+
+fn read_range(text: &str) -> Option<PositionRange> {
+    let mut parts = text.splitn(3, ':');
+    let stream = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let part = u32::from_str_radix(parts.next()?, 16).ok()?;
+    let (first, last) = parts.next()?.split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some(PositionRange {
+        stream,
+        part,
+        first,
+        last,
+    })
 }
 
 /// A schema in words: a name alone has version 1.

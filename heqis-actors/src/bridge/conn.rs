@@ -254,6 +254,17 @@ impl AsRef<[u8]> for TensorOf {
     }
 }
 
+/// Whether the peer takes nothing more. Its last messages may still be unread, such as the answer of a receiver that has
+/// ended: the connection then counts as lost when the reader has come to its end.
+fn is_closed(error: &SpError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    match error {
+        SpError::Closed => true,
+        SpError::Io { source, .. } => matches!(source.kind(), BrokenPipe | ConnectionReset),
+        _ => false,
+    }
+}
+
 /// Writes what is queued on connection `id`: at once where the socket accepts it, else by a future of the actor.
 pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, ctx: &mut Context<A>) {
     let Some(conn) = actor.conn(id) else { return };
@@ -272,6 +283,7 @@ pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, ctx: &mut Context<A>) {
             .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     };
     match at_once {
+        std::task::Poll::Ready(Err(error)) if is_closed(&error) => {}
         std::task::Poll::Ready(result) => {
             conn.writer = Some(writer);
             if let Err(error) = result {
@@ -286,8 +298,11 @@ pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, ctx: &mut Context<A>) {
             let handle = ctx.spawn(rest.into_actor(actor).map(
                 move |(writer, result), actor, ctx| {
                     if let Some(conn) = actor.conn(id) {
-                        conn.writer = Some(writer);
                         conn.flusher = None;
+                        if result.as_ref().is_err_and(is_closed) {
+                            return;
+                        }
+                        conn.writer = Some(writer);
                         actor.flushed(id, result, ctx);
                     }
                 },

@@ -60,6 +60,22 @@ impl FrameId {
     }
 }
 
+impl FrameId {
+    /// Whether the frames are the same one, or complete an item in common.
+    fn shares(&self, other: &Self) -> bool {
+        if self == other || self.merged.is_none() || other.merged.is_none() {
+            return self == other;
+        }
+        let overlap = |one: PositionRange, two: PositionRange| {
+            (one.stream, one.part) == (two.stream, two.part)
+                && one.first <= two.last
+                && two.first <= one.last
+        };
+        self.items()
+            .any(|one| other.items().any(|two| overlap(one, two)))
+    }
+}
+
 /// What is known of a frame that arrives.
 pub(super) enum Arrival {
     New,
@@ -67,8 +83,8 @@ pub(super) enum Arrival {
     Overlaps,
     /// It had arrived, and everything derived from it is done.
     Done,
-    /// It had arrived; the ticket of the first copy is still held.
-    InFlight(Arc<Ticket>),
+    /// It had arrived; the ticket of the first copy is still held, or those of the frames that complete the same items.
+    InFlight(Vec<Arc<Ticket>>),
 }
 
 /// The frames of an at-least-once edge over the life of the process. Its size is bounded by [`MAX_RANGES`],
@@ -177,24 +193,28 @@ impl DedupLog {
             Covered::Part => return Arrival::Overlaps,
             Covered::All => {}
         }
-        let Some(at) = self
-            .in_flight
-            .iter()
-            .position(|known| known.id == *id && known.is_open())
-        else {
-            return Arrival::Done;
-        };
-        match self.in_flight[at].ticket.upgrade() {
-            Some(ticket) => Arrival::InFlight(ticket),
-            None => {
+        // A stage that was not deterministic may have completed the items by other frames: all of these count.
+        let (mut stayed, mut tickets) = (None, Vec::new());
+        for (at, known) in self.in_flight.iter().enumerate() {
+            if known.id.shares(id) && known.is_open() {
+                match known.ticket.upgrade() {
+                    Some(ticket) => tickets.push(ticket),
+                    None => stayed = Some(at),
+                }
+            }
+        }
+        match stayed {
+            Some(at) => {
                 self.in_flight.remove(at);
                 Arrival::New
             }
+            None if tickets.is_empty() => Arrival::Done,
+            None => Arrival::InFlight(tickets),
         }
     }
 
     /// Adds positions; returns how many of them were there.
-    fn insert(&mut self, item: PositionRange) -> Covered {
+    pub(super) fn insert(&mut self, item: PositionRange) -> Covered {
         let key = (item.stream, item.part);
         if !self.received.contains_key(&key) && self.received.len() >= MAX_STREAMS {
             self.forget_oldest();
@@ -308,7 +328,7 @@ mod tests {
         let Arrival::InFlight(held) = log.classify(&id(1)) else {
             panic!("it is in flight")
         };
-        held.follow(Ticket::new(second_session.clone(), 1));
+        held[0].follow(Ticket::new(second_session.clone(), 1));
         drop(held);
         assert_eq!(second_session.done(), 0);
         drop(first);

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::conn::LinkError;
 use super::dedup_log::{Arrival, DedupLog, FrameId};
@@ -137,7 +138,10 @@ impl ReceiveState {
             && self.setup.control.only_receivers_left()
             && let Some(session) = &self.session
         {
-            session.tracker.deliver_rest(session.received);
+            match self.setup.control.held_outside().load(Ordering::Acquire) {
+                0 => session.tracker.deliver_rest(session.received),
+                held => self.setup.report_held(held),
+            }
         }
     }
 
@@ -167,6 +171,11 @@ impl ReceiveState {
         if !is_known {
             // A successor declares its own last number.
             self.last_seq = None;
+            if hello.at_least_once {
+                for range in hello.acknowledged() {
+                    self.log.insert(range);
+                }
+            }
         }
         let mut session = known.unwrap_or_else(|| {
             self.sessions += 1;
@@ -212,8 +221,8 @@ impl ReceiveState {
             false => self.log.done(),
         };
         if !self.saves() {
-            // Frames in flight are not in the log yet.
-            let logged = self.setup.committed.runs().into_iter();
+            // What this process has recorded came over this edge, or is made of other frames of the same items.
+            let logged = self.setup.committed.runs_before().into_iter();
             ranges.extend(logged.map(|(stream, first, last)| PositionRange {
                 stream,
                 part: 0,
@@ -293,13 +302,23 @@ impl ReceiveState {
         let ticket = Ticket::new(session.tracker.clone(), seq);
         if keeps {
             let id = FrameId::of(&frame.head);
-            let known = match self.log.classify(&id) {
+            let arrival = self.log.classify(&id);
+            if let (Arrival::New, Some(ways)) = (&arrival, &self.setup.ways)
+                && let Some(other) = ways.other(&frame.head, &self.setup.edge.name)
+            {
+                let reason = format!("item {} came over edge '{other}' too", frame.head.origins());
+                self.setup.report_overlap(reason);
+            }
+            let known = match arrival {
                 Arrival::Overlaps => {
-                    self.setup.report_overlap(&frame.head);
+                    self.setup
+                        .report_overlap(format!("made from {}", frame.head.origins()));
                     Arrival::New
                 }
                 // A state that was saved before the log's last records needs the frames of those.
-                Arrival::New if !saves && self.setup.committed.holds(&frame.head) => Arrival::Done,
+                Arrival::New if !saves && self.setup.is_recorded_before(&frame.head) => {
+                    Arrival::Done
+                }
                 known => known,
             };
             if !matches!(known, Arrival::New) {
@@ -307,7 +326,7 @@ impl ReceiveState {
                 books.close(FrameOutcome::Duplicate, 1);
                 ticket.set(FrameOutcome::Duplicate);
                 if let Arrival::InFlight(first) = known {
-                    first.follow(ticket);
+                    first.iter().for_each(|first| first.follow(ticket.clone()));
                 }
                 return Ok(());
             }

@@ -303,8 +303,11 @@ impl BridgeReceiver {
         if control.abandoned() {
             return self.abandon(ctx);
         }
+        // Nothing is left to be refused of a stream that is complete: its end is agreed as without a stop.
+        let is_over = self.link.is_some() && self.state.is_complete() && self.state.is_settled();
         if self.phase == Phase::Open
             && control.stopping()
+            && !is_over
             && (!self.senders_first || control.senders_drained())
         {
             self.close(ctx);

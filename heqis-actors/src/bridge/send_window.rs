@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::dedup_log::FrameId;
+use super::dedup_log::{DedupLog, FrameId};
 use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
 use heqis_core::{AnyFrame, Head};
@@ -41,6 +41,10 @@ pub(super) struct SendWindow {
     reported: [u64; FrameOutcome::COUNT],
     /// Positions that the receiver is done with since an earlier sender instance.
     done_before: Vec<PositionRange>,
+    /// The frames that a receiver was done with, over the life of this process, without those of `run`.
+    acknowledged: DedupLog,
+    /// The last run of them.
+    run: Option<PositionRange>,
     /// Origins of the last new frame, and which of the frames with those origins it was.
     last_origin: Option<(Origin, Option<Arc<Merged>>)>,
     part: u32,
@@ -80,6 +84,8 @@ impl SendWindow {
             session: None,
             reported: [0; FrameOutcome::COUNT],
             done_before: Vec::new(),
+            acknowledged: DedupLog::default(),
+            run: None,
             last_origin: None,
             part: 0,
             takes_merged: true,
@@ -94,6 +100,35 @@ impl SendWindow {
             self.done + 1
         } else {
             self.next_seq
+        }
+    }
+
+    /// The longest ranges of frames that a receiver was done with. A restarted one learns them: it would take frames that a
+    /// restarted sender sends again for new ones.
+    pub(super) fn acknowledged(&mut self) -> Vec<PositionRange> {
+        if let Some(run) = self.run.take() {
+            self.acknowledged.insert(run);
+        }
+        self.acknowledged.done()
+    }
+
+    /// Adds a frame that the receiver is done with.
+    fn note_done(&mut self, head: &Head) {
+        let id = FrameId::of(head);
+        for item in id.items() {
+            match &mut self.run {
+                Some(run)
+                    if (run.stream, run.part) == (item.stream, item.part)
+                        && run.last.checked_add(1) == Some(item.first) =>
+                {
+                    run.last = item.last;
+                }
+                run => {
+                    if let Some(before) = run.replace(item) {
+                        self.acknowledged.insert(before);
+                    }
+                }
+            }
         }
     }
 
@@ -143,7 +178,10 @@ impl SendWindow {
         if !remembered {
             self.session = Some(welcome.session);
             self.reported = [0; FrameOutcome::COUNT];
-            self.done_before.clone_from(&welcome.done);
+            for range in welcome.done.iter().filter(|_| self.keeps) {
+                self.acknowledged.insert(*range);
+            }
+            self.done_before = self.acknowledged();
         }
         if self.keeps {
             let confirmed = if remembered { welcome.received } else { 0 };
@@ -169,7 +207,7 @@ impl SendWindow {
     }
 
     /// Handles an acknowledgement: outcomes, and the number up to which frames may be sent.
-    pub(super) fn acknowledged(&mut self, ack: &Ack) -> Result<(), LinkError> {
+    pub(super) fn acknowledge(&mut self, ack: &Ack) -> Result<(), LinkError> {
         let refuse = |fault: String| {
             Err(LinkError::Protocol(format!(
                 "acknowledges frame {}: {fault}",
@@ -222,12 +260,12 @@ impl SendWindow {
         }
         self.limit = self.limit.max(ack.limit);
         self.done = ack.done;
-        while self
-            .retained
-            .front()
-            .is_some_and(|(seq, _)| *seq <= self.done)
+        while let Some((seq, _)) = self.retained.front()
+            && *seq <= self.done
         {
-            self.retained.pop_front();
+            if let Some((_, frame)) = self.retained.pop_front() {
+                self.note_done(&frame.head);
+            }
         }
         Ok(())
     }
@@ -517,7 +555,7 @@ mod tests {
             done: 1,
             outcomes,
         };
-        window.acknowledged(&ack).unwrap();
+        window.acknowledge(&ack).unwrap();
         assert_eq!(deliveries.done(), 1);
         window.leave(0);
         drop(window);

@@ -138,7 +138,9 @@ impl BridgeSender {
         self.epoch += 1;
         let now_ns = self.now_ns();
         let mut conn = Conn::open(self.epoch.into(), connection, now_ns, ctx);
-        let hello = self.setup.hello(self.window.first_seq());
+        let hello = self
+            .setup
+            .hello(self.window.first_seq(), &self.window.acknowledged());
         let offered = self.setup.options.encoding;
         let greeted = conn.negotiate(
             MessageKind::Hello,
@@ -211,7 +213,7 @@ impl BridgeSender {
             )),
             MessageKind::Ack => {
                 let done = self.window.first_seq();
-                self.window.acknowledged(&wire.read()?)?;
+                self.window.acknowledge(&wire.read()?)?;
                 if let Some(up) = self.link.up() {
                     up.proved |= self.window.first_seq() > done;
                 }

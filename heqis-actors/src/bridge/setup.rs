@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::conn::LinkError;
+use super::two_ways::TwoWays;
 use crate::control::{Control, Life, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use heqis_core::Committed;
-use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, StageError};
+use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, Recorded, StageError};
 use heqis_core::{Head, PayloadType};
 use heqis_sp::{Inproc, SpError};
 
@@ -39,6 +40,8 @@ pub(crate) struct BridgeSetup {
     pub(crate) window: usize,
     /// Whether the node recognises repeated frames only by the end of what it has acknowledged: it has no commit log.
     pub(crate) whole: bool,
+    /// Where several bridged edges lead to the commit log of the node, and this is one of them.
+    pub(crate) ways: Option<Arc<TwoWays>>,
     /// Names of all stages of the graph, by index.
     pub(crate) stages: Arc<[String]>,
 }
@@ -100,18 +103,16 @@ impl BridgeSetup {
         self.control.publish(Event::LinkUp { edge });
     }
 
-    /// Reports a merged frame of which other frames have completed a part.
-    pub(super) fn report_overlap(&self, head: &Head) {
+    /// Whether an earlier process has recorded what the frame with this head completes.
+    pub(super) fn is_recorded_before(&self, head: &Head) -> bool {
+        self.committed.recorded(head) == Recorded::Before
+    }
+
+    /// Reports a frame of which other frames have completed a part.
+    pub(super) fn report_overlap(&self, reason: String) {
         self.link.overlaps.inc();
-        let edge = self.edge.name.to_string();
-        self.control
-            .publish_limited("overlap", &self.edge.name, |left_out| {
-                Event::FramesOverlap {
-                    edge,
-                    reason: format!("made from {}", head.origins()),
-                    left_out,
-                }
-            });
+        self.edge.overlaps();
+        self.control.frames_overlap(&self.edge.name, reason);
     }
 
     /// Reports a frame that was dropped, because a peer or a payload does not do what its type says.
@@ -124,6 +125,15 @@ impl BridgeSetup {
                     left_out,
                 }
             });
+    }
+
+    /// Reports that a complete stream waits for the program, which holds frames of it.
+    pub(super) fn report_held(&self, held: u64) {
+        let reason = format!("the program holds {held} frames that it has received");
+        if self.edge.full().is_none() {
+            tracing::warn!(edge = %self.edge.name, reason, "the node ends when they are dropped");
+        }
+        self.edge.set_full(Some(reason));
     }
 
     /// Reports that this half has ended.

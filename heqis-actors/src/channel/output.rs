@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::doorbell::{Doorbell, Tasks};
 use crate::edge::{Edge, Pop};
-use heqis_core::{AnyFrame, Frame};
+use heqis_core::{AnyFrame, Frame, Ticket};
 use heqis_core::{Clock, Ending, FrameOutcome, Payload, StageStats, block_on, block_on_for};
 
 /// A way out of a graph: the sink that [`GraphBuilder::output`](crate::GraphBuilder::output) adds, and the receiver for the
@@ -94,7 +94,9 @@ impl<P> std::fmt::Debug for ChannelSink<P> {
 /// Takes the frames that come out of a graph: on a thread, as an iterator, or on any asynchronous runtime, as a stream.
 ///
 /// A frame is delivered in the books when it is taken, and acknowledged to the node that sent it when the program drops it, so
-/// that a frame whose effect could still be lost is sent again after a crash.
+/// that a frame whose effect could still be lost is sent again after a crash. A node that other nodes feed therefore does not
+/// end while the program holds frames of them, unless it is stopped, and its report says how many: drop the frames before
+/// [`GraphHandle::wait`](crate::GraphHandle::wait).
 ///
 /// Dropping the receiver stops the graph as [`GraphHandle::stop`](crate::GraphHandle::stop) does: sources end, other outputs
 /// are served until they are empty, and the frames that reach this one are dropped, cause `shutdown`, so that a node in front
@@ -253,6 +255,8 @@ pub(crate) struct OutputLink {
     pub(crate) bell: Arc<Doorbell>,
     /// The doorbell of the output's actor.
     pub(crate) actor: Arc<Doorbell>,
+    /// Frames of other nodes that programs have taken out of the graph and not dropped.
+    pub(crate) held: Arc<AtomicU64>,
 }
 
 impl OutputSlot {
@@ -299,7 +303,7 @@ impl OutputLink {
         for offset in 0..count {
             let index = (*next + offset) % count;
             let edge = &self.edges[index];
-            while let Pop::Frame(frame) = edge.pop(0, self.clock.now_ns()) {
+            while let Pop::Frame(mut frame) = edge.pop(0, self.clock.now_ns()) {
                 edge.done(FrameOutcome::Delivered, 1);
                 if edge.producers_ended() && self.is_empty_for_good() {
                     self.actor.ring();
@@ -308,6 +312,9 @@ impl OutputLink {
                 if !frame.head.warm_up {
                     let (enter_ns, born_ns) = (frame.head.enter_ns, frame.head.born_ns);
                     self.stats.processed(0, enter_ns - born_ns);
+                    if let Some(ticket) = frame.head.ticket.take() {
+                        frame.head.ticket = Some(Ticket::outside(ticket, self.held.clone()));
+                    }
                     *next = (index + 1) % count;
                     return Some(frame);
                 }

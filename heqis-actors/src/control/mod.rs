@@ -70,6 +70,8 @@ struct Inner {
     saved: Mutex<HashMap<String, u64>>,
     /// A source of this node makes its items once only.
     has_live: AtomicBool,
+    /// Frames of other nodes that programs have taken out of the graph and not dropped.
+    held_outside: Arc<AtomicU64>,
 }
 
 impl Control {
@@ -93,6 +95,7 @@ impl Control {
             deposits: Mutex::default(),
             saved: Mutex::default(),
             has_live: AtomicBool::new(false),
+            held_outside: Arc::default(),
         }))
     }
 
@@ -275,6 +278,11 @@ impl Control {
         !self.0.has_live.load(Ordering::Acquire)
     }
 
+    /// The count of frames of other nodes that programs have taken out of the graph and not dropped.
+    pub(crate) fn held_outside(&self) -> Arc<AtomicU64> {
+        self.0.held_outside.clone()
+    }
+
     /// States that a stage waits to be rebuilt.
     pub(crate) fn stage_paused(&self, stage: &str, reason: String, now_ns: i64) {
         let mut paused = lock(&self.0.paused);
@@ -311,6 +319,15 @@ impl Control {
             .entry((kind, name.to_owned()))
             .or_insert_with(|| LogLimit::new(Clock::real()));
         limit.admit()
+    }
+
+    /// Reports a frame made from items of which other frames had completed a part.
+    pub(crate) fn frames_overlap(&self, edge: &str, reason: String) {
+        self.publish_limited("overlap", edge, |left_out| Event::FramesOverlap {
+            edge: edge.to_owned(),
+            reason,
+            left_out,
+        });
     }
 
     /// Reports a frame that a stage refused.

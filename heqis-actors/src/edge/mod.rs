@@ -46,6 +46,8 @@ pub(crate) struct Edge {
     in_doubt: Mutex<Option<InDoubt>>,
     /// Whether the edge promises to lose no frame.
     lossless: AtomicBool,
+    /// Frames made from items of which other frames had completed a part.
+    overlapping: AtomicU64,
 }
 
 impl Edge {
@@ -84,12 +86,18 @@ impl Edge {
             full: Mutex::default(),
             in_doubt: Mutex::default(),
             lossless: AtomicBool::new(lossless),
+            overlapping: AtomicU64::new(0),
         })
     }
 
     /// Withdraws the promise of the policy, because a broken link may lose frames.
     pub(crate) fn allow_loss(&self) {
         self.lossless.store(false, Ordering::Relaxed);
+    }
+
+    /// Counts a frame made from items of which other frames had completed a part.
+    pub(crate) fn overlaps(&self) {
+        self.overlapping.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn set_waits(&self, why: Option<String>) {
@@ -397,6 +405,7 @@ impl Edge {
         );
         report.waits = self.waits().or_else(|| self.full());
         report.in_doubt = *locked(&self.in_doubt);
+        report.overlapping = self.overlapping.load(Ordering::Relaxed);
         report.lossless = self.lossless.load(Ordering::Relaxed);
         report
     }

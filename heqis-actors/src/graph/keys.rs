@@ -1,10 +1,14 @@
-//! Moving keys, for programs.
+//! Moving keys, for programs, and the ways of their frames.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::builder::{GraphBuilder, Span};
+use super::builder::{EdgeEntry, GraphBuilder, Span};
 use super::handle::GraphHandle;
 use super::moves::{MoveError, Request};
+use crate::bridge::TwoWays;
 use heqis_core::{Key, MovedKey, block_on};
 
 /// The ends of the edges between stages of this node.
@@ -13,6 +17,43 @@ pub(super) fn local_edges(graph: &GraphBuilder) -> Vec<(String, String)> {
     edges
         .filter(|edge| matches!(edge.span, Span::Local))
         .map(|edge| (edge.from.clone(), edge.to.clone()))
+        .collect()
+}
+
+/// By stage in which a bridged edge ends that leads to a commit log of the node, where several do: one for each log.
+pub(super) fn ways(graph: &GraphBuilder) -> HashMap<String, Arc<TwoWays>> {
+    let local = local_edges(graph);
+    let mut ways = HashMap::new();
+    for log in graph.stages.iter().filter(|entry| entry.is_log()) {
+        let mut before = BTreeSet::from([log.name.as_str()]);
+        while let Some((from, _)) = (local.iter())
+            .find(|(from, to)| before.contains(to.as_str()) && !before.contains(from.as_str()))
+        {
+            before.insert(from);
+        }
+        let leads = |edge: &&EdgeEntry| {
+            matches!(edge.span, Span::In(..)) && before.contains(edge.to.as_str())
+        };
+        if graph.edges.iter().filter(leads).count() > 1 {
+            let shared = Arc::<TwoWays>::default();
+            let ends = graph.edges.iter().filter(leads);
+            ways.extend(ends.map(|edge| (edge.to.clone(), shared.clone())));
+        }
+    }
+    ways
+}
+
+/// The commit log of the node by the stages or ports that feed it, where the log emits what it has recorded.
+pub(super) fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
+    let is_log = |name: &str| {
+        let mut logs = graph.stages.iter().filter(|entry| entry.relays());
+        logs.any(|entry| entry.name == name)
+    };
+    graph
+        .edges
+        .iter()
+        .filter(|edge| matches!(edge.span, Span::Local) && is_log(edge.stages().1))
+        .map(|edge| (edge.from.clone(), edge.stages().1.to_owned()))
         .collect()
 }
 

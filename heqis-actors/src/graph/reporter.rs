@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::control::Control;
 use crate::edge::Edge;
 use heqis_core::{
-    Clock, EdgeReport, EdgeSide, Event, LinkState, Metrics, NodeReport, StageStats, Waiting,
-    duration_ns, stage_of,
+    Clock, EdgeReport, EdgeSide, Ending, Event, LinkState, Metrics, NodeReport, StageStats,
+    Waiting, duration_ns, stage_of,
 };
 
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
@@ -156,7 +156,12 @@ impl Reporter {
         let mut report = NodeReport::default();
         (report.topology, report.node) = (self.topology.clone(), self.node.clone());
         report.failure = self.control.failure();
-        report.left = self.control.stopping();
+        // A node that is stopped after its streams are complete leaves nothing.
+        let is_complete = |edge: &Arc<Edge>| {
+            edge.side() == EdgeSide::Ring || edge.ending() == Some(Ending::Complete)
+        };
+        report.left = self.control.stopping()
+            && (edges.is_empty() || self.control.is_incomplete() || !edges.iter().all(is_complete));
         report.resumable = self.control.is_resumable();
         report.edges = edges.iter().map(|edge| self.edge(edge)).collect();
         let stages = self.stats.iter().map(|stats| {

@@ -473,6 +473,7 @@ impl Wiring {
             stats: stats.clone(),
             bell,
             actor: own.clone(),
+            held: self.control.held_outside(),
         });
         if !slot.attach(link.clone()) {
             return Err(one_worker(name));

@@ -11,14 +11,14 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::GraphError;
 use super::builder::{GraphBuilder, Span, StageEntry};
-use super::keys::local_edges;
+use super::keys::{local_edges, relays, ways};
 use super::moves::requests;
 use super::moving::{MovableStage, Moving};
 use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
 use super::saving::{BridgeState, Rest, Saving, StatefulActor, own_and_fed_stages};
 use crate::actor::{Begin, Build, MoveKey, Restore, TakeSnapshot};
-use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
+use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, TwoWays};
 use crate::control::Control;
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
@@ -88,6 +88,9 @@ pub(super) struct Wiring {
     pub(super) has_sources: bool,
     /// Whether a stage of this node is a commit log.
     has_log: bool,
+    /// Compares the items of the bridged edges that lead to a commit log, by the stages in which these end; empty where
+    /// only one does.
+    ways: HashMap<String, Arc<TwoWays>>,
     /// Whether the node saves the state of the stages that its own sources feed, and of those that other nodes feed.
     saves_own: Arc<AtomicBool>,
     saves_fed: Arc<AtomicBool>,
@@ -137,6 +140,7 @@ impl Wiring {
             saves_own: Arc::default(),
             saves_fed: Arc::default(),
             has_log: graph.stages.iter().any(StageEntry::is_log),
+            ways: ways(&graph),
             has_sources: graph.stages.iter().any(StageEntry::is_source),
             graph,
         }
@@ -163,6 +167,7 @@ impl Wiring {
         }
         let (requests, asked) = requests();
         actix_rt::spawn(moving.serve(asked));
+        self.committed.begin();
         self.control.publish(Event::Ready);
         // Consumers first and sources last, so that every actor has begun before the first frame.
         let (sources, others): (Vec<_>, Vec<_>) =
@@ -400,7 +405,8 @@ impl Wiring {
                         new_edge(EdgeSide::Receiver, window, std::slice::from_ref(&bell), &to);
                     self.add_inlet(&entry.to, &edge);
                     let most = entry.options.capacity.max(options.credit);
-                    let setup = self.bridge_setup(&edge, route, payload, options, most, bell);
+                    let mut setup = self.bridge_setup(&edge, route, payload, options, most, bell);
+                    setup.ways = self.ways.get(&entry.to).cloned();
                     let senders_first = self.has_sources;
                     let addr =
                         BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
@@ -447,6 +453,7 @@ impl Wiring {
             committed: self.committed.clone(),
             window,
             whole: !self.has_log,
+            ways: None,
             stages: self.names.clone(),
         }
     }
@@ -565,20 +572,6 @@ impl Wiring {
         }
         failures
     }
-}
-
-/// The commit log of the node by the stages or ports that feed it, where the log emits what it has recorded.
-fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
-    let is_log = |name: &str| {
-        let mut logs = graph.stages.iter().filter(|entry| entry.relays());
-        logs.any(|entry| entry.name == name)
-    };
-    graph
-        .edges
-        .iter()
-        .filter(|edge| matches!(edge.span, Span::Local) && is_log(edge.stages().1))
-        .map(|edge| (edge.from.clone(), edge.stages().1.to_owned()))
-        .collect()
 }
 
 /// An arbiter whose runtime polls its sockets and timers after every round of actors. With tokio's default of 61 rounds,
