@@ -440,7 +440,10 @@ async fn five_thousand_silent_peers_do_not_keep_others_out() {
         loop {
             match listener.accept().await {
                 Ok(connection) => drop(found.send((connection, crowded)).await),
-                Err(error) if error.cause() == "crowd" => crowded += 1,
+                // On a slow machine some are not ended by others, but by time.
+                Err(error) if ["crowd", "timed_out", "closed"].contains(&error.cause()) => {
+                    crowded += 1;
+                }
                 Err(error) => panic!("{error}"),
             }
         }
