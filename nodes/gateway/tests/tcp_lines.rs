@@ -483,7 +483,7 @@ fn the_client_that_has_been_silent_longest_makes_room_for_another() {
 fn an_address_that_no_interface_has_yet_is_waited_for() {
     let cx = context("");
     // Reserved for documentation: no machine has it.
-    let mut source = listen(&cx, json!({ "listen": "192.0.2.1:5700" }));
+    let mut source = listen(&cx, json!({ "listen": "192.0.2.1:5700", "insecure": true }));
     assert!(matches!(source.next().unwrap(), Next::Waiting));
     let note = cx.counters().notes()["listen"].clone();
     assert!(note.starts_with("waiting for 192.0.2.1:5700: "), "{note}");

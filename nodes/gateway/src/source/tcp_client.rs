@@ -1,6 +1,6 @@
 //! A client of `tcp-lines`: the thread that reads it, and what ends it.
 
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::bad_input::{BadInput, Reason};
 use super::json_bar::json_bar;
 use super::live::LiveSender;
+use super::tcp_access::{Access, NoAccess};
 use super::tcp_config::{LineFormat, TcpLinesConfig};
 use super::whole_lines::{End, WholeLines};
 
@@ -32,6 +33,9 @@ pub(super) struct Clients {
     here: AtomicUsize,
     client: Counter,
     idle: Counter,
+    wrong_token: Counter,
+    failed_handshake: Counter,
+    access: Access,
     long_line: Counter,
     bad_lines: BadInput,
     /// Limits lines about anything but bad lines.
@@ -39,12 +43,15 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(cx: &BuildContext) -> Self {
+    pub(super) fn new(cx: &BuildContext, access: Access) -> Self {
         Self {
             came: AtomicUsize::new(0),
             here: AtomicUsize::new(0),
             client: cx.counter("client"),
             idle: cx.counter("idle_client"),
+            wrong_token: cx.counter("wrong_token"),
+            failed_handshake: cx.counter("failed_handshake"),
+            access,
             long_line: cx.counter("long_line"),
             bad_lines: BadInput::new(cx, "bad_line"),
             log: Mutex::new(LogLimit::new(cx.clock().clone())),
@@ -197,7 +204,11 @@ impl Reading {
             seat,
             idle_timeout: config.idle_timeout.0,
         };
-        let mut lines = WholeLines::new(patient, config.max_line_bytes);
+        let stream = match shared.access.open(patient) {
+            Ok(stream) => stream,
+            Err(no_access) => return self.refuse(&peer, &no_access),
+        };
+        let mut lines = WholeLines::new(stream, config.max_line_bytes);
         let mut hand_over = |bar| {
             seat.last_ms.store(WAITING, Ordering::Release);
             let taken = sender.send(bar);
@@ -237,6 +248,24 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Counts a client that may not send bars.
+    fn refuse(&self, peer: &str, no_access: &NoAccess) {
+        let (counter, reason) = match no_access {
+            _ if self.sender.is_closed() => return,
+            NoAccess::Token => (
+                &self.shared.wrong_token,
+                "its first line is not the token".to_owned(),
+            ),
+            NoAccess::Connection(error) => (&self.shared.failed_handshake, error.to_string()),
+        };
+        counter.inc();
+        if let Some(left_out) = self.shared.admit_line() {
+            tracing::warn!(%peer, reason, suppressed = left_out, "client refused");
+        }
+    }
+}
+
 /// Reads from a client, and gives up one that has sent no bar in time, also when it sends a byte now and then.
 struct Patient<'a> {
     stream: &'a TcpStream,
@@ -268,8 +297,18 @@ impl Read for Patient<'_> {
     }
 }
 
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&mut &*self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&mut &*self.stream).flush()
+    }
+}
+
 fn json_lines(
-    lines: &mut WholeLines<Patient<'_>>,
+    lines: &mut WholeLines<Box<dyn Read + '_>>,
     peer: &str,
     bad_lines: &BadInput,
     hand_over: &mut dyn FnMut(Bar) -> bool,
@@ -299,7 +338,7 @@ fn json_lines(
 }
 
 fn csv_lines(
-    lines: &mut WholeLines<Patient<'_>>,
+    lines: &mut WholeLines<Box<dyn Read + '_>>,
     peer: &str,
     bad_lines: &BadInput,
     hand_over: &mut dyn FnMut(Bar) -> bool,

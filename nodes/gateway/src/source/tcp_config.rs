@@ -1,6 +1,7 @@
 //! The parameters of `tcp-lines`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use heqis_actors::units::Time;
@@ -24,12 +25,32 @@ pub enum LineFormat {
     Csv,
 }
 
+/// The certificate of a `tcp-lines` source. Changed files are read again without a restart.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TcpTls {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM, which only its owner may read.
+    pub key: PathBuf,
+}
+
 /// Parameters of a `tcp-lines` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TcpLinesConfig {
-    /// Where to listen, such as `127.0.0.1:5700`. There is no authentication: keep it on a trusted interface.
+    /// Where to listen, such as `127.0.0.1:5700`. An address that other machines reach needs `tls` and `token_file`.
     pub listen: SocketAddr,
+    /// TLS 1.3, with the certificate of the server. Default: plain TCP.
+    #[serde(default)]
+    pub tls: Option<TcpTls>,
+    /// File with a token of at least 32 characters, closed to other users, that each client sends as its first line. Default: none is
+    /// asked for.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// Accepts clients of other machines without TLS or without a token. Default: false.
+    #[serde(default)]
+    pub insecure: bool,
     /// What a line looks like.
     pub format: LineFormat,
     /// Longest line, bytes; a longer one ends its connection.

@@ -3,7 +3,7 @@
 //! One thread accepts, one thread per client reads; they send bars over a bounded channel. When the pipeline is full the
 //! channel fills, the threads stop reading, and TCP makes the client wait. Dropping the source ends every thread.
 //!
-//! Counts `client`; `refused_client` for clients above the limit; `idle_client` for those that lost their place because
+//! Counts `client`; `wrong_token` for clients without the token, `failed_handshake` for those without TLS; `refused_client` for clients above the limit; `idle_client` for those that lost their place because
 //! they sent no bar; `bad_line` for lines that are not bars, of these `bad_line_syntax`, `bad_line_value` and
 //! `bad_line_torn` (the client left within it); `long_line` for clients cut off because a line of theirs was too
 //! long. A client stays after a bad line, except when it is the CSV header, without which nothing after it can be
@@ -23,6 +23,7 @@ use socket2::SockRef;
 
 use super::live::{LiveInput, LiveSender};
 use super::live_config::outside;
+use super::tcp_access::Access;
 use super::tcp_client::{Client, Clients};
 use super::tcp_config::{CLIENTS, LINE_BYTES, TcpLinesConfig};
 
@@ -72,6 +73,7 @@ impl Source for TcpLines {
             .into_iter()
             .chain(outside("max_line_bytes", config.max_line_bytes, LINE_BYTES))
             .chain(idle.then(|| "idle_timeout must be longer than nothing".to_owned()))
+            .chain(Access::faults(config))
             .chain(config.live.faults(base))
             .collect()
     }
@@ -88,6 +90,10 @@ impl Source for TcpLines {
         }
         let fault =
             |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
+        let access = Access::of(config, &cx.path(""))?;
+        if Access::is_open(config) {
+            tracing::warn!(stage = cx.stage(), listen = %config.listen, "bars are taken from other machines without TLS or without a token");
+        }
         let (input, sender) = LiveInput::open(&config.live, cx)?;
         let shared = Arc::new(Shared {
             listening: Mutex::new(Listening {
@@ -96,7 +102,7 @@ impl Source for TcpLines {
             }),
             note: cx.note("listen"),
             refused: cx.counter("refused_client"),
-            clients: Arc::new(Clients::new(cx)),
+            clients: Arc::new(Clients::new(cx, access)),
         });
         // An address in use is a permanent fault. One that no interface has yet may appear with the network.
         let tried = shared.listen(cx.stage());
