@@ -11,12 +11,12 @@ use super::moves::{MoveError, Request};
 use crate::bridge::TwoWays;
 use heqis_core::{Key, MovedKey, block_on};
 
-/// The ends of the edges between stages of this node.
+/// The stages at the ends of the edges within this node.
 pub(super) fn local_edges(graph: &GraphBuilder) -> Vec<(String, String)> {
     let edges = graph.edges.iter();
     edges
         .filter(|edge| matches!(edge.span, Span::Local))
-        .map(|edge| (edge.from.clone(), edge.to.clone()))
+        .map(|edge| (edge.stages().0.to_owned(), edge.stages().1.to_owned()))
         .collect()
 }
 

@@ -16,7 +16,9 @@ use super::moves::{FirstMoves, MoveError, Request};
 use super::saving::{POLL_INTERVAL, Rest, Saving, TIMEOUT, lock};
 use crate::actor::{KeyAnswer, KeyRequest, MoveKey, TakeSnapshot};
 use crate::edge::Edge;
-use heqis_core::{ActorState, Included, Key, KeyState, MovedKey, Moves, OriginRun, StageError};
+use heqis_core::{
+    ActorState, Included, Key, KeyState, MovedKey, Moves, OriginRun, StageError, stage_of,
+};
 
 /// A stage, or one of its copies.
 pub(super) struct MovableStage {
@@ -264,7 +266,10 @@ impl Moving {
         let taken = |edges: &[Arc<Edge>]| -> Vec<Arc<Edge>> {
             let is_taken = |edge: &&Arc<Edge>| {
                 // A ring buffer's own queue has its name.
-                let to = edge.name.split_once("->").map_or(&*edge.name, |(_, to)| to);
+                let to = edge
+                    .name
+                    .split_once("->")
+                    .map_or(&*edge.name, |(_, to)| stage_of(to));
                 taking.contains(to)
             };
             edges.iter().filter(is_taken).cloned().collect()

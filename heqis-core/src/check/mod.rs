@@ -305,7 +305,7 @@ impl GraphDescription<'_> {
         if dotted { end } else { stage_of(end) }
     }
 
-    /// Index of the port that the end of an edge names; `None` where there is none, or the kind of the stage is not known.
+    /// Index of the port that the end of an edge names; `None` where the stage has no such port, or its kind is not known.
     fn port_in(
         &self,
         stage: usize,

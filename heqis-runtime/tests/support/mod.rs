@@ -319,7 +319,7 @@ impl Stage for Split {
     type In = Bar;
     type Out = SplitOut;
     const KIND: &'static str = "split";
-    const ABOUT: &'static str = "tells bars that rise from those that fall";
+    const ABOUT: &'static str = "separates bars that rise from those that fall";
 
     fn build(_: &NoConfig, _: &BuildContext) -> Result<Self, StageError> {
         Ok(Self)

@@ -1,7 +1,7 @@
 //! Stages of the gateway node (RK3568): from market data to features, and the decisions that return.
 //!
 //! ```text
-//! csv-replay | simulated | tcp-lines | serial ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ [symbol-router ▸ BarMessage ▸]
+//! csv-replay | simulated | tcp-lines | serial ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ symbol-router ▸ BarMessage ▸
 //!     indicators ▸ FeatureRow ▸ npu-feature ▸ Features ▸ (to the compute node)
 //! (from the compute node) Decision ▸ feedback
 //! ```
