@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::doorbell::Waker;
-use crate::held::RestoredFrames;
+use crate::held::Kept;
 use heqis_core::Committed;
 use heqis_core::{Clock, Counter, Note, StageCounters};
 
@@ -24,7 +24,7 @@ pub struct BuildContext {
     pub(crate) saves_state: Arc<AtomicBool>,
     pub(crate) replaying: Arc<AtomicBool>,
     pub(crate) identity: Arc<RunIdentity>,
-    pub(crate) restored: RestoredFrames,
+    pub(crate) kept: Kept,
 }
 
 /// What determines the decisions of a graph, for stages that record them: two runs with the same identity make the same
@@ -57,7 +57,7 @@ impl BuildContext {
             saves_state: Arc::default(),
             replaying: Arc::default(),
             identity: Arc::default(),
-            restored: RestoredFrames::default(),
+            kept: Kept::default(),
         }
     }
 

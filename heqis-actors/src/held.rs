@@ -1,7 +1,7 @@
 //! The frames that a stage holds from one batch to the next, so that a stage that is rebuilt gets them again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use heqis_core::{AnyFrame, Ticket};
 
@@ -19,20 +19,98 @@ pub(crate) struct HeldFrames {
     full: usize,
 }
 
-/// Frames that a stage restores from a state; the actor around it adds them to its [`HeldFrames`].
+/// What the windows of a stage leave to the actor around it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct RestoredFrames(Arc<Mutex<Vec<AnyFrame>>>);
+pub(crate) struct Kept(Arc<Mutex<KeptState>>);
 
-impl RestoredFrames {
-    /// Adds a frame, which gets a ticket.
-    pub(crate) fn add(&self, frame: &mut AnyFrame) {
-        frame.head.ticket = Some(Ticket::local());
-        let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        frames.push(frame.clone());
+#[derive(Debug, Default)]
+struct KeptState {
+    /// Frames that were restored from a state; the actor adds them to its [`HeldFrames`].
+    frames: Vec<AnyFrame>,
+    /// By windows, in the order in which the stage builds them: up to which time they are closed, nanoseconds, now and after
+    /// the last batch that was finished.
+    closed_ns: Vec<(i64, i64)>,
+    /// Windows built so far.
+    built: usize,
+}
+
+/// Up to which time windows are closed, also for those of a stage that is rebuilt.
+#[derive(Debug)]
+pub(crate) struct ClosedUpTo {
+    kept: Kept,
+    at: usize,
+    ns: i64,
+}
+
+impl ClosedUpTo {
+    pub(crate) fn ns(&self) -> i64 {
+        self.ns
     }
 
+    pub(crate) fn set(&mut self, ns: i64) {
+        if self.ns != ns {
+            self.ns = ns;
+            if let Some((now, _)) = self.kept.lock().closed_ns.get_mut(self.at) {
+                *now = ns;
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Adds a frame that was restored, which gets a ticket.
+    pub(crate) fn add(&self, frame: &mut AnyFrame) {
+        frame.head.ticket = Some(Ticket::local());
+        self.lock().frames.push(frame.clone());
+    }
+
+    /// Takes the frames that were restored.
     pub(crate) fn take(&self) -> Vec<AnyFrame> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.lock().frames)
+    }
+
+    /// The stage is built for the first time.
+    pub(crate) fn reset(&self) {
+        *self.lock() = KeptState::default();
+    }
+
+    /// The stage is rebuilt.
+    pub(crate) fn rebuild(&self) {
+        self.lock().built = 0;
+    }
+
+    /// A batch is finished: what it has closed stays closed.
+    pub(crate) fn commit(&self) {
+        for (now, finished) in &mut self.lock().closed_ns {
+            *finished = *now;
+        }
+    }
+
+    /// The next windows of the stage are built.
+    pub(crate) fn closed_up_to(&self) -> ClosedUpTo {
+        let mut state = self.lock();
+        let at = state.built;
+        state.built += 1;
+        if at == state.closed_ns.len() {
+            state.closed_ns.push((i64::MIN, i64::MIN));
+        }
+        let ns = state
+            .closed_ns
+            .get_mut(at)
+            .map_or(i64::MIN, |(now, finished)| {
+                *now = *finished;
+                *finished
+            });
+        drop(state);
+        ClosedUpTo {
+            kept: self.clone(),
+            at,
+            ns,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, KeptState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

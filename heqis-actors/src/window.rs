@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{decode_frame, encode_frame};
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
+use crate::held::ClosedUpTo;
 use crate::stage::Stage;
 use heqis_core::Merge;
 use heqis_core::wire::{WireError, WireFrame};
@@ -92,6 +93,7 @@ pub struct ClosedWindow<'a, P> {
 pub struct Windows<P> {
     open: OpenWindows<Frame<P>>,
     late: Counter,
+    closed: ClosedUpTo,
     cx: BuildContext,
 }
 
@@ -127,7 +129,7 @@ impl SavedFrame {
         let fault = |error: WireError| StageError::config(format!("state: {error}"));
         let mut frame = read().map_err(fault)?;
         frame.head.warm_up = self.warm_up;
-        cx.restored.add(&mut frame);
+        cx.kept.add(&mut frame);
         Frame::typed(frame).map_err(|_| StageError::config("state: another payload"))
     }
 }
@@ -138,9 +140,14 @@ impl<P: Payload> Windows<P> {
     /// # Errors
     /// [`StageError::Config`] for windows that hold nothing, or whose length and step do not fit.
     pub fn new(window: &Window, cx: &BuildContext) -> Result<Self, StageError> {
+        let mut open = OpenWindows::new(window)?;
+        // A rebuilt stage gets its frames again: of the windows that are closed they are done.
+        let closed = cx.kept.closed_up_to();
+        open.resume_after(closed.ns());
         Ok(Self {
-            open: OpenWindows::new(window)?,
+            open,
             late: cx.counter("late"),
+            closed,
             cx: cx.clone(),
         })
     }
@@ -166,7 +173,9 @@ impl<P: Payload> Windows<P> {
             true => frame.clone().unheld(),
             false => frame.clone(),
         };
-        self.open.push(frame, with_merge(close))
+        self.open.push(frame, with_merge(close))?;
+        self.closed.set(self.open.groups().0);
+        Ok(())
     }
 
     /// Hands the windows of time that are over at `now_ns` to `close`. Call it from [`Stage::on_timer`].
@@ -178,7 +187,9 @@ impl<P: Payload> Windows<P> {
         now_ns: i64,
         close: impl FnMut(ClosedWindow<'_, P>) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
-        self.open.close_at(now_ns, with_merge(close))
+        self.open.close_at(now_ns, with_merge(close))?;
+        self.closed.set(self.open.groups().0);
+        Ok(())
     }
 
     /// At the end of a complete stream, hands every window to `close`, also one that is not full. Call it from
@@ -244,6 +255,7 @@ impl<P: Payload> Windows<P> {
             groups.map(|(key, group)| Ok((key, group.try_map(|frame| frame.read(&self.cx))?)));
         let groups = groups.collect::<Result<_, StageError>>()?;
         self.open.restore(saved.watermark_ns, groups);
+        self.closed.set(saved.watermark_ns);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use heqis_actors::testing::GraphTest;
 use heqis_actors::{
     BridgeOptions, Clock, Delivery, DropCause, EdgeOptions, Emitter, Ending, Frame, GraphBuilder,
     Next, NodeReport, PayloadType, RestartOptions, Sender, Stage, StageError, StageOptions,
-    StateOptions, Window, WindowSpan, channel,
+    StateOptions, Window, WindowSpan, channel, channel_out,
 };
 use merging::{Book, Log, LogConfig};
 
@@ -391,4 +391,44 @@ fn what_any_failed_stage_has_held_is_sent_again() {
 #[test]
 fn what_any_failed_stage_has_held_is_sent_again_by_a_restarted_sender() {
     assert_eq!(sum_of_tens("held-sender", true), 100 * 101 / 2);
+}
+
+/// The sums of windows of time of one key, of which those of the values `failing` fail once.
+fn timed(window: Window, values: &[u64]) -> Vec<u64> {
+    let (sender, source) = channel(4);
+    let (sink, sums) = channel_out::<Number>();
+    let failures = failing(values);
+    let sum = move |span: &WindowSpan, frames: &[Frame<Number>]| failures.sum(span, frames);
+    let graph = GraphBuilder::new("timed")
+        .input::<Number>("numbers", source)
+        .window("window", window.lateness(Duration::ZERO), sum)
+        .options("window", stage_options())
+        .output("sums", sink)
+        .chain(&["numbers", "window", "sums"]);
+    let graph = GraphTest::spawn(graph).unwrap();
+    for value in 1..=60 {
+        sender.send(Number { value, group: 0 }).unwrap();
+        graph.advance(Duration::from_millis(if value % 10 == 0 { 6 } else { 1 }));
+    }
+    drop(sender);
+    let sums = sums.into_iter().map(|sum| sum.value).collect();
+    graph.wait_blocking();
+    sums
+}
+
+#[test]
+fn windows_of_time_are_closed_once_whatever_fails() {
+    let ms = Duration::from_millis;
+    for window in [
+        Window::tumbling(ms(10)),
+        Window::sliding(ms(20), ms(5)),
+        Window::session(ms(3)),
+    ] {
+        let undisturbed = timed(window.clone(), &[]);
+        assert_eq!(
+            timed(window.clone(), &[7, 12, 13, 31, 60]),
+            undisturbed,
+            "{window:?}"
+        );
+    }
 }

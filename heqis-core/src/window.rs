@@ -425,6 +425,14 @@ impl<T: WindowItem> OpenWindows<T> {
         self.next_end_ns = ends.min().unwrap_or(i64::MAX);
     }
 
+    /// Begins after the windows that end at `closed_ns` or earlier, with the items of those that were open then still to come.
+    /// Sessions begin anew: none of their items belongs to two.
+    pub fn resume_after(&mut self, closed_ns: i64) {
+        if self.window.shape.times().is_some() {
+            self.watermark_ns = closed_ns;
+        }
+    }
+
     /// Takes the items of a key out, with the time up to which its windows are closed. `None` where nothing is known of it.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use actix::prelude::*;
 
 use self::moving::KeyMoves;
 use super::alarm::Alarm;
-use super::erased::{AnyStage, build};
+use super::erased::AnyStage;
 use super::inlet::Inlet;
 use super::messages::{Begin, Build};
 use super::outlet::Outlet;
@@ -74,7 +74,8 @@ pub(crate) struct StageActor {
     before_timer: Option<usize>,
     /// Absent where no key was moved.
     moves: Option<Box<KeyMoves>>,
-    /// Of a stage that holds frames.
+    /// Whether the stage holds frames, and those that it holds.
+    holds: bool,
     held: HeldFrames,
     /// Of such a stage, the ticket that each frame of the current batch had before it got one of this node.
     former: Vec<Option<Arc<Ticket>>>,
@@ -126,6 +127,7 @@ impl StageActor {
             alarm: Alarm::default(),
             before_timer: None,
             moves: None,
+            holds: false,
             held: HeldFrames::default(),
             former: Vec::new(),
             setup,
@@ -224,7 +226,11 @@ impl StageActor {
             if let Some(tap) = &self.setup.tap {
                 tap.observe(&frame);
             }
-            let frame = self.prepared(frame);
+            let frame = if self.holds {
+                self.prepared(frame)
+            } else {
+                frame
+            };
             let Some(stage) = &mut self.stage else {
                 return Step::Idle;
             };
@@ -290,7 +296,11 @@ impl StageActor {
 
     /// Processes one frame of a failed batch once more. It is dropped when it fails again, unless the failure is not its own.
     fn retry_one(&mut self, inlet: usize, frame: AnyFrame) -> Step {
-        let frame = self.prepared(frame);
+        let frame = if self.holds {
+            self.prepared(frame)
+        } else {
+            frame
+        };
         let Some(stage) = &mut self.stage else {
             return Step::Idle;
         };
@@ -362,13 +372,8 @@ impl StageActor {
         if let Some(before) = &mut self.before_timer {
             *before = before.saturating_sub(self.in_process.len());
         }
-        if let Some(stage) = &mut self.stage
-            && stage.holds_frames()
-        {
-            self.former.clear();
-            for (frame, taken) in stage.take_batch().into_iter().zip(&self.in_process) {
-                self.held.add(frame, taken.inlet);
-            }
+        if self.holds {
+            self.keep_batch();
         }
         for taken in self.in_process.drain(..) {
             self.setup.inlets[taken.inlet]
@@ -438,7 +443,8 @@ impl StageActor {
     }
 
     fn build_stage(&mut self) -> Result<(), StageError> {
-        self.stage = Some(build(&*self.setup.factory, &self.setup.cx)?);
+        self.setup.cx.kept.rebuild();
+        self.construct()?;
         self.recover(true)?;
         match &mut self.stage {
             Some(stage) => stage.resume(&mut self.setup.emitter),
@@ -574,8 +580,8 @@ impl Handler<Build> for StageActor {
     type Result = Result<(), StageError>;
 
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
-        self.stage = Some(build(&*self.setup.factory, &self.setup.cx)?);
-        Ok(())
+        self.setup.cx.kept.reset();
+        self.construct()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::context::BuildContext;
 use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
-use crate::held::RestoredFrames;
+use crate::held::Kept;
 use crate::registry::{Factory, Prepared, fnv1a};
 use heqis_core::SourceStream;
 use heqis_core::{
@@ -112,7 +112,7 @@ impl Wiring {
             saves_state: self.saves_state(name),
             replaying: Arc::default(),
             identity: Arc::new(self.graph.identity.clone()),
-            restored: RestoredFrames::default(),
+            kept: Kept::default(),
         };
         let outlet = Outlet::new((0..prepared.kind.outputs.len()).map(|port| Targets {
             broadcast: self.broadcast.get(name, port),

@@ -1,20 +1,14 @@
 //! Keeps the frames that a stage holds, and gives them to the stage again after it was rebuilt.
 
+use super::super::erased::build;
 use super::StageActor;
 use crate::held::is_regained;
-use heqis_core::{AnyFrame, FrameOutcome, Ticket};
+use heqis_core::{AnyFrame, FrameOutcome, StageError, Ticket};
 
 impl StageActor {
     /// Gives a frame for a stage that holds frames a ticket by which it is known whether the stage holds it. Where the state
     /// of the stage is saved, that is not the one by which another node waits.
     pub(super) fn prepared(&mut self, mut frame: AnyFrame) -> AnyFrame {
-        let holds = self
-            .stage
-            .as_ref()
-            .is_some_and(|stage| stage.holds_frames());
-        if !holds {
-            return frame;
-        }
         let mut former = None;
         if frame.head.ticket.is_none() || self.setup.cx.saves_state() {
             former = frame.head.ticket.replace(Ticket::local());
@@ -25,8 +19,27 @@ impl StageActor {
 
     /// Adds what the stage has restored from a state to what it holds.
     pub(super) fn hold_restored(&mut self) {
-        for frame in self.setup.cx.restored.take() {
+        for frame in self.setup.cx.kept.take() {
             self.held.add(frame, 0);
+        }
+        self.setup.cx.kept.commit();
+    }
+
+    /// Builds the stage.
+    pub(super) fn construct(&mut self) -> Result<(), StageError> {
+        let stage = build(&*self.setup.factory, &self.setup.cx)?;
+        self.holds = stage.holds_frames();
+        self.stage = Some(stage);
+        Ok(())
+    }
+
+    /// Keeps those frames of a finished batch that the stage holds.
+    pub(super) fn keep_batch(&mut self) {
+        self.former.clear();
+        self.setup.cx.kept.commit();
+        let batch = self.stage.as_mut().map(|stage| stage.take_batch());
+        for (frame, taken) in batch.unwrap_or_default().into_iter().zip(&self.in_process) {
+            self.held.add(frame, taken.inlet);
         }
     }
 

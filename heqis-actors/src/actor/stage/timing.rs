@@ -30,7 +30,10 @@ impl StageActor {
         self.before_timer = None;
         self.setup.emitter.wake_ns = None;
         Some(match stage.on_timer(now_ns, &mut self.setup.emitter) {
-            Ok(()) => Step::Worked,
+            Ok(()) => {
+                self.setup.cx.kept.commit();
+                Step::Worked
+            }
             Err(error) => self.failed(&error),
         })
     }
