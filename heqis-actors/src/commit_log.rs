@@ -10,13 +10,16 @@ use crate::stage::Stage;
 use heqis_core::Committed;
 use heqis_core::Frame;
 use heqis_core::{
-    CommitLogFile, CommitRecord, Counter, Ending, Nothing, Payload, Snapshot, StageError,
+    CommitLogFile, CommitRecord, Counter, Coverage, Covered, Ending, Nothing, Payload, Snapshot,
+    StageError,
 };
 
 /// Records a line for each frame.
 pub(crate) struct CommitLog<I, F> {
     file: CommitLogFile,
     committed: Committed,
+    /// What the file held when it was opened: a batch that has failed may be in it.
+    known: Coverage,
     line: Arc<F>,
     /// The frames of the current batch, which are acknowledged after the write.
     batch: Vec<Frame<I>>,
@@ -29,12 +32,15 @@ impl<I, F> CommitLog<I, F> {
     pub(crate) fn open(path: &Path, line: Arc<F>, cx: &BuildContext) -> Result<Self, StageError> {
         let path = cx.path(path);
         let (file, records) = CommitLogFile::open(path).map_err(StageError::unavailable)?;
+        let mut known = Coverage::default();
         for record in &records {
             cx.committed().insert_origins(&record.origins);
+            known.insert(&record.origins);
         }
         Ok(Self {
             file,
             committed: cx.committed().clone(),
+            known,
             line,
             batch: Vec::new(),
             records: Vec::new(),
@@ -57,7 +63,8 @@ impl<I: Payload, F: Fn(&Frame<I>) -> String + 'static> Stage for CommitLog<I, F>
         frame: &Frame<I>,
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
-        if self.committed.holds(frame.head()) {
+        let head = frame.head();
+        if self.known.covers_head(head.origin, head.merged.as_deref()) == Covered::All {
             self.duplicate.inc();
             return Ok(());
         }

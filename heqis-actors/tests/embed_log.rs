@@ -14,7 +14,7 @@ use heqis_actors::testing::GraphTest;
 use heqis_actors::{
     BridgeOptions, BuildContext, Clock, EdgeOptions, Emitter, FaultKind, Frame, GraphBuilder, Next,
     NodeReport, Nothing, Origins, PayloadType, RecordingOptions, Snapshot, Stage, StageError,
-    StateOptions, Window, WindowSpan, channel,
+    StateOptions, Window, WindowSpan, channel, read_commit_log,
 };
 use serde::{Deserialize, Serialize};
 
@@ -221,12 +221,20 @@ fn every_record_of_one_item_is_kept() {
         out.emit(frame.head(), number(frame.value));
         Ok(())
     };
-    let graph = numbers(GraphBuilder::new("twice"), 60, &limit)
-        .stage_fn("twice", twice)
-        .stage::<Log>("log", log.clone(), Default::default())
-        .chain(&["numbers", "twice", "log"]);
-    assert!(ends(&start(graph)).is_clean());
+    let graph = || {
+        numbers(GraphBuilder::new("twice"), 60, &limit)
+            .stage_fn("twice", twice)
+            .chain(&["numbers", "twice", "log"])
+    };
+    let own = graph().stage::<Log>("log", log.clone(), Default::default());
+    assert!(ends(&start(own)).is_clean());
     assert_eq!(sums(&log).iter().sum::<u64>(), 60 * 61);
+
+    let shipped = folder.path().join("shipped");
+    let line = |frame: &Frame<Number>| frame.value.to_string();
+    let report = ends(&start(graph().commit_log("log", shipped.clone(), line)));
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(read_commit_log(&shipped).unwrap().len(), 120);
 }
 
 /// A node of a graph of which others have the rest.
