@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod merging;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,9 +12,11 @@ use std::time::Duration;
 use common::Number;
 use heqis_actors::testing::GraphTest;
 use heqis_actors::{
-    Clock, DropCause, EdgeReport, Frame, GraphBuilder, MoveError, MovedKey, Next, NodeReport,
-    Payload, Receiver, Sender, StageError, StateOptions, Window, WindowSpan, channel, channel_out,
+    AnyFrame, Clock, DropCause, EdgeReport, Emitter, Frame, GraphBuilder, Key, MoveError, MovedKey,
+    Next, NodeReport, Payload, Receiver, Sender, Snapshot, Stage, StageError, StageOptions,
+    StateOptions, Window, WindowSpan, channel, channel_out,
 };
+use merging::{Book, Log, LogConfig};
 
 const MS: i64 = 1_000_000;
 
@@ -265,4 +269,95 @@ fn a_stopped_node_knows_what_has_left_and_a_node_that_replays_skips_what_has_arr
     all.sort_unstable();
     unmoved.sort_unstable();
     assert_eq!(all, unmoved);
+}
+
+/// Sums the numbers of each key since the start. Its state is that of the records.
+#[derive(Default)]
+struct Totals(BTreeMap<u64, u64>);
+
+impl Stage for Totals {
+    type Config = ();
+    type In = Number;
+    type Out = Number;
+    const RECOVERS: bool = true;
+
+    fn recover(&mut self, record: &AnyFrame) {
+        let record = record.payload::<Number>().unwrap();
+        self.0.insert(record.group, record.value);
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Stateless
+    }
+
+    fn take_key(&mut self, key: Key) -> Result<Option<Vec<u8>>, StageError> {
+        let total = self.0.remove(&(key as u64));
+        total.map(|total| Snapshot::bytes(&total)).transpose()
+    }
+
+    fn put_key(
+        &mut self,
+        key: Key,
+        state: &[u8],
+        _: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        self.0.insert(key as u64, Snapshot::read(state)?);
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        number: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        let group = number.group;
+        let total = self.0.entry(group).or_default();
+        *total += number.value;
+        out.emit(
+            number.head(),
+            Number {
+                value: *total,
+                group,
+            },
+        );
+        Ok(())
+    }
+}
+
+#[test]
+fn a_state_that_comes_back_is_not_overridden_by_the_records_from_before_it_left() {
+    let start = |book: &Book, moved: Option<MovedKey>| {
+        let (sender, source) = channel::<Number>(8);
+        let log = LogConfig {
+            book: book.clone(),
+            ..LogConfig::default()
+        };
+        let graph = GraphBuilder::new("totals")
+            .input("numbers", source)
+            .stage_with("totals", |_| Ok(Totals::default()))
+            .stage::<Log>("log", log, StageOptions::default())
+            .chain(&["numbers", "totals", "log"]);
+        let graph = moved.into_iter().fold(graph, GraphBuilder::put_key);
+        (sender, GraphTest::spawn(graph).unwrap())
+    };
+    let number = |value| Number { value, group: 5 };
+    let books = [(); 2].map(|()| Book::default());
+    let [(to_a, a), (to_b, b)] = [start(&books[0], None), start(&books[1], None)];
+    to_a.send(number(1)).unwrap();
+    let moved = a.take_key_blocking(&["totals"], 5).unwrap();
+    b.put_key_blocking(&moved).unwrap();
+    to_b.send(number(10)).unwrap();
+    let moved = b.take_key_blocking(&["totals"], 5).unwrap();
+    a.kill();
+    // The log of the first node ends with 1, and the key has come back with 11.
+    let (to_a, a) = start(&books[0], Some(moved));
+    to_a.send(number(100)).unwrap();
+    drop((to_a, to_b));
+    assert!(a.wait_blocking().books_close() && b.wait_blocking().books_close());
+    let last = books[0]
+        .lock()
+        .unwrap()
+        .last()
+        .map(|(_, total)| total.value);
+    assert_eq!(last, Some(111));
 }

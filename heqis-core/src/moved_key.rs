@@ -75,6 +75,12 @@ impl Included {
         runs.insert(run);
     }
 
+    /// Adds what `other` includes.
+    pub fn add(&mut self, other: &Self) {
+        other.plain.iter().for_each(|run| self.plain.insert(run));
+        other.merged.iter().for_each(|run| self.merged.insert(run));
+    }
+
     /// Whether the state includes the frame with these origins.
     #[must_use]
     pub fn holds(&self, origin: Origin, merged: Option<&Merged>) -> bool {

@@ -426,7 +426,7 @@ impl<T: WindowItem> OpenWindows<T> {
     }
 
     /// Begins after the windows that end at `closed_ns` or earlier, with the items of those that were open then still to come.
-    /// Sessions begin anew: none of their items belongs to two.
+    /// Sessions start afresh: none of their items belongs to two.
     pub fn resume_after(&mut self, closed_ns: i64) {
         if self.window.shape.times().is_some() {
             self.watermark_ns = closed_ns;

@@ -169,7 +169,11 @@ impl Moving {
                 false => Err(MoveError::Gone(names().collect())),
             };
         }
-        let included = self.included().await?;
+        let mut included = self.included().await?;
+        if let Some(arrived) = moves.arrived.iter().find(|moved| moved.key() == key) {
+            // Of the nodes that had the key before.
+            included.add(arrived.included());
+        }
         let mut states = Vec::new();
         for stage in stages {
             let is_lost = self.unsaved.contains(stage);
