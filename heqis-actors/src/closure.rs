@@ -95,13 +95,15 @@ where
 /// A stage whose state is what its closure has captured.
 pub(crate) struct OwnFn<I, O, F> {
     call: F,
+    snapshot: Snapshot,
     payloads: PhantomData<fn(I) -> O>,
 }
 
 impl<I, O, F> OwnFn<I, O, F> {
-    pub(crate) fn new(call: F) -> Self {
+    pub(crate) fn new(call: F, snapshot: Snapshot) -> Self {
         Self {
             call,
+            snapshot,
             payloads: PhantomData,
         }
     }
@@ -118,6 +120,14 @@ where
 
     fn process(&mut self, frame: &Frame<I>, out: &mut Emitter<'_, O>) -> Result<(), StageError> {
         (self.call)(frame, out)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
+
+    fn restore(&mut self, _: &[u8]) -> Result<(), StageError> {
+        Ok(())
     }
 }
 

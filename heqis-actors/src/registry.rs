@@ -19,7 +19,7 @@ use heqis_core::PayloadType;
 use heqis_core::contained;
 use heqis_core::renamed::former_names;
 use heqis_core::{Inputs as _, Outputs as _};
-use heqis_core::{KindDescription, Payload, Port, PortContract, StageError, limits};
+use heqis_core::{KindDescription, Payload, Port, PortContract, StageError, Window, limits};
 
 /// A stage kind: what the check of a graph needs to know of it, by `Deref`, and how it is described and built.
 #[derive(Clone)]
@@ -64,6 +64,10 @@ impl std::fmt::Debug for StageKind {
     }
 }
 
+/// Why a stage has one worker.
+const ONE_CLOSURE: &str = "it is one closure with its state";
+const UNKEYED_WINDOW: &str = "its windows are over all frames: `Window::per_key` gives each key windows of its own";
+
 /// A stage with its parameters; it can be built any number of times.
 #[derive(Clone)]
 pub struct Prepared {
@@ -92,15 +96,36 @@ impl Prepared {
         )
     }
 
-    /// A stage that `build` builds, without parameters; `once` where that can be called one time only.
+    /// A stage that `build` builds, without parameters.
     pub(crate) fn stage_with<S: Stage>(
         build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
-        once: bool,
     ) -> Self {
-        Self {
-            once,
-            ..Self::unchecked(StageKind::of_stage::<S>(), stage_factory(build))
+        Self::unchecked(StageKind::of_stage::<S>(), stage_factory(build))
+    }
+
+    /// A stage that `build` builds one time only, from a closure that holds its state.
+    pub(crate) fn stage_once<S: Stage>(
+        build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
+    ) -> Self {
+        let mut prepared = Self::stage_with(build);
+        prepared.once = true;
+        prepared.kind.description.one_worker = Some(ONE_CLOSURE);
+        prepared
+    }
+
+    /// The stage of `window` that `build` builds.
+    pub(crate) fn window<S: Stage>(
+        window: Window,
+        build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
+    ) -> Self {
+        let mut kind = StageKind::of_stage::<S>();
+        if !window.is_per_key() {
+            kind.description.one_worker = Some(UNKEYED_WINDOW);
         }
+        Self::typed(kind, stage_factory(build), move |_| {
+            let checked = window.check().map(|()| PortContract::default());
+            checked.map_err(|error| vec![error.to_string()])
+        })
     }
 
     pub(crate) fn source<S: Source>(config: S::Config) -> Self {
@@ -136,30 +161,35 @@ impl Prepared {
     pub(crate) fn input<P: Payload>(end: Arc<InputEnd>) -> Self {
         let mut kind = StageKind::in_code("input", "Takes what a program sends.");
         kind.description.outputs = Port::only::<P>();
+        let (capacity, max_age) = (end.options.capacity, end.options.max_age);
         let factory = Factory::Source {
             input: Some(end.clone()),
             build: Arc::new(move |_| Ok(Box::new(InputSource::<P>::new(&end)?))),
             identity: Arc::new(|_| Ok(None)),
         };
-        Self::unchecked(kind, factory)
+        Self::typed(kind, factory, move |_| {
+            let age = max_age.is_some_and(|max_age| max_age.is_zero());
+            let age = age.then(|| "max_age must be longer than nothing".to_owned());
+            let faults: Vec<_> = within_capacity(capacity).err().into_iter().chain(age).collect();
+            match faults.is_empty() {
+                true => Ok(PortContract::default()),
+                false => Err(faults),
+            }
+        })
     }
 
     /// A way out to the program.
     pub(crate) fn output<P: Payload>(end: Arc<OutputEnd>) -> Self {
         let mut kind = StageKind::in_code("output", "Gives frames to a program.");
         kind.description.inputs = Port::only::<P>();
+        kind.description.one_worker = Some("the end of a channel has one worker");
         Self::unchecked(kind, Factory::Output(end))
     }
 
     pub(crate) fn ring_buffer(config: RingBufferConfig) -> Self {
-        let inspect = move |_: &Path| match limits::CAPACITY.contains(&config.capacity) {
-            true => Ok(PortContract::default()),
-            false => Err(vec![format!(
-                "capacity must lie between {} and {}, not {}",
-                limits::CAPACITY.start(),
-                limits::CAPACITY.end(),
-                config.capacity
-            )]),
+        let inspect = move |_: &Path| {
+            let checked = within_capacity(config.capacity).map(|()| PortContract::default());
+            checked.map_err(|fault| vec![fault])
         };
         Self::typed(StageKind::ring_buffer(), Factory::Ring(config), inspect)
     }
@@ -207,6 +237,14 @@ impl Prepared {
     #[must_use]
     pub fn contract(&self) -> &PortContract {
         &self.contract
+    }
+}
+
+fn within_capacity(frames: usize) -> Result<(), String> {
+    let (low, high) = (limits::CAPACITY.start(), limits::CAPACITY.end());
+    match limits::CAPACITY.contains(&frames) {
+        true => Ok(()),
+        false => Err(format!("capacity must lie between {low} and {high}, not {frames}")),
     }
 }
 
@@ -285,6 +323,12 @@ impl StageKind {
         of.replayable = S::REPLAYABLE;
         of.identity_optional = S::IDENTITY_OPTIONAL;
         kind
+    }
+
+    /// States that what the stage holds cannot be saved.
+    pub(crate) fn leave_unsaved(&mut self, unsaved: bool) {
+        let why = "what it holds has no form that could be written";
+        self.description.unsaved = unsaved.then_some(why);
     }
 
     /// A kind without ports, that only code can add to a graph.

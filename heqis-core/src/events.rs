@@ -79,6 +79,14 @@ pub enum Event {
         /// Times since the last event that were not published.
         left_out: u64,
     },
+    /// The state of the node is not saved, or the one that was is not restored: the node runs all the same, and after the next
+    /// restart it begins without this state.
+    StateLost {
+        /// Why, with the path of the file.
+        reason: String,
+        /// Times since the last event that were not published.
+        left_out: u64,
+    },
     /// A frame of a bridged edge was dropped, cause `decode`: its payload cannot be written or read.
     FrameUnreadable {
         /// The edge.
@@ -342,6 +350,9 @@ impl Event {
                 reason,
                 left_out,
             } => tracing::warn!(%edge, %reason, suppressed = left_out, "peer rejected"),
+            Self::StateLost { reason, left_out } => {
+                tracing::error!(%reason, suppressed = left_out, "state lost")
+            }
             Self::FrameUnreadable {
                 edge,
                 reason,

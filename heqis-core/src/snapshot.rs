@@ -334,12 +334,12 @@ impl SavedState {
     }
 
     /// Why this state does not belong to this graph; `None` when it does. `sources` are those of the node: name, stream, and
-    /// whether the stream is the same in each run.
+    /// whether the stream is the same in each run. `stages` are those with a state, with their workers.
     pub fn refusal(
         &self,
         (topology, node): (&str, &str),
         sources: &[(String, u64, bool)],
-        stages: &[String],
+        stages: &[(String, usize)],
     ) -> Option<String> {
         if !self.is_of(topology, node) {
             return Some(format!(
@@ -359,10 +359,16 @@ impl SavedState {
                 Some(_) => {}
             }
         }
-        let missing = stages
-            .iter()
-            .find(|stage| !self.stages.iter().any(|saved| saved.stage == **stage));
-        missing.map(|stage| format!("it has no state of stage '{stage}'"))
+        stages.iter().find_map(|(stage, workers)| {
+            let saved = self.stages.iter().filter(|saved| saved.stage == *stage);
+            match saved.count() {
+                0 => Some(format!("it has no state of stage '{stage}'")),
+                count if count != *workers => Some(format!(
+                    "stage '{stage}' had {count} workers, now {workers}: its keys are divided otherwise"
+                )),
+                _ => None,
+            }
+        })
     }
 
     /// The state of one copy of a stage; `None` where it is stateless or was not saved.
@@ -459,8 +465,8 @@ mod tests {
     fn a_state_of_another_graph_is_refused_with_the_difference() {
         let saved = SavedState::of("t", "n", states(5)).unwrap();
         let source = |stream, same| vec![("market".to_owned(), stream, same)];
-        let stages = |names: &[&str]| -> Vec<String> {
-            names.iter().map(|name| (*name).to_owned()).collect()
+        let stages = |names: &[&str]| -> Vec<(String, usize)> {
+            names.iter().map(|name| ((*name).to_owned(), 1)).collect()
         };
         let refusal = |who, sources: &[_], names: &[&str]| {
             saved
@@ -472,6 +478,8 @@ mod tests {
         assert!(refusal(("t", "m"), &[], &[]).contains("this is node 'm'"));
         assert!(refusal(("t", "n"), &source(8, true), &[]).contains("has other items"));
         assert!(refusal(("t", "n"), &[], &["c"]).contains("no state of stage 'c'"));
+        let two = saved.refusal(("t", "n"), &[], &[("a".into(), 2)]).unwrap();
+        assert!(two.contains("had 1 workers, now 2"), "{two}");
         assert_eq!(saved.of_stage("a", 0, 9).unwrap(), Some(&[1, 2, 3][..]));
         assert_eq!(saved.of_stage("b", 0, 9).unwrap(), None);
         assert!(saved.of_stage("a", 0, 8).is_err() && saved.of_stage("a", 1, 9).is_err());

@@ -123,7 +123,11 @@ impl Window {
         self.per_key
     }
 
-    fn check(&self) -> Result<(), StageError> {
+    /// Checks that a window holds something, that length and step fit, and that a full window by count has room.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] with what is wrong.
+    pub fn check(&self) -> Result<(), StageError> {
         let (length, step) = match self.shape {
             Shape::Session { gap_ns } => (gap_ns, gap_ns),
             Shape::Sliding { length, step } => match (length, step) {
@@ -142,6 +146,19 @@ impl Window {
             return Err(StageError::config(
                 "a window is not empty, and its step is not longer than itself",
             ));
+        }
+        let least = match self.shape {
+            Shape::Sliding {
+                length: Extent::Count(length),
+                ..
+            } => length,
+            _ => 1,
+        };
+        if self.capacity < least {
+            return Err(StageError::config(format!(
+                "a capacity of {} is less than the {least} frames of a window",
+                self.capacity
+            )));
         }
         Ok(())
     }
@@ -229,11 +246,16 @@ pub struct OpenWindows<T> {
     next_end_ns: i64,
 }
 
+/// The time of an item, which is before the end of the last window there can be.
+fn born(item: &impl WindowItem) -> i64 {
+    item.born_ns().min(i64::MAX - 1)
+}
+
 impl<T: WindowItem> OpenWindows<T> {
     /// No window is open.
     ///
     /// # Errors
-    /// [`StageError::Config`] for windows that hold nothing, or whose length and step do not fit.
+    /// Those of [`Window::check`].
     pub fn new(window: &Window) -> Result<Self, StageError> {
         window.check()?;
         Ok(Self {
@@ -271,7 +293,7 @@ impl<T: WindowItem> OpenWindows<T> {
     /// How long ago the last window of an item was closed, nanoseconds; `None` while one is open.
     #[must_use]
     pub fn late_ns(&self, item: &T) -> Option<i64> {
-        let end_ns = self.window.shape.last_end(item.born_ns())?;
+        let end_ns = self.window.shape.last_end(born(item))?;
         let group = self.groups.get(&self.key_of(item));
         let closed_ns = group.map_or(i64::MIN, |group| group.closed_ns);
         let late_ns = self.watermark_ns.max(closed_ns).saturating_sub(end_ns);
@@ -289,7 +311,7 @@ impl<T: WindowItem> OpenWindows<T> {
         mut close: impl FnMut(WindowSpan, &[T], usize) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         if self.window.shape.is_timed() {
-            let watermark_ns = item.born_ns().saturating_sub(self.window.lateness_ns);
+            let watermark_ns = born(&item).saturating_sub(self.window.lateness_ns);
             // A refusal takes back what was emitted for the item, so that nothing is closed before it.
             if self.held < self.window.capacity || self.next_end_ns <= watermark_ns {
                 self.close(watermark_ns, &mut close)?;
@@ -398,8 +420,8 @@ impl<T: WindowItem> OpenWindows<T> {
             }
             return Ok(());
         }
-        let born_ns = item.born_ns();
-        let at = (group.items).partition_point(|other| other.born_ns() <= born_ns);
+        let born_ns = born(&item);
+        let at = (group.items).partition_point(|other| born(other) <= born_ns);
         group.items.insert(at, item);
         let closed_ns = self.watermark_ns.max(group.closed_ns);
         let first_ns = self.window.shape.first_start(born_ns, closed_ns);
@@ -526,17 +548,17 @@ impl Shape {
             return Some(born_ns.saturating_add(*gap_ns));
         }
         let (length_ns, step_ns) = self.times()?;
-        Some((born_ns.div_euclid(step_ns) * step_ns).saturating_add(length_ns))
+        Some(born_ns.div_euclid(step_ns).saturating_mul(step_ns).saturating_add(length_ns))
     }
 
     /// The next window of time of a group that closes.
     fn first<T: WindowItem>(&self, group: &OpenGroup<T>) -> Option<Closing> {
-        let first_ns = group.items.front()?.born_ns();
+        let first_ns = born(group.items.front()?);
         if let Self::Session { gap_ns } = self {
-            let born = |at: usize| group.items.get(at).map(T::born_ns);
+            let born_at = |at: usize| group.items.get(at).map(born);
             let mut len = 1;
             let mut last_ns = first_ns;
-            while let Some(next_ns) = born(len).filter(|next_ns| next_ns - last_ns < *gap_ns) {
+            while let Some(next_ns) = born_at(len).filter(|next_ns| next_ns.saturating_sub(last_ns) < *gap_ns) {
                 last_ns = next_ns;
                 len += 1;
             }
@@ -556,7 +578,7 @@ impl Shape {
         // Windows without any item are left out.
         let start_ns = group.start_ns.max(self.first_start(first_ns, i64::MIN));
         let end_ns = start_ns.saturating_add(length_ns);
-        let before = |ns: i64| group.items.partition_point(|item| item.born_ns() < ns);
+        let before = |ns: i64| group.items.partition_point(|item| born(item) < ns);
         Some(Closing {
             span: WindowSpan {
                 key: 0,
@@ -573,11 +595,11 @@ impl Shape {
 impl<T: WindowItem> OpenGroup<T> {
     /// The span of a window by count.
     fn span(&self, key: Key) -> WindowSpan {
-        let born = |item: Option<&T>| item.map_or(0, T::born_ns);
+        let time = |item: Option<&T>| item.map_or(0, born);
         WindowSpan {
             key,
-            start_ns: born(self.items.front()),
-            end_ns: born(self.items.back()),
+            start_ns: time(self.items.front()),
+            end_ns: time(self.items.back()),
         }
     }
 }

@@ -109,6 +109,8 @@ pub struct GraphBuilder {
     pub(super) stop_on_signals: bool,
     pub(super) control: Control,
     pub(super) first_moves: FirstMoves,
+    /// Names of no stage, for which options were given.
+    pub(super) unknown_options: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -183,6 +185,7 @@ impl GraphBuilder {
             stop_on_signals: false,
             control: Control::new(),
             first_moves: FirstMoves::default(),
+            unknown_options: Vec::new(),
         }
     }
 

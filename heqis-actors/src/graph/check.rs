@@ -8,7 +8,7 @@ use crate::registry::{Factory, Prepared, fnv1a};
 use crate::window::WINDOW;
 use heqis_core::{
     BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
-    FaultSubject, GraphDescription, GraphFault, NodeDescription, PortContract, RestartOptions,
+    FaultSubject, GraphDescription, GraphFault, NodeDescription, Policy, PortContract, RestartOptions,
     StageDescription, StageError, StageOptions, place,
 };
 
@@ -174,7 +174,9 @@ impl GraphBuilder {
         identity: Option<u64>,
     ) -> Option<GraphFault> {
         let kind = &prepared.kind;
-        let source = kind.is_source() && kind.replayable && !kind.identity_optional;
+        let source = kind.is_source() && kind.replayable;
+        // A saved state would include items that are made again.
+        let source = source && (self.state.is_some() || !kind.identity_optional);
         let outlives = self.state.is_some()
             || self.stages.iter().any(StageEntry::is_log)
             || (self.edges.iter()).any(|edge| matches!(edge.span, Span::Out(..)));
@@ -268,6 +270,7 @@ impl GraphBuilder {
             Some(entry.local.is_some())
         };
         let mut routes: HashMap<u32, usize> = HashMap::new();
+        let mut listening = HashMap::new();
         for (index, entry) in self.edges.iter().enumerate() {
             let (from, to) = entry.stages();
             let (Some(from), Some(to)) = (is_here(from), is_here(to)) else {
@@ -303,9 +306,35 @@ impl GraphBuilder {
             if let Some(message) = message {
                 faults.push(GraphFault::new(kind, graph.at_edge(index, ""), message));
             }
-            let Some((route, ..)) = bridge(entry) else {
+            let EdgeOptions {
+                policy, capacity, ..
+            } = entry.options;
+            if policy == Policy::Latest && ![1, EdgeOptions::default().capacity].contains(&capacity)
+            {
+                let message = format!("the policy `latest` keeps one frame, not {capacity}");
+                let place = graph.at_edge(index, "capacity");
+                let fault = GraphFault::new(FaultKind::LatestHoldsOne, place, message);
+                faults.push(fault.help("leave `capacity` out, or use `drop-oldest`"));
+            }
+            let Some((route, _, options)) = bridge(entry) else {
                 continue;
             };
+            let endpoint = &options.endpoint;
+            // Port 0 lets the system choose a free one.
+            let is_chosen = endpoint.host_port().is_some_and(|(_, port)| port == 0);
+            if !is_chosen && matches!(entry.span, Span::In(..)) {
+                if let Some((first, other)) = listening.get(endpoint) {
+                    let message = format!(
+                        "edge `{name}` listens at {endpoint}, where edge `{other}` already does"
+                    );
+                    let place = graph.at_edge(index, "transport");
+                    let fault = GraphFault::new(FaultKind::AddressInUse, place, message);
+                    let first = graph.at_edge(*first, "transport");
+                    faults.push(fault.related(first, "first used here"));
+                } else {
+                    listening.insert(endpoint, (index, name.clone()));
+                }
+            }
             match routes.get(&route) {
                 Some(&first) => {
                     let message = format!("the route {route} of the edge `{name}` is given twice");
@@ -346,6 +375,8 @@ impl GraphBuilder {
                     .map(|name| ("an identity", "stream", name)),
             )
             .collect();
+        let options = self.unknown_options.iter();
+        named.extend(options.map(|name| ("a set of options", "options", name)));
         named.sort_unstable();
         for (what, option, name) in named {
             let unknown = graph.unknown_stage(what, name, of_graph(option));
@@ -359,13 +390,17 @@ impl GraphBuilder {
                 .as_ref()
                 .map(|(prepared, _)| &prepared.kind);
             let (fault, why) = match (option, kind) {
-                (_, None) => (FaultKind::UnknownStage, "which another node runs"),
+                (_, None) if option != "options" => (FaultKind::UnknownStage, "which another node runs"),
                 ("tap", Some(kind)) if kind.is_source() => {
                     (FaultKind::NotForASource, "which is a source")
                 }
                 ("tap", Some(kind)) if kind.is_buffer() => {
                     (FaultKind::NotForABuffer, "which is a ring buffer")
                 }
+                ("options", _) => (
+                    FaultKind::UnknownStage,
+                    "which is added after them: they apply to the stages before",
+                ),
                 ("stream", Some(kind)) if !kind.is_source() => {
                     (FaultKind::NoInput, "which is no source")
                 }

@@ -22,7 +22,7 @@ use crate::stage::{Next, Source, Stage};
 use crate::window::WindowStage;
 use heqis_core::Outputs;
 use heqis_core::{
-    BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, StageError, StageOptions,
+    BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, Snapshot, StageError, StageOptions,
     StageStats, Window, WindowSpan, stage_of,
 };
 use heqis_core::{Frame, PayloadType};
@@ -144,12 +144,12 @@ impl GraphBuilder {
         name: &str,
         build: impl Fn(&BuildContext) -> Result<S, StageError> + Send + Sync + 'static,
     ) -> Self {
-        self.in_code(name, Prepared::stage_with(build, false))
+        self.in_code(name, Prepared::stage_with(build))
     }
 
     /// Adds a stage that calls `process` for each frame. What the closure has captured is the state of the stage: it has
-    /// one worker and is not rebuilt after a failure, whatever its options say. [`GraphBuilder::stage_with`] adds a stage
-    /// that is.
+    /// one worker, is not rebuilt after a failure, and cannot be saved with the node's [`state`](GraphBuilder::state).
+    /// [`GraphBuilder::stage_with`] adds a stage that can.
     ///
     /// ```
     /// use heqis_actors::{Emitter, Frame, GraphBuilder, Nothing};
@@ -169,25 +169,36 @@ impl GraphBuilder {
         name: &str,
         process: impl FnMut(&Frame<I>, &mut Emitter<'_, O>) -> Result<(), StageError> + Send + 'static,
     ) -> Self {
+        self.own_fn(name, process, Snapshot::Unsupported)
+    }
+
+    fn own_fn<I: Payload, O: Payload>(
+        self,
+        name: &str,
+        process: impl FnMut(&Frame<I>, &mut Emitter<'_, O>) -> Result<(), StageError> + Send + 'static,
+        snapshot: Snapshot,
+    ) -> Self {
         let process = Once::new(process);
-        let build = move |_: &BuildContext| Ok(OwnFn::new(process.take()?));
-        self.in_code(name, Prepared::stage_with(build, true))
+        let unsaved = snapshot == Snapshot::Unsupported;
+        let build = move |_: &BuildContext| Ok(OwnFn::new(process.take()?, snapshot.clone()));
+        let mut prepared = Prepared::stage_once(build);
+        prepared.kind.leave_unsaved(unsaved);
+        self.in_code(name, prepared)
     }
 
     /// Adds a sink that calls `take` for each frame; the closure returns `()` or `Result<(), StageError>`. As for
-    /// [`GraphBuilder::stage_fn`], what it has captured is the state of the stage.
+    /// [`GraphBuilder::stage_fn`], the stage has one worker and is not rebuilt. What the closure has captured is no part of the
+    /// node's saved [`state`](GraphBuilder::state): after a restart it is what the program makes it.
     #[must_use]
     pub fn sink_fn<I: Payload, R: ClosureResult<Out = Nothing>>(
         self,
         name: &str,
         mut take: impl FnMut(&Frame<I>) -> R + Send + 'static,
     ) -> Self {
-        self.stage_fn(
-            name,
-            move |frame: &Frame<I>, _: &mut Emitter<'_, Nothing>| {
-                take(frame).into_payload().map(|_| ())
-            },
-        )
+        let process = move |frame: &Frame<I>, _: &mut Emitter<'_, Nothing>| {
+            take(frame).into_payload().map(|_| ())
+        };
+        self.own_fn(name, process, Snapshot::Stateless)
     }
 
     /// Adds a stage that emits what `map` returns for each frame: a payload, an `Option`, or either as a `Result`. Workers
@@ -273,8 +284,11 @@ impl GraphBuilder {
         window: Window,
         close: impl Fn(&WindowSpan, &[Frame<I>]) -> R + Send + Sync + 'static,
     ) -> Self {
-        let close = Arc::new(close);
-        self.stage_with(name, move |cx| WindowStage::new(&window, close.clone(), cx))
+        let (close, built) = (Arc::new(close), window.clone());
+        let build = move |cx: &BuildContext| WindowStage::new(&built, close.clone(), cx);
+        let mut prepared = Prepared::window(window, build);
+        prepared.kind.leave_unsaved(!I::WIRE);
+        self.in_code(name, prepared)
     }
 
     /// Adds a stage that emits what `split` returns for each frame by the port that the variant names. Workers and restarts
@@ -403,9 +417,12 @@ impl GraphBuilder {
         self.stage_with(name, move |cx| CommitLog::open(&path, line.clone(), cx))
     }
 
-    /// Replaces the options of the stages called `name` that were added so far.
+    /// Replaces the options of the stages called `name` that were added so far, of which there must be one.
     #[must_use]
     pub fn options(mut self, name: &str, options: StageOptions) -> Self {
+        if !self.stages.iter().any(|entry| entry.name == name) {
+            self.unknown_options.push(name.to_owned());
+        }
         for entry in &mut self.stages {
             if let (true, Some((_, of_stage))) = (entry.name == name, &mut entry.local) {
                 of_stage.clone_from(&options);

@@ -92,6 +92,10 @@ pub struct KindDescription {
     pub commit_log: bool,
     /// Whether it may be the last stage of a graph although it has an output.
     pub output_optional: bool,
+    /// Why it has one worker only, if so.
+    pub one_worker: Option<&'static str>,
+    /// Why its state cannot be saved, if so.
+    pub unsaved: Option<&'static str>,
     /// For a source: whether two builds from one config give the same items.
     pub replayable: bool,
     /// For a source: whether nothing is expected of its items where they have no identity, since it may be a live feed.
@@ -144,6 +148,8 @@ impl KindDescription {
             output_optional: false,
             replayable: false,
             identity_optional: false,
+            one_worker: None,
+            unsaved: None,
             routes: false,
         }
     }

@@ -94,14 +94,17 @@ fn stages(graph: &GraphDescription<'_>, faults: &mut Vec<GraphFault>) {
         };
         let at = |option: &str| graph.at_stage(index, option);
         let path = |option: &str| format!("stages.{}.{option}", stage.name);
+        let one_worker = stage.kind.and_then(|kind| kind.one_worker);
+        let (workers, most) = (options.workers, *limits::WORKERS.end());
+        if let (Some(why), 2..) = (one_worker, workers)
+            && workers <= most
+        {
+            let message = format!("`{}` must be 1, not {workers}", path("workers"));
+            let fault = GraphFault::new(FaultKind::OutOfRange, at("workers"), message);
+            faults.push(fault.help(why));
+        }
         let range = &limits::WORKERS;
-        within(
-            options.workers,
-            range,
-            &path("workers"),
-            at("workers"),
-            faults,
-        );
+        within(workers, range, &path("workers"), at("workers"), faults);
         let range = &limits::BATCH;
         within(
             options.batch.max,
@@ -217,6 +220,17 @@ fn states(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFa
         if every.is_zero() {
             let what = format!("`state.every` of node `{}`", node.name);
             faults.push(not_positive(&what, graph.at_node(index, "state.every")));
+        }
+        let unsaved = graph.stages.iter().enumerate();
+        for (stage, described) in unsaved.filter(|(_, stage)| stage.node == Some(index)) {
+            if let Some(why) = described.kind.and_then(|kind| kind.unsaved) {
+                let message = format!(
+                    "node `{}` saves no state, because of stage `{}`: {why}",
+                    node.name, described.name
+                );
+                let place = graph.at_stage(stage, "");
+                faults.push(GraphFault::new(FaultKind::StateNotSaved, place, message));
+            }
         }
         let crossing = links.iter().filter(|link| {
             let ends = graph.crossing(link);
