@@ -66,7 +66,8 @@ impl std::fmt::Debug for StageKind {
 
 /// Why a stage has one worker.
 const ONE_CLOSURE: &str = "it is one closure with its state";
-const UNKEYED_WINDOW: &str = "its windows are over all frames: `Window::per_key` gives each key windows of its own";
+const UNKEYED_WINDOW: &str =
+    "its windows are over all frames: `Window::per_key` gives each key windows of its own";
 
 /// A stage with its parameters; it can be built any number of times.
 #[derive(Clone)]
@@ -170,7 +171,11 @@ impl Prepared {
         Self::typed(kind, factory, move |_| {
             let age = max_age.is_some_and(|max_age| max_age.is_zero());
             let age = age.then(|| "max_age must be longer than nothing".to_owned());
-            let faults: Vec<_> = within_capacity(capacity).err().into_iter().chain(age).collect();
+            let faults: Vec<_> = within_capacity(capacity)
+                .err()
+                .into_iter()
+                .chain(age)
+                .collect();
             match faults.is_empty() {
                 true => Ok(PortContract::default()),
                 false => Err(faults),
@@ -244,7 +249,9 @@ fn within_capacity(frames: usize) -> Result<(), String> {
     let (low, high) = (limits::CAPACITY.start(), limits::CAPACITY.end());
     match limits::CAPACITY.contains(&frames) {
         true => Ok(()),
-        false => Err(format!("capacity must lie between {low} and {high}, not {frames}")),
+        false => Err(format!(
+            "capacity must lie between {low} and {high}, not {frames}"
+        )),
     }
 }
 

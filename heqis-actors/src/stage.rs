@@ -252,10 +252,12 @@ pub trait Stage: Sized + 'static {
     }
 
     /// Called once when every input has ended, after the last flush. With [`Ending::Left`] the node leaves in mid-stream, and
-    /// the state of the stage is restored at the next start; only [`Ending::Complete`] is the end of the data.
+    /// the state of the stage is restored at the next start; only [`Ending::Complete`] is the end of the data. It is also
+    /// given where the node leaves and nothing brings back what the stage holds: the sources make their items once, as a
+    /// channel does, and the node saves no state.
     ///
     /// # Errors
-    /// Reported as an alarm; the stage ends all the same.
+    /// The graph ends with a failure.
     fn drain(
         &mut self,
         _ending: Ending,

@@ -351,7 +351,7 @@ impl Event {
                 left_out,
             } => tracing::warn!(%edge, %reason, suppressed = left_out, "peer rejected"),
             Self::StateLost { reason, left_out } => {
-                tracing::error!(%reason, suppressed = left_out, "state lost")
+                tracing::warn!(%reason, suppressed = left_out, "state lost")
             }
             Self::FrameUnreadable {
                 edge,

@@ -548,7 +548,12 @@ impl Shape {
             return Some(born_ns.saturating_add(*gap_ns));
         }
         let (length_ns, step_ns) = self.times()?;
-        Some(born_ns.div_euclid(step_ns).saturating_mul(step_ns).saturating_add(length_ns))
+        Some(
+            born_ns
+                .div_euclid(step_ns)
+                .saturating_mul(step_ns)
+                .saturating_add(length_ns),
+        )
     }
 
     /// The next window of time of a group that closes.
@@ -558,7 +563,9 @@ impl Shape {
             let born_at = |at: usize| group.items.get(at).map(born);
             let mut len = 1;
             let mut last_ns = first_ns;
-            while let Some(next_ns) = born_at(len).filter(|next_ns| next_ns.saturating_sub(last_ns) < *gap_ns) {
+            while let Some(next_ns) =
+                born_at(len).filter(|next_ns| next_ns.saturating_sub(last_ns) < *gap_ns)
+            {
                 last_ns = next_ns;
                 len += 1;
             }

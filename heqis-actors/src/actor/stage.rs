@@ -49,6 +49,8 @@ pub(crate) struct StageSetup {
     pub(crate) worker: u32,
     /// Hash of the stage's parameters.
     pub(crate) fingerprint: u64,
+    /// Whether frames come from other nodes.
+    pub(crate) is_fed: bool,
     /// Whether no other stage runs on the arbiter, so that this one may block its thread.
     pub(crate) may_wait: bool,
     pub(crate) control: Control,
@@ -470,14 +472,28 @@ impl StageActor {
     }
 
     fn drain(&mut self, ending: Ending) {
-        if let Some(stage) = &mut self.stage
-            && let Err(error) = stage.drain(ending, &mut self.setup.emitter)
-        {
-            self.setup
-                .control
-                .stage_failed(&self.setup.cx.stage, &error);
-        }
+        let StageSetup {
+            cx,
+            control,
+            emitter,
+            is_fed,
+            ..
+        } = &mut self.setup;
+        // What the stage still holds comes back from nowhere: this is the end of the data, although the node leaves.
+        let is_last = control.is_live() && !*is_fed && !cx.saves_state();
+        let of_stage = if is_last { Ending::Complete } else { ending };
         self.phase = Phase::Draining(ending);
+        if let Some(stage) = &mut self.stage
+            && let Err(error) = stage.drain(of_stage, emitter)
+        {
+            control.stage_failed(&cx.stage, &error);
+            let reason = format!("stage '{}' failed with its last frames: {error}", cx.stage);
+            // Frames of other nodes that the stage holds stay there.
+            match *is_fed {
+                true => control.crash(reason),
+                false => control.fail(reason),
+            }
+        }
     }
 
     /// Ends the output. A stage whose inputs are complete finishes once no frame can arrive again.

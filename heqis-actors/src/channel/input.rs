@@ -48,7 +48,7 @@ use heqis_core::{Clock, EdgeOptions, EdgeSide, Ending, Metrics, Origin, Payload,
 /// ```
 #[must_use]
 pub fn channel<P: Payload>(capacity: usize) -> (Sender<P>, ChannelSource<P>) {
-    channel_with(EdgeOptions::new().capacity(capacity))
+    channel_with(EdgeOptions::new().capacity(capacity.max(1)))
 }
 
 /// As [`channel`], with the policy and the age limit of `options`: with
@@ -271,7 +271,7 @@ impl<P> std::fmt::Debug for ChannelSource<P> {
 
 /// What senders and source share.
 pub(crate) struct InputSlot {
-    options: EdgeOptions,
+    pub(crate) options: EdgeOptions,
     /// The queue before the graph has started, without metrics and without time.
     early: Mutex<InputQueue>,
     queue: OnceLock<InputQueue>,

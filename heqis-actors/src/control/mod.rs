@@ -68,8 +68,9 @@ struct Inner {
     deposits: Mutex<Vec<ActorState>>,
     /// The position of each source up to which the node's state is on the disk.
     saved: Mutex<HashMap<String, u64>>,
-    /// A source of this node makes its items once only.
+    /// A source of this node makes its items once only, or makes them again in the next process.
     has_live: AtomicBool,
+    has_replayable: AtomicBool,
     /// Frames of other nodes that programs have taken out of the graph and not dropped.
     held_outside: Arc<AtomicU64>,
 }
@@ -95,6 +96,7 @@ impl Control {
             deposits: Mutex::default(),
             saved: Mutex::default(),
             has_live: AtomicBool::new(false),
+            has_replayable: AtomicBool::new(false),
             held_outside: Arc::default(),
         }))
     }
@@ -269,9 +271,19 @@ impl Control {
         std::mem::take(&mut *lock(&self.0.deposits))
     }
 
-    /// States that a source of this node makes its items once only: frames dropped here are lost.
-    pub(crate) fn set_live_source(&self) {
-        self.0.has_live.store(true, Ordering::Release);
+    /// States whether a source of this node makes its items again in the next process. Frames of another one that are
+    /// dropped here are lost.
+    pub(crate) fn add_source(&self, again: bool) {
+        let sources = match again {
+            true => &self.0.has_replayable,
+            false => &self.0.has_live,
+        };
+        sources.store(true, Ordering::Release);
+    }
+
+    /// Whether every source of this node makes its items once only.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.is_resumable() && !self.0.has_replayable.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_resumable(&self) -> bool {

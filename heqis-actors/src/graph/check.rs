@@ -7,9 +7,9 @@ use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::window::WINDOW;
 use heqis_core::{
-    BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, FaultKind, FaultPlace,
-    FaultSubject, GraphDescription, GraphFault, NodeDescription, Policy, PortContract, RestartOptions,
-    StageDescription, StageError, StageOptions, place,
+    BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, EdgeOptions, FaultKind,
+    FaultPlace, FaultSubject, GraphDescription, GraphFault, NodeDescription, Policy, PortContract,
+    RestartOptions, StageDescription, StageError, StageOptions, place,
 };
 
 /// What stages state about the frames of a bridged edge, by subject.
@@ -390,7 +390,9 @@ impl GraphBuilder {
                 .as_ref()
                 .map(|(prepared, _)| &prepared.kind);
             let (fault, why) = match (option, kind) {
-                (_, None) if option != "options" => (FaultKind::UnknownStage, "which another node runs"),
+                (_, None) if option != "options" => {
+                    (FaultKind::UnknownStage, "which another node runs")
+                }
                 ("tap", Some(kind)) if kind.is_source() => {
                     (FaultKind::NotForASource, "which is a source")
                 }

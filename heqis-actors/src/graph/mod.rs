@@ -32,6 +32,7 @@ mod ways;
 mod wiring;
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -53,6 +54,14 @@ pub enum GraphError {
     /// Stages or listeners could not be built; every failure is listed.
     #[error("{}", .0.iter().map(|(stage, error)| format!("stage '{stage}': {error}")).collect::<Vec<_>>().join("; "))]
     Build(Vec<(String, StageError)>),
+    /// The file for the node's state cannot be used: another graph has it, or it cannot be written.
+    #[error("state {}: {reason}", .path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A thread did not get its cores or its priority, which the graph requires.
     #[error("{}", .0.join("; "))]
     Scheduling(Vec<String>),

@@ -10,17 +10,22 @@
 //! killed node restores, or is sent again.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
+use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span};
 use crate::actor::{Build, Restore, Saved, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
-use heqis_core::{DropCause, EdgeSide, Moves, SavedState, StateOptions, stage_of};
+use heqis_core::{
+    DropCause, EdgeSide, Event, Moves, SavedState, StateOptions, lock_for_writing, stage_of,
+};
 
 /// How long sources pause at most until no frame is in flight.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -84,8 +89,38 @@ impl StatefulActor {
     }
 }
 
+/// Gets the file of a node's state for this graph alone, as long as the lock is held. The lock is a file of its own, because
+/// the state is replaced as a whole.
+pub(super) fn lock_file(path: &Path) -> Result<File, GraphError> {
+    let locked = || {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut name = name.to_owned();
+        name.push(".lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.with_file_name(name))?;
+        match lock_for_writing(&lock)? {
+            true => Ok(lock),
+            false => Err(io::Error::other("another graph saves its state there")),
+        }
+    };
+    locked().map_err(|error| GraphError::State {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 /// Saves the state of a node.
 pub(super) struct Saving {
+    pub(super) _lock: File,
     pub(super) options: StateOptions,
     pub(super) topology: String,
     pub(super) node: String,
@@ -93,6 +128,8 @@ pub(super) struct Saving {
     pub(super) actors: Vec<StatefulActor>,
     pub(super) rest: Rest,
     pub(super) moves: Arc<Mutex<Moves>>,
+    /// A source whose items cannot be told from those that a saved state includes.
+    pub(super) anew: Option<String>,
 }
 
 /// What it takes until no frame is in flight.
@@ -159,25 +196,27 @@ impl Saving {
         let saved = match SavedState::read(path) {
             Ok(Some(saved)) => saved,
             Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the saved state is not restored");
-                return;
-            }
+            Err(error) => return self.not_restored(&error.to_string()),
         };
         if saved.is_of(&self.topology, &self.node) {
             // Also where the states are not restored: a key that has left must not start afresh.
             let gone = saved.moves().gone.clone();
             lock(&self.moves).gone = gone;
         }
-        let stages: Vec<String> = self
-            .actors
-            .iter()
-            .filter(|actor| actor.is_stage())
-            .map(|actor| actor.name.clone())
-            .collect();
+        let mut stages: Vec<(String, usize)> = Vec::new();
+        for actor in self.actors.iter().filter(|actor| actor.is_stage()) {
+            match stages.iter_mut().find(|(name, _)| *name == actor.name) {
+                Some((_, workers)) => *workers += 1,
+                None => stages.push((actor.name.clone(), 1)),
+            }
+        }
         if let Some(reason) = saved.refusal((&self.topology, &self.node), sources, &stages) {
-            tracing::warn!(path = %path.display(), reason, "the saved state is not restored");
-            return;
+            return self.not_restored(&reason);
+        }
+        if let Some(source) = &self.anew {
+            return self.not_restored(&format!(
+                "source '{source}' makes its items again, and their identity is not said"
+            ));
         }
         let saved = Arc::new(saved);
         let mut refused = None;
@@ -204,7 +243,7 @@ impl Saving {
             tracing::info!(path = %path.display(), positions, "saved state restored");
             return;
         };
-        tracing::warn!(path = %path.display(), reason, "the saved state is not restored");
+        self.not_restored(&reason);
         let nothing = Arc::new(SavedState::default());
         for actor in &self.actors {
             match actor.is_source || actor.bridge.is_some() {
@@ -212,6 +251,24 @@ impl Saving {
                 false => drop(actor.build.send(Build).await),
             }
         }
+    }
+
+    /// Publishes what is lost, at a limited rate per `kind`.
+    fn lost(&self, kind: &'static str, what: &str, reason: &str) {
+        let path = self.options.path.display();
+        self.control
+            .publish_limited(kind, "", |left_out| Event::StateLost {
+                reason: format!("{path}: the state of the node is not {what}: {reason}"),
+                left_out,
+            });
+    }
+
+    fn not_restored(&self, reason: &str) {
+        self.lost("unrestored", "restored", reason);
+    }
+
+    fn not_saved(&self, reason: &str) {
+        self.lost("unsaved", "saved", reason);
     }
 
     /// Saves at intervals, and when it is asked to, until the graph stops.
@@ -282,12 +339,7 @@ impl Saving {
                                 self.control.set_saves_received(false);
                                 self.control.ring_all();
                             }
-                            if self.control.admit("unsaved", &stage).is_some() {
-                                tracing::warn!(
-                                    stage,
-                                    "the node's state is not saved: the stage supports no snapshots"
-                                );
-                            }
+                            self.not_saved(&unsupported(&stage));
                             return None;
                         }
                     }
@@ -330,11 +382,8 @@ impl Saving {
     }
 
     fn wrote(&self, result: std::io::Result<()>) -> bool {
-        let path: &Path = &self.options.path;
-        if let Err(error) = &result
-            && let Some(left_out) = self.control.admit("unsaved", "")
-        {
-            tracing::warn!(path = %path.display(), %error, suppressed = left_out, "the node's state is not saved");
+        if let Err(error) = &result {
+            self.not_saved(&error.to_string());
         }
         result.is_ok()
     }
@@ -365,12 +414,24 @@ impl Saving {
             let is_named = |actor: &&StatefulActor| Some(actor.name.as_str()) == state.name();
             self.actors.iter().any(|actor| is_named(&actor))
         });
-        if let Ok(saved) = SavedState::of(&self.topology, &self.node, own.cloned())
-            && self.wrote(saved.with_moves(self.moves()).write(&self.options.path))
-        {
+        let written = match SavedState::of(&self.topology, &self.node, own.cloned()) {
+            Ok(saved) => saved.with_moves(self.moves()).write(&self.options.path),
+            Err(stage) => Err(io::Error::other(unsupported(&stage.unwrap_or_default()))),
+        };
+        if let Err(error) = &written {
+            // What the stages held is nowhere else, where a source makes its items once.
+            let failure = format!("the state of the node is not saved: {error}");
+            self.control.set_failure(&failure);
+        }
+        if self.wrote(written) {
             tracing::info!(path = %self.options.path.display(), "the node's state is saved");
         }
     }
+}
+
+/// Why the state is not saved.
+fn unsupported(stage: &str) -> String {
+    format!("stage '{stage}' supports no snapshots, or has panicked in one")
 }
 
 pub(super) fn lock(moves: &Mutex<Moves>) -> MutexGuard<'_, Moves> {

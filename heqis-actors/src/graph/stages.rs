@@ -163,9 +163,9 @@ impl Wiring {
                 };
                 let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
                 let again = replayable || recording.is_some();
-                // Items without an identity are made again by the next process, as new ones.
-                if !again && !prepared.kind.replayable {
-                    self.control.set_live_source();
+                self.control.add_source(again);
+                if !again && prepared.kind.replayable {
+                    self.anew = Some(name.to_owned());
                 }
                 self.committed
                     .name_stream(SourceStream::new(name, stream, replayable));
@@ -203,6 +203,7 @@ impl Wiring {
                     fingerprint: (prepared.fingerprint)
                         .unwrap_or_else(|| fnv1a(prepared.kind.name.as_bytes())),
                     may_wait,
+                    is_fed: self.fed.contains(name),
                     progress: control.progress(arbiter_name),
                     control,
                     life,

@@ -22,8 +22,8 @@ use crate::stage::{Next, Source, Stage};
 use crate::window::WindowStage;
 use heqis_core::Outputs;
 use heqis_core::{
-    BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, Snapshot, StageError, StageOptions,
-    StageStats, Window, WindowSpan, stage_of,
+    BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, Snapshot, StageError,
+    StageOptions, StageStats, Window, WindowSpan, stage_of,
 };
 use heqis_core::{Frame, PayloadType};
 

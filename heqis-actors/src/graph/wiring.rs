@@ -16,7 +16,7 @@ use super::moves::requests;
 use super::moving::{MovableStage, Moving};
 use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
-use super::saving::{BridgeState, Rest, Saving, StatefulActor, own_and_fed_stages};
+use super::saving::{BridgeState, Rest, Saving, StatefulActor, lock_file, own_and_fed_stages};
 use crate::actor::{Begin, Build, MoveKey, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, TwoWays};
 use crate::control::Control;
@@ -80,12 +80,14 @@ pub(super) struct Wiring {
     /// Stages whose state follows from this node's sources alone.
     pub(super) own: BTreeSet<String>,
     /// Stages that other nodes feed.
-    fed: BTreeSet<String>,
+    pub(super) fed: BTreeSet<String>,
     /// The ends of the edges between stages of this node.
     local: Vec<(String, String)>,
     /// Sources of this node: name, stream, and whether it is the same in each run.
     pub(super) sources: Vec<(String, u64, bool)>,
     pub(super) has_sources: bool,
+    /// As in [`Saving`].
+    pub(super) anew: Option<String>,
     /// Whether a stage of this node is a commit log.
     has_log: bool,
     /// Compares the items of the bridged edges that lead to a commit log, by the stages in which these end; empty where
@@ -137,6 +139,7 @@ impl Wiring {
             fed,
             local: local_edges(&graph),
             sources: Vec::new(),
+            anew: None,
             saves_own: Arc::default(),
             saves_fed: Arc::default(),
             has_log: graph.stages.iter().any(StageEntry::is_log),
@@ -152,7 +155,14 @@ impl Wiring {
             stop_arbiters(self.arbiters);
             return Err(error);
         }
-        let saving = self.saving().await;
+        let saving = match self.saving().await {
+            Ok(saving) => saving,
+            Err(error) => {
+                self.control.abandon();
+                stop_arbiters(self.arbiters);
+                return Err(error);
+            }
+        };
         if let Some(saving) = &saving {
             saving.restore(&self.sources).await;
         }
@@ -207,8 +217,11 @@ impl Wiring {
     }
 
     /// How this node's state is saved, if it is.
-    async fn saving(&self) -> Option<Arc<Saving>> {
-        let options = self.graph.state.clone()?;
+    async fn saving(&self) -> Result<Option<Arc<Saving>>, GraphError> {
+        let Some(options) = self.graph.state.clone() else {
+            return Ok(None);
+        };
+        let lock = lock_file(&options.path)?;
         let saves_fed = self.fed_state_is_saved().await;
         let mut stages = self.own.clone();
         if saves_fed {
@@ -232,8 +245,12 @@ impl Wiring {
         });
         let actors: Vec<_> = actors.collect();
         if actors.is_empty() {
-            tracing::warn!(node = %self.graph.node, "no state is saved: the node has no source of its own, and no stage with a state that it can save");
-            return None;
+            let reason = "no state is saved: the node has no source of its own, and no stage with a state that it can save";
+            self.control.publish(Event::StateLost {
+                reason: reason.to_owned(),
+                left_out: 0,
+            });
+            return Ok(None);
         }
         self.control.set_saves_received(saves_fed);
         self.saves_own.store(true, Ordering::Release);
@@ -243,7 +260,9 @@ impl Wiring {
             [EdgeSide::Local, EdgeSide::Ring, EdgeSide::Sender],
             [EdgeSide::Sender],
         );
-        Some(Arc::new(Saving {
+        Ok(Some(Arc::new(Saving {
+            _lock: lock,
+            anew: self.anew.clone(),
             options,
             topology: self.graph.name.clone(),
             node: self.graph.node.clone(),
@@ -264,7 +283,7 @@ impl Wiring {
                     false => Vec::new(),
                 },
             },
-        }))
+        })))
     }
 
     /// How keys are moved from and to this node.
@@ -337,7 +356,14 @@ impl Wiring {
                             ..
                         } => has_state = true,
                         _ => {
-                            tracing::info!(stage = %started.name, "the state of the stages that other nodes feed is not saved: the stage supports no snapshots");
+                            let stage = &started.name;
+                            let reason = format!(
+                                "the state of the stages that other nodes feed is not saved: stage '{stage}' supports no snapshots"
+                            );
+                            self.control.publish(Event::StateLost {
+                                reason,
+                                left_out: 0,
+                            });
                             return false;
                         }
                     }

@@ -3,6 +3,9 @@
 use super::{StageActor, Step};
 use heqis_core::duration_ns;
 
+/// The least time between two calls of a timer by the machine's clock.
+const PAUSE_NS: i64 = 1_000_000;
+
 impl StageActor {
     /// Calls the stage's timer when it is due. The frames that waited on the edges when it came due go first, so that a late
     /// turn of the arbiter does not change which frames the stage has seen at that time.
@@ -29,13 +32,20 @@ impl StageActor {
         }
         self.before_timer = None;
         self.setup.emitter.wake_ns = None;
-        Some(match stage.on_timer(now_ns, &mut self.setup.emitter) {
-            Ok(()) => {
-                self.setup.cx.kept.commit();
-                Step::Worked
-            }
-            Err(error) => self.failed(&error),
-        })
+        if let Err(error) = stage.on_timer(now_ns, &mut self.setup.emitter) {
+            return Some(self.failed(&error));
+        }
+        self.setup.cx.kept.commit();
+        // A stage that asks for a time that has passed again and again leaves its neighbours theirs.
+        let pause_ns = if self.setup.cx.clock.is_real() {
+            PAUSE_NS
+        } else {
+            1
+        };
+        if let Some(wake_ns) = &mut self.setup.emitter.wake_ns {
+            *wake_ns = (*wake_ns).max(now_ns.saturating_add(pause_ns));
+        }
+        Some(Step::Worked)
     }
 
     /// The inputs are empty: nothing goes before a timer that is due. Returns whether one is.
@@ -58,6 +68,12 @@ impl StageActor {
             return None;
         }
         let due_ns = self.in_process[0].enter_ns.saturating_add(delay_ns);
+        // The timer waits for no further frames.
+        let due_ns = self
+            .setup
+            .emitter
+            .wake_ns
+            .map_or(due_ns, |wake_ns| due_ns.min(wake_ns));
         let left_ns = due_ns.saturating_sub(self.setup.cx.clock.now_ns());
         let left_ns = u64::try_from(left_ns).ok().filter(|left_ns| *left_ns > 0)?;
         if self.setup.may_wait {
