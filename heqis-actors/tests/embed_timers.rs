@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Double, DoubleConfig, Number};
 use heqis_actors::testing::GraphTest;
 use heqis_actors::{
-    BatchOptions, Clock, EdgeOptions, Emitter, Ending, Frame, GraphBuilder, Receiver,
+    BatchOptions, Clock, EdgeOptions, Emitter, Ending, Frame, GraphBuilder, Next, Receiver,
     RestartOptions, Sender, Stage, StageError, StageOptions, channel, channel_out,
 };
 
@@ -251,4 +251,75 @@ fn a_batch_waits_for_more_on_a_shared_arbiter_and_from_two_inputs() {
     assert_eq!(receiver.recv_timeout(DRAIN).unwrap().value, 14);
     assert!(graph.wait_blocking().is_clean());
     assert_eq!(*batches.lock().unwrap(), [2, 4, 1]);
+}
+
+/// Asks for a time that has passed, again and again.
+struct Restless;
+
+impl Stage for Restless {
+    type Config = ();
+    type In = Number;
+    type Out = Number;
+
+    fn process(
+        &mut self,
+        _: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        out.wake_at(i64::MIN);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, _: i64, out: &mut Emitter<'_, Number>) -> Result<(), StageError> {
+        std::thread::sleep(Duration::from_micros(50));
+        out.wake_at(0);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_time_that_has_passed_starves_no_neighbour() {
+    let mut next = 0;
+    let graph = GraphBuilder::new("restless")
+        .source_fn("numbers", move || {
+            next += 1;
+            Ok(if next > 20_000 {
+                Next::End
+            } else {
+                Next::Item(number(next))
+            })
+        })
+        .stage_with("stage", |_| Ok(Restless))
+        .sink_fn("out", |_: &Frame<Number>| ())
+        .chain(&["numbers", "stage", "out"])
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let delivered = graph.report().edges[0].delivered;
+    assert!(graph.wait_blocking().is_clean());
+    assert!(delivered > 2_000, "{delivered} of 20,000 in 500 ms");
+}
+
+#[test]
+fn a_timer_waits_for_no_batch() {
+    for arbiter in ["pipeline", "own"] {
+        let (sender, source) = channel(8);
+        let (sink, mut receiver) = channel_out();
+        let batch = BatchOptions::new()
+            .max(8)
+            .max_delay(Duration::from_secs(30));
+        let graph = GraphBuilder::new("batches")
+            .input::<Number>("numbers", source)
+            .stage_with("stage", |_| Ok(SecondSum::default()))
+            .options("stage", StageOptions::new().arbiter(arbiter).batch(batch))
+            .output::<Number>("out", sink)
+            .chain(&["numbers", "stage", "out"])
+            .spawn()
+            .unwrap();
+        sender.send(number(1)).unwrap();
+        let sum = receiver.recv_timeout(Duration::from_secs(10));
+        assert_eq!(sum.map(|sum| sum.value), Ok(1), "{arbiter}");
+        drop(sender);
+        assert!(graph.wait_blocking().is_clean());
+    }
 }

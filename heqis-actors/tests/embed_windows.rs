@@ -3,13 +3,14 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::Number;
 use heqis_actors::testing::GraphTest;
 use heqis_actors::{
-    DropCause, Emitter, Frame, GraphBuilder, NodeReport, OriginRun, Window, WindowSpan, channel,
-    channel_out,
+    Clock, DropCause, Emitter, Frame, GraphBuilder, NodeReport, OriginRun, Window, WindowSpan,
+    channel, channel_out,
 };
 
 const DRAIN: Duration = Duration::from_secs(20);
@@ -225,4 +226,77 @@ fn a_frame_later_than_the_lateness_is_refused_and_counted() {
     assert_eq!(edge.unwrap().dropped[&DropCause::Refused], 1);
     let stage = report.stages.iter().find(|stage| stage.stage == "window");
     assert_eq!(stage.unwrap().events, [("late".to_owned(), 1)]);
+}
+
+/// Sends five values into windows, and stops the graph or ends the stream.
+fn five(window: Window, born_ns: i64, stops: bool, close: fn() -> bool) -> (Vec<u64>, NodeReport) {
+    let (sender, source) = channel(5);
+    let sums = Arc::<Mutex<Vec<u64>>>::default();
+    let collected = sums.clone();
+    let counted = move |span: &WindowSpan, frames: &[Frame<Number>]| {
+        assert!(close(), "the window does not close");
+        sum(span, frames)
+    };
+    let graph = GraphBuilder::new("five")
+        .clock(Clock::virtual_at(born_ns))
+        .input::<Number>("numbers", source)
+        .window("window", window, counted)
+        .sink_fn("sums", move |sum: &Frame<Number>| collected.lock().unwrap().push(sum.value))
+        .chain(&["numbers", "window", "sums"])
+        .spawn()
+        .unwrap();
+    for value in 1..=5 {
+        sender.send(Number { value, group: 0 }).unwrap();
+    }
+    let report = match stops {
+        true => graph.stop_blocking(DRAIN),
+        false => {
+            drop(sender);
+            graph.wait_blocking()
+        }
+    };
+    let sums = std::mem::take(&mut *sums.lock().unwrap());
+    (sums, report)
+}
+
+#[test]
+fn windows_of_a_live_source_close_at_a_stop() {
+    let minute = Duration::from_secs(60);
+    for window in [
+        Window::tumbling(10),
+        Window::tumbling(minute),
+        Window::session(minute),
+    ] {
+        let (sums, report) = five(window, 0, true, || true);
+        assert_eq!(sums, [15]);
+        assert!(report.left && report.is_clean(), "{report:?}");
+    }
+}
+
+#[test]
+fn a_last_window_that_fails_is_not_silent() {
+    let (sums, report) = five(Window::tumbling(10), 0, false, || false);
+    let failure = report.failure.unwrap();
+    assert!(
+        sums.is_empty() && failure.contains("'window' failed with its last frames"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn windows_reach_the_ends_of_time() {
+    for born_ns in [i64::MIN, i64::MIN + 5, -1, i64::MAX - 5, i64::MAX] {
+        for window in [
+            Window::tumbling(length(1_000)),
+            Window::session(length(1_000)),
+            Window::tumbling(Duration::MAX),
+            Window::session(Duration::MAX).lateness(Duration::MAX),
+        ] {
+            let (sums, report) = five(window.clone(), born_ns, false, || true);
+            assert!(
+                sums == [15] && report.is_clean(),
+                "{born_ns} {window:?}: {sums:?} {report:?}"
+            );
+        }
+    }
 }

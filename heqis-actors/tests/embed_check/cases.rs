@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use heqis_actors::{
-    BatchOptions, BridgeOptions, EdgeOptions, FaultKind, GraphBuilder, LinkPeer, PayloadType,
-    Policy, RecordingOptions, RingBufferConfig, StageOptions, StateOptions, Tap,
+    BatchOptions, BridgeOptions, EdgeOptions, FaultKind, Frame, GraphBuilder, LinkPeer,
+    PayloadType, Policy, RecordingOptions, RingBufferConfig, StageOptions, StateOptions, Tap,
+    Window, WindowSpan, channel_out, channel_with,
 };
 
 use crate::common::{Collect, CollectConfig, Count, Number, Twice, TwiceConfig};
@@ -35,6 +36,21 @@ fn behind(graph: GraphBuilder, options: EdgeOptions) -> GraphBuilder {
         .edge("double", "other", options)
 }
 
+/// Adds a stage of windows.
+fn window(graph: GraphBuilder, window: Window, workers: usize) -> GraphBuilder {
+    let count = |_: &WindowSpan, frames: &[Frame<Number>]| Number::clone(&frames[0]);
+    let graph = graph.window("window", window, count);
+    let graph = graph.options("window", StageOptions::new().workers(workers));
+    let graph = graph.sink_fn("other", |_: &Frame<Number>| ());
+    graph.chain(&["double", "window", "other"])
+}
+
+/// Adds a channel with these options.
+fn input(graph: GraphBuilder, options: EdgeOptions) -> GraphBuilder {
+    let graph = graph.input::<Number>("in", channel_with(options).1);
+    graph.edge("in", "double", edge())
+}
+
 /// Adds an edge to another node.
 fn far(graph: GraphBuilder, options: EdgeOptions, bridge: BridgeOptions) -> GraphBuilder {
     let payload = PayloadType::of::<Number>();
@@ -51,6 +67,71 @@ fn far(graph: GraphBuilder, options: EdgeOptions, bridge: BridgeOptions) -> Grap
 pub fn cases() -> Vec<Case> {
     use FaultKind as K;
     vec![
+        (
+            |g| window(g, Window::tumbling(10), 4),
+            K::OutOfRange,
+            "`stages.window.workers` must be 1, not 4",
+        ),
+        (
+            |g| window(g, Window::tumbling(0).per_key(), 4),
+            K::UnusableParameters,
+            "stage `window` (window): a window is not empty",
+        ),
+        (
+            |g| window(g, Window::tumbling(10).capacity(5), 1),
+            K::UnusableParameters,
+            "a capacity of 5 is less than the 10 frames of a window",
+        ),
+        (
+            |g| {
+                let sink = g.sink_fn("other", |_: &Frame<Number>| ());
+                let sink = sink.options("other", StageOptions::new().workers(2));
+                sink.edge("double", "other", edge())
+            },
+            K::OutOfRange,
+            "`stages.other.workers` must be 1, not 2",
+        ),
+        (
+            |g| {
+                let output = g.output::<Number>("other", channel_out().0);
+                let output = output.options("other", StageOptions::new().workers(2));
+                output.edge("double", "other", edge())
+            },
+            K::OutOfRange,
+            "`stages.other.workers` must be 1, not 2",
+        ),
+        (
+            |g| input(g, EdgeOptions::new().capacity(usize::MAX)),
+            K::UnusableParameters,
+            "stage `in` (input): capacity must lie between",
+        ),
+        (
+            |g| input(g, EdgeOptions::new().max_age(Duration::ZERO)),
+            K::UnusableParameters,
+            "max_age must be longer than nothing",
+        ),
+        (
+            |g| behind(g, EdgeOptions::new().policy(Policy::Latest).capacity(7)),
+            K::LatestHoldsOne,
+            "the policy `latest` keeps one frame, not 7",
+        ),
+        (
+            |g| g.options("colect", StageOptions::new()),
+            K::UnknownStage,
+            "a set of options names",
+        ),
+        (
+            |g| {
+                let payload = PayloadType::of::<Number>();
+                let near = |g: GraphBuilder, route, to: &str| {
+                    let near = g.sink_fn(to, |_: &Frame<Number>| ());
+                    near.edge_in(route, ("far", to), payload, edge(), bridge())
+                };
+                near(near(g.remote("far"), 1, "near"), 2, "next")
+            },
+            K::AddressInUse,
+            "edge `far->next` listens at inproc://embed-check, where edge `far->near` already does",
+        ),
         (
             |g| g.edge("count", "double", edge()),
             K::DuplicateEdge,
