@@ -386,7 +386,8 @@ fn dropping_policies_lose_on_the_senders_edge_and_nothing_on_the_wire() {
         let hub = Inproc::new();
         let (mut collect, seen) = collecting();
         collect.takes = Duration::from_micros(200);
-        let options = EdgeOptions::new().capacity(8).policy(policy);
+        let capacity = if policy == Policy::Latest { 1 } else { 8 };
+        let options = EdgeOptions::new().capacity(capacity).policy(policy);
         let bridge = bridge("inproc://drops", 2, Delivery::AtMostOnce);
         let (sent, received) = run_pair(
             sender(1_000, options, bridge.clone(), &hub),

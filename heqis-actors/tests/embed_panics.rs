@@ -108,7 +108,7 @@ impl Stage for Dropped<false> {
 /// Waits for the end, which comes.
 fn end(graph: GraphHandle) -> NodeReport {
     let (sender, ended) = mpsc::channel();
-    std::thread::spawn(move || sender.send(graph.wait_blocking()));
+    std::thread::spawn(move || drop(sender.send(graph.wait_blocking())));
     ended
         .recv_timeout(Duration::from_secs(20))
         .expect("the graph ends")

@@ -149,7 +149,8 @@ fn a_stop_says_what_was_lost_and_such_a_graph_is_not_clean() {
         ..CollectConfig::default()
     };
     let seen = slow.seen.clone();
-    let graph = graph_of(endless(0), slow).spawn().unwrap();
+    let graph = graph_of(endless(0), slow).stream("count", "endless");
+    let graph = graph.spawn().unwrap();
     until("frames", || !seen.lock().unwrap().is_empty());
     let report = graph.stop_blocking(Duration::from_millis(10));
     let books = books_of(&report, "count->collect");

@@ -72,7 +72,13 @@ fn live(source: ChannelSource<Item>) -> GraphBuilder {
 /// Runs a graph until its stop, and returns the report and why states were lost.
 fn stopped(graph: GraphBuilder) -> (NodeReport, String) {
     let events = graph.events();
-    let report = graph.spawn().unwrap().stop_blocking(DRAIN);
+    let graph = graph.spawn().unwrap();
+    // A source that was stopped before its first item has nothing to save.
+    let flows = || graph.report().edges[1].sent > 0;
+    for _ in (0..2_000).take_while(|_| !flows()) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let report = graph.stop_blocking(DRAIN);
     let lost = events.into_iter().filter_map(|event| match event {
         Event::StateLost { reason, .. } => Some(reason),
         _ => None,
@@ -227,8 +233,8 @@ fn a_state_that_cannot_be_written_or_taken_is_a_failure() {
     drop(sender);
     assert!(one.wait_blocking().is_clean());
     let (sender, source) = channel(1);
+    sender.send(Item(0, 0)).unwrap();
     let (report, lost) = stopped(graph(source, &path, true));
-    drop(sender);
     assert!(
         report.failure.unwrap().contains("state") && lost.contains("'counts'"),
         "{lost}"

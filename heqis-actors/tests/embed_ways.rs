@@ -513,7 +513,7 @@ fn a_closure_with_state_has_one_worker_and_a_shared_one_any_number() {
     assert!(
         error
             .to_string()
-            .contains("stage 'sum': it is one closure with its state"),
+            .contains("it is one closure with its state"),
         "{error}"
     );
     let report = GraphBuilder::new("copies")

@@ -241,7 +241,9 @@ fn five(window: Window, born_ns: i64, stops: bool, close: fn() -> bool) -> (Vec<
         .clock(Clock::virtual_at(born_ns))
         .input::<Number>("numbers", source)
         .window("window", window, counted)
-        .sink_fn("sums", move |sum: &Frame<Number>| collected.lock().unwrap().push(sum.value))
+        .sink_fn("sums", move |sum: &Frame<Number>| {
+            collected.lock().unwrap().push(sum.value)
+        })
         .chain(&["numbers", "window", "sums"])
         .spawn()
         .unwrap();

@@ -87,10 +87,11 @@ fn dropping_policies_close_their_books_and_keep_the_promised_frames() {
     ] {
         let (mut collect, seen) = collecting();
         collect.takes = Duration::from_micros(50);
+        let capacity = if policy == Policy::Latest { 1 } else { 8 };
         let report = GraphBuilder::new("drops")
             .source::<Count>("count", counting(3_000), StageOptions::default())
             .stage::<Collect>("collect", collect, own_arbiter())
-            .edge("count", "collect", edge(policy, 8))
+            .edge("count", "collect", edge(policy, capacity))
             .run(DRAIN)
             .unwrap();
         assert!(report.is_clean(), "{policy:?}: {report:?}");

@@ -407,6 +407,9 @@ impl Saving {
                 && report.in_doubt.is_none()
                 && !report.dropped.contains_key(&DropCause::Shutdown)
         });
+        if !delivered {
+            self.not_saved("frames were dropped, or other nodes do not have them yet");
+        }
         if !delivered || !actors.all(|actor| is_deposited(&actor)) {
             return;
         }
