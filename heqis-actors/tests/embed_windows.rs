@@ -283,6 +283,10 @@ fn a_last_window_that_fails_is_not_silent() {
         sums.is_empty() && failure.contains("'window' failed with its last frames"),
         "{failure}"
     );
+    assert_eq!(
+        report.edges[0].dropped.get(&DropCause::StageFailed),
+        Some(&5)
+    );
 }
 
 #[test]

@@ -352,11 +352,14 @@ impl<T: WindowItem> OpenWindows<T> {
             return Ok(());
         }
         self.close(i64::MAX, &mut close)?;
-        for (key, mut group) in std::mem::take(&mut self.groups) {
+        // What fails to close is still held.
+        while let Some(mut entry) = self.groups.first_entry() {
+            let (key, group) = (*entry.key(), entry.get_mut());
             if group.fresh > 0 {
                 let len = group.items.len();
-                hand_out(group.span(key), &mut group, (len, len), &mut close)?;
+                hand_out(group.span(key), group, (len, len), &mut close)?;
             }
+            entry.remove();
         }
         self.held = 0;
         Ok(())

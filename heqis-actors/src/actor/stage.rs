@@ -490,9 +490,10 @@ impl StageActor {
             let reason = format!("stage '{}' failed with its last frames: {error}", cx.stage);
             // Frames of other nodes that the stage holds stay there.
             match *is_fed {
-                true => control.crash(reason),
+                true => return control.crash(reason),
                 false => control.fail(reason),
             }
+            self.lose_held(DropCause::StageFailed);
         }
     }
 
@@ -558,6 +559,9 @@ impl StageActor {
         let retry = std::mem::take(&mut self.retry);
         for (inlet, frame) in inlets.into_iter().zip(frames).chain(retry) {
             self.drop_popped(inlet, frame, DropCause::Shutdown);
+        }
+        if !self.setup.is_fed && !self.setup.control.is_resumable() {
+            self.lose_held(DropCause::Shutdown);
         }
         for inlet in &self.setup.inlets {
             inlet.edge.abandon();

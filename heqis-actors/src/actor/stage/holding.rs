@@ -3,7 +3,7 @@
 use super::super::erased::build;
 use super::StageActor;
 use crate::held::is_regained;
-use heqis_core::{AnyFrame, FrameOutcome, StageError, Ticket};
+use heqis_core::{AnyFrame, DropCause, FrameOutcome, StageError, Ticket, abandon};
 
 impl StageActor {
     /// Gives a frame for a stage that holds frames a ticket by which it is known whether the stage holds it. Where the state
@@ -58,5 +58,16 @@ impl StageActor {
             }
         }
         self.retry.extend(regained.into_iter().rev());
+    }
+
+    /// Ends the stage, and books the frames that it alone holds as dropped: nothing brings them back.
+    pub(super) fn lose_held(&mut self, cause: DropCause) {
+        let held = self.held.take();
+        abandon(self.stage.take());
+        for (frame, inlet) in held.into_iter().filter(|(frame, _)| is_regained(frame)) {
+            // It was booked when the stage took it.
+            self.setup.inlets[inlet].edge.adopt();
+            self.drop_popped(inlet, frame, cause);
+        }
     }
 }
