@@ -319,9 +319,6 @@ fn with_merge<P: Payload>(
     }
 }
 
-/// Kind of the stage of [`GraphBuilder::window`](crate::GraphBuilder::window).
-pub(crate) const WINDOW: &str = "window";
-
 /// The stage of [`GraphBuilder::window`](crate::GraphBuilder::window).
 pub(crate) struct WindowStage<P, R, F> {
     windows: Windows<P>,
@@ -371,7 +368,7 @@ where
     type Config = ();
     type In = P;
     type Out = R::Out;
-    const KIND: &'static str = WINDOW;
+    const KIND: &'static str = heqis_core::WINDOW;
     const HOLDS_FRAMES: bool = true;
 
     fn process(

@@ -56,6 +56,7 @@ mod thread;
 mod ticket;
 mod timer;
 mod tracker;
+mod two_ways;
 pub mod units;
 mod window;
 pub mod wire;
@@ -64,8 +65,8 @@ pub use blocking::{block_on, block_on_for};
 pub use books::Books;
 pub use check::{
     BridgeDescription, BudgetDescription, EdgeDescription, FaultKind, FaultPlace, FaultSubject,
-    GraphDescription, GraphFault, KindDescription, NodeDescription, StageDescription, nearest_name,
-    place,
+    GraphDescription, GraphFault, KindDescription, NodeDescription, StageDescription, WINDOW,
+    nearest_name, place,
 };
 pub use clock::{Clock, ClockOffset, duration_ns, use_runtime_timers};
 pub use clock_sync::ClockSync;
@@ -114,4 +115,5 @@ pub use stats::{Budget, StageStats};
 pub use thread::ThreadConfig;
 pub use ticket::{Deliveries, NO_STAGE, Ticket, abandon};
 pub use tracker::{Ring, SaveDemand, Tracker};
+pub use two_ways::TwoWays;
 pub use window::{Extent, OpenGroup, OpenWindows, Window, WindowItem, WindowSpan};

@@ -18,14 +18,14 @@ use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::{Control, Life, Progress};
 use crate::doorbell::{Doorbell, Wake};
-use crate::edge::{Edge, Pop};
+use crate::edge::Pop;
 use crate::emitter::RawEmitter;
 use crate::held::HeldFrames;
 use crate::tap::Tap;
 use heqis_core::AnyFrame;
 use heqis_core::{
-    DropCause, Ending, Exhausted, FrameOutcome, Origin, Recorded, RestartBudget, StageError,
-    StageOptions, StageStats,
+    DropCause, Ending, Exhausted, FrameOutcome, Origin, RestartBudget, StageError, StageOptions,
+    StageStats,
 };
 use heqis_core::{Ticket, abandon};
 
@@ -255,28 +255,6 @@ impl StageActor {
             }
             Err(error) => self.failed(&error),
         }
-    }
-
-    /// The outcome of a frame that the stage does not get: a warm-up item that it does not take, or one whose outcome it knows.
-    fn skipped(&self, frame: &AnyFrame, edge: &Edge) -> Option<FrameOutcome> {
-        let stage = self.stage.as_ref()?;
-        if frame.head.warm_up {
-            return (!stage.takes_warm_up()).then_some(FrameOutcome::Delivered);
-        }
-        let (committed, head) = (&self.setup.cx.committed, &frame.head);
-        if stage.is_log() {
-            return match committed.recorded(head) {
-                Recorded::Before => Some(FrameOutcome::Duplicate),
-                Recorded::Now | Recorded::Not => None,
-                Recorded::Partly => {
-                    edge.overlaps();
-                    let control = &self.setup.control;
-                    control.frames_overlap(&edge.name, format!("made from {}", head.origins()));
-                    None
-                }
-            };
-        }
-        (stage.recovers() && committed.holds(head)).then_some(FrameOutcome::Duplicate)
     }
 
     /// Drops the frame that the stage refused, with everything emitted for it; the stage continues.

@@ -21,7 +21,6 @@
 //! - `sender`, `receiver`: the two actors. `phase`: what a receiver does. `setup`: what both are built from. `messages`: what they exchange.
 //! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still. `dedup_log`: which source positions a receiver has
 //!   had, for senders that restart.
-//! - `two_ways`: notices items that come to the commit log over two edges.
 //! - `saving`: what both halves add to the saved state of the node.
 //! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `admission`: connections that have not said
 //!   hello, and which of them are accepted.
@@ -39,11 +38,9 @@ mod saving;
 mod send_window;
 mod sender;
 mod setup;
-mod two_ways;
 mod window_watch;
 
 pub(crate) use messages::{decode_frame, encode_frame};
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;
 pub(crate) use setup::BridgeSetup;
-pub(crate) use two_ways::TwoWays;

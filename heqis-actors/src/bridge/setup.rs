@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::two_ways::TwoWays;
 use crate::control::{Control, Life, Progress};
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
 use heqis_core::Committed;
-use heqis_core::{BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, Recorded, StageError};
+use heqis_core::{
+    BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, Recorded, StageError, TwoWays,
+};
 use heqis_core::{Head, PayloadType};
 use heqis_sp::{Inproc, SpError};
 

@@ -1,11 +1,10 @@
 //! Checks a collected graph, as a topology is checked.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::GraphError;
 use super::builder::{EdgeEntry, GraphBuilder, Span, StageEntry};
 use crate::registry::{Factory, Prepared, fnv1a};
-use crate::window::WINDOW;
 use heqis_core::{
     BatchOptions, BridgeOptions, BudgetDescription, EdgeDescription, EdgeOptions, FaultKind,
     FaultPlace, FaultSubject, GraphDescription, GraphFault, NodeDescription, Policy, PortContract,
@@ -45,61 +44,6 @@ impl GraphBuilder {
         faults
     }
 
-    /// Warns of windows of frames in the order of their arrival from several places, on a node in the middle that keeps
-    /// nothing: after a restart they are made of other frames, of which some may be recorded on a later node.
-    fn unrepeatable_windows(&self, faults: &mut Vec<GraphFault>) {
-        let has_log = self.stages.iter().any(StageEntry::is_log);
-        let leaves = |entry: &EdgeEntry| matches!(entry.span, Span::Out(..));
-        if self.state.is_some() || has_log || !self.edges.iter().any(leaves) {
-            return;
-        }
-        for (index, entry) in self.stages.iter().enumerate() {
-            let Some((prepared, _)) = &entry.local else {
-                continue;
-            };
-            if prepared.kind.name != WINDOW {
-                continue;
-            }
-            let feeds = self.fed_by(&entry.name);
-            if feeds.len() < 2 {
-                continue;
-            }
-            let message = format!(
-                "the windows of `{}` follow the order in which frames of {} arrive: after a restart they are made of other frames",
-                entry.name,
-                feeds
-                    .into_iter()
-                    .map(|name| format!("`{name}`"))
-                    .collect::<Vec<_>>()
-                    .join(" and ")
-            );
-            let place = place(FaultSubject::Stage(index), &entry.name, "");
-            let fault = GraphFault::new(FaultKind::OrderNotRepeatable, place, message);
-            let help = "save the state of the node, or give it the commit log; else items may count twice, which the report says";
-            faults.push(fault.help(help));
-        }
-    }
-
-    /// The sources of this node and the edges from other ones whose frames come to `stage`.
-    fn fed_by(&self, stage: &str) -> BTreeSet<String> {
-        let (mut feeds, mut open) = (BTreeSet::new(), vec![stage.to_owned()]);
-        let mut seen = BTreeSet::from([stage.to_owned()]);
-        while let Some(stage) = open.pop() {
-            let is_source = |entry: &StageEntry| entry.name == stage && entry.is_source();
-            if self.stages.iter().any(is_source) {
-                feeds.insert(stage.clone());
-            }
-            for edge in self.edges.iter().filter(|edge| edge.to == stage) {
-                if matches!(edge.span, Span::In(..)) {
-                    feeds.insert(format!("{}->{}", edge.from, edge.to));
-                } else if seen.insert(edge.from.clone()) {
-                    open.push(edge.from.clone());
-                }
-            }
-        }
-        feeds
-    }
-
     /// As [`GraphBuilder::check`], without the identities of sources, which may be hashes of their files.
     fn faults(&self) -> Vec<GraphFault> {
         self.assess().0
@@ -135,7 +79,6 @@ impl GraphBuilder {
         faults.extend(graph.check());
         self.halves(&graph, &mut faults);
         self.names(&graph, &mut faults);
-        self.unrepeatable_windows(&mut faults);
         let bridged = self.edges.iter().enumerate();
         let properties = bridged.filter_map(|(index, entry)| match entry.span {
             Span::Local => None,

@@ -8,8 +8,7 @@ use tokio::sync::oneshot;
 use super::builder::{EdgeEntry, GraphBuilder, Span};
 use super::handle::GraphHandle;
 use super::moves::{MoveError, Request};
-use crate::bridge::TwoWays;
-use heqis_core::{Key, MovedKey, block_on};
+use heqis_core::{Key, MovedKey, TwoWays, block_on};
 
 /// The stages at the ends of the edges within this node.
 pub(super) fn local_edges(graph: &GraphBuilder) -> Vec<(String, String)> {
@@ -32,7 +31,7 @@ pub(super) fn ways(graph: &GraphBuilder) -> HashMap<String, Arc<TwoWays>> {
             before.insert(from);
         }
         let leads = |edge: &&EdgeEntry| {
-            matches!(edge.span, Span::In(..)) && before.contains(edge.to.as_str())
+            matches!(edge.span, Span::In(..)) && before.contains(edge.stages().1)
         };
         if graph.edges.iter().filter(leads).count() > 1 {
             let shared = Arc::<TwoWays>::default();

@@ -18,7 +18,7 @@ use super::reporter::Reporter;
 use super::running::{Running, stop_arbiters};
 use super::saving::{BridgeState, Rest, Saving, StatefulActor, lock_file, own_and_fed_stages};
 use crate::actor::{Begin, Build, MoveKey, Restore, TakeSnapshot};
-use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, TwoWays};
+use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
 use crate::control::Control;
 use crate::doorbell::Doorbell;
 use crate::edge::Edge;
@@ -28,7 +28,7 @@ use heqis_core::PayloadType;
 use heqis_core::{
     ActorState, BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, KindDescription,
     Metrics, PIPELINE, Policy, Port, Scheduling, Snapshot, StageError, StageStats, ThreadConfig,
-    port_of, stage_of, use_runtime_timers,
+    TwoWays, port_of, stage_of, use_runtime_timers,
 };
 
 /// A started actor, for what starting and saving need of it.

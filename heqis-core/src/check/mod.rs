@@ -29,6 +29,9 @@ use crate::encoding::Encoding;
 use crate::options::{BridgeOptions, Delivery, EdgeOptions, StageOptions};
 use crate::port::{Port, port_of, stage_of};
 
+/// Name of the kind of stage that makes windows of any frames.
+pub const WINDOW: &str = "window";
+
 /// A graph as the check sees it.
 #[derive(Clone, Debug, Default)]
 pub struct GraphDescription<'a> {

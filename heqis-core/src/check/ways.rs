@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::fault::{FaultKind, GraphFault};
-use super::{GraphDescription, Link};
+use super::{GraphDescription, Link, WINDOW};
 
 pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
     // On a cycle everything comes by many ways, an edge of another payload carries nothing, and one of an unknown port is not
@@ -19,6 +19,7 @@ pub(super) fn check(graph: &GraphDescription<'_>, links: &[Link], faults: &mut V
         two_ways(graph, links, faults);
     }
     order(graph, links, faults);
+    windows(graph, links, faults);
 }
 
 /// Frames are known by the source item that they derive from. Where two of them derive from one item by different ways,
@@ -138,5 +139,52 @@ fn order(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFau
         let fault = GraphFault::new(FaultKind::OrderNotRepeatable, place, message);
         let help = "each symbol's records keep their order; with one worker the bytes are the same in every run";
         faults.push(fault.help(help));
+    }
+}
+
+/// Windows of frames in the order of their arrival from several places, on a node in the middle that keeps nothing: after a
+/// restart they are made of other frames, of which a later node may have recorded some.
+fn windows(graph: &GraphDescription<'_>, links: &[Link], faults: &mut Vec<GraphFault>) {
+    for (index, stage) in graph.stages.iter().enumerate() {
+        let is_window = graph.kind(index).is_some_and(|kind| kind.name == WINDOW);
+        let (true, Some(node)) = (is_window, stage.node) else {
+            continue;
+        };
+        let is_here = |stage: usize| graph.stages[stage].node == Some(node);
+        let is_log = |stage: usize| graph.kind(stage).is_some_and(|kind| kind.commit_log);
+        let keeps = graph
+            .nodes
+            .get(node)
+            .is_some_and(|node| node.saves_every.is_some())
+            || (0..graph.stages.len()).any(|stage| is_here(stage) && is_log(stage));
+        let leaves = |link: &Link| is_here(link.from) && !is_here(link.to);
+        if keeps || !links.iter().any(leaves) {
+            continue;
+        }
+        let (mut feeds, mut seen, mut open) =
+            (BTreeSet::new(), BTreeSet::from([index]), vec![index]);
+        while let Some(stage) = open.pop() {
+            if graph.kind(stage).is_some_and(|kind| kind.is_source()) {
+                feeds.insert(format!("`{}`", graph.stages[stage].name));
+            }
+            for link in links.iter().filter(|link| link.to == stage) {
+                if !is_here(link.from) {
+                    feeds.insert(format!("`{}`", graph.edge_name(link.edge)));
+                } else if seen.insert(link.from) {
+                    open.push(link.from);
+                }
+            }
+        }
+        if feeds.len() > 1 {
+            let feeds = feeds.into_iter().collect::<Vec<_>>().join(" and ");
+            let message = format!(
+                "the windows of `{}` follow the order in which frames of {feeds} arrive: after a restart they are made of other frames",
+                stage.name
+            );
+            let place = graph.at_stage(index, "");
+            let fault = GraphFault::new(FaultKind::OrderNotRepeatable, place, message);
+            let help = "save the state of the node, or give it the commit log; else items may count twice, which the report says";
+            faults.push(fault.help(help));
+        }
     }
 }

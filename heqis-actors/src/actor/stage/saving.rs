@@ -1,10 +1,11 @@
-//! Takes and restores the state of a stage.
+//! Takes and restores the state of a stage, and recognises what is recorded.
 
 use actix::prelude::*;
 
 use super::super::messages::{Restore, TakeSnapshot};
 use super::{Phase, StageActor};
-use heqis_core::{ActorState, Snapshot, StageError};
+use crate::edge::Edge;
+use heqis_core::{ActorState, AnyFrame, FrameOutcome, Recorded, Snapshot, StageError};
 
 impl StageActor {
     /// Whether the stage is between two frames, with nothing on its way out.
@@ -13,6 +14,28 @@ impl StageActor {
             && self.setup.emitter.staged.is_empty()
             && self.in_process.is_empty()
             && self.retry.is_empty()
+    }
+
+    /// The outcome of a frame that the stage does not get: a warm-up item that it does not take, or one whose outcome it knows.
+    pub(super) fn skipped(&self, frame: &AnyFrame, edge: &Edge) -> Option<FrameOutcome> {
+        let stage = self.stage.as_ref()?;
+        if frame.head.warm_up {
+            return (!stage.takes_warm_up()).then_some(FrameOutcome::Delivered);
+        }
+        let (committed, head) = (&self.setup.cx.committed, &frame.head);
+        if stage.is_log() {
+            return match committed.recorded(head) {
+                Recorded::Before => Some(FrameOutcome::Duplicate),
+                Recorded::Now | Recorded::Not => None,
+                Recorded::Partly => {
+                    edge.overlaps();
+                    let control = &self.setup.control;
+                    control.frames_overlap(&edge.name, format!("made from {}", head.origins()));
+                    None
+                }
+            };
+        }
+        (stage.recovers() && committed.holds(head)).then_some(FrameOutcome::Duplicate)
     }
 
     pub(super) fn state(&self, snapshot: Snapshot) -> ActorState {

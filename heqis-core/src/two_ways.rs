@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heqis_core::{Head, Origin};
+use crate::frame::Head;
+use crate::origins::Origin;
 
 /// One of 16 positions is compared, and each of the first 16: ways that meet have almost all items in common.
 const SAMPLED: u64 = 16;
@@ -12,7 +13,7 @@ const MAX_SAMPLES: usize = 4_096;
 
 /// By which edge sampled items came first, on a node where several bridged edges lead to the commit log.
 #[derive(Debug, Default)]
-pub(crate) struct TwoWays(Mutex<Samples>);
+pub struct TwoWays(Mutex<Samples>);
 
 #[derive(Debug, Default)]
 struct Samples {
@@ -22,7 +23,7 @@ struct Samples {
 
 impl TwoWays {
     /// Another edge over which the item of a new frame came before.
-    pub(super) fn other(&self, head: &Head, edge: &Arc<str>) -> Option<Arc<str>> {
+    pub fn other(&self, head: &Head, edge: &Arc<str>) -> Option<Arc<str>> {
         let origin = head.origin;
         if origin.position > SAMPLED && !origin.position.is_multiple_of(SAMPLED) {
             return None;
