@@ -72,21 +72,20 @@ pub use heqis_core::{
     ClockOffset, ClosureResult, Committed, Counter, Counters, Deliveries, Delivery, DropCause,
     EdgeDescription, EdgeOptions, EdgeReport, EdgeSide, Encoding, Ending, Event, Events,
     EventsIter, Exhausted, Explain, Extent, FaultKind, FaultPlace, FaultSubject, FieldReader,
-    Frame, Gauge, Gauges, GraphDescription, GraphFault, Head, InDoubt, Key, LinkMetrics, LinkPeer,
-    LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, MAX_STAMPS, Merge, Metrics, MetricsError,
-    Mismatch, MovedKey, NodeDescription, NodeReport, Note, Nothing, Origin, OriginRun, Origins,
-    PIPELINE, Payload, PayloadError, PayloadType, Policy, Port, PortContract, PortSchema, Property,
-    Quantiles, RecordingOptions, RestartOptions, Scheduling, Snapshot, SourceStream, StageCounters,
-    StageDescription, StageError, StageOptions, StageReport, Stamp, StateOptions, Tensor,
-    TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta, duration_ns, encode_meta,
-    limits, lock_for_writing, mismatch, nearest_name, partition, port_of, read_commit_log,
-    read_small_file, renamed, stage_of, units, wire,
+    Frame, Gauge, Gauges, GraphDescription, GraphFault, Head, InDoubt, Join, Key, LinkMetrics,
+    LinkPeer, LinkState, LogLimit, Loss, MAX_META_BYTES, MAX_RANK, MAX_STAMPS, Merge, Metrics,
+    MetricsError, Mismatch, MovedKey, NodeDescription, NodeReport, Note, Nothing, Origin,
+    OriginRun, Origins, PIPELINE, Payload, PayloadError, PayloadType, Policy, Port, PortContract,
+    PortSchema, Property, Quantiles, RecordingOptions, RestartOptions, Scheduling, Snapshot,
+    SourceStream, StageCounters, StageDescription, StageError, StageOptions, StageReport, Stamp,
+    StateOptions, Tensor, TerminationSignals, Timer, Waiting, Window, WindowSpan, decode_meta,
+    duration_ns, encode_meta, limits, lock_for_writing, mismatch, nearest_name, partition, port_of,
+    read_commit_log, read_small_file, renamed, stage_of, units, wire,
 };
 #[doc(hidden)]
 pub use heqis_core::{Arriving, Leaving, Outgoing};
 pub use heqis_core::{Inputs, Outputs};
 pub use heqis_derive::{Inputs, Outputs, Payload};
-pub use join::Join;
 pub use registry::{ContentHash, Prepared, Registry, StageKind};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;

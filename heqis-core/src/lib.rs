@@ -9,7 +9,7 @@
 //! - `books`, `stats`, `tracker`: what is counted of edges and stages, and which frames are done. `clock_sync`: the clocks of two nodes.
 //!   `thread`: name, cores and priority of a thread.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
-//! - `window`: which items belong together, by time or by count.
+//! - `window`, `join`: which items belong together: by time, by count, by key.
 //! - `snapshot`: the state of a node as a file. `moved_key`: the state of one key between nodes. `seal`: checksums of both. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
 //! - `file_lock`, `small_file`: files that are locked, or read as a whole. `blocking`: a future on a thread without executor.
 
@@ -31,6 +31,7 @@ mod error;
 mod events;
 mod file_lock;
 mod frame;
+mod join;
 mod key;
 mod log_limit;
 mod merge;
@@ -81,6 +82,7 @@ pub use error::StageError;
 pub use events::{Event, EventBus, Events, EventsIter};
 pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Body, Frame, Head, MAX_STAMPS, PayloadType, Stamp, sound};
+pub use join::{Held, Join};
 pub use key::{AsKey, Key, partition};
 pub use log_limit::LogLimit;
 pub use merge::Merge;

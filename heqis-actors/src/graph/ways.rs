@@ -16,13 +16,13 @@ use crate::commit_log::CommitLog;
 use crate::context::BuildContext;
 use crate::doorbell::Doorbell;
 use crate::emitter::Emitter;
-use crate::join::{Join, JoinStage};
+use crate::join::JoinStage;
 use crate::registry::{Prepared, fnv1a};
 use crate::stage::{Next, Source, Stage};
 use crate::window::WindowStage;
 use heqis_core::Outputs;
 use heqis_core::{
-    BridgeOptions, ClosureResult, EdgeOptions, Nothing, Payload, Snapshot, StageError,
+    BridgeOptions, ClosureResult, EdgeOptions, Join, Nothing, Payload, Snapshot, StageError,
     StageOptions, StageStats, Window, WindowSpan, stage_of,
 };
 use heqis_core::{Frame, PayloadType};
@@ -292,37 +292,7 @@ impl GraphBuilder {
     }
 
     /// Adds a stage that emits what `split` returns for each frame by the port that the variant names. Workers and restarts
-    /// share the closure. Each frame leaves by one port, so that the ways behind them may meet again.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use heqis_actors::{Frame, GraphBuilder, Outputs, Payload};
-    ///
-    /// #[derive(Payload)]
-    /// struct Price(f64);
-    ///
-    /// #[derive(Outputs)]
-    /// enum By {
-    ///     Low(Frame<Price>),
-    ///     High(Frame<Price>),
-    /// }
-    ///
-    /// let graph = GraphBuilder::new("prices")
-    ///     .source_iter("prices", [1.0, 20.0, 3.0].map(Price))
-    ///     .split("by-height", |price: &Frame<Price>| {
-    ///         let port = if price.0 < 10.0 { By::Low } else { By::High };
-    ///         port(price.clone())
-    ///     })
-    ///     .sink_fn("low", |price: &Frame<Price>| assert!(price.0 < 10.0))
-    ///     .sink_fn("high", |price: &Frame<Price>| assert!(price.0 >= 10.0))
-    ///     .chain(&["prices", "by-height"])
-    ///     .chain(&["by-height.low", "low"])
-    ///     .chain(&["by-height.high", "high"]);
-    /// let report = graph.run(Duration::from_secs(1))?;
-    /// assert_eq!((report.edges[1].delivered, report.edges[2].delivered), (2, 1));
-    /// # Ok::<(), heqis_actors::GraphError>(())
-    /// ```
+    /// share the closure. Each frame leaves by one port, so that the ways behind them may meet again, as in [`GraphBuilder::join`].
     #[must_use]
     pub fn split<I: Payload, O: Outputs>(
         self,
@@ -337,33 +307,33 @@ impl GraphBuilder {
     /// Workers and restarts share the closure.
     ///
     /// ```
-    /// use heqis_actors::{Frame, GraphBuilder, Join, Payload, channel_out};
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Frame, GraphBuilder, Join, Outputs, Payload};
     ///
     /// #[derive(Payload)]
     /// struct Price(#[payload(key)] u32, f64);
     ///
-    /// #[derive(Payload)]
-    /// struct Order(#[payload(key)] u32, f64);
+    /// #[derive(Outputs)]
+    /// enum By {
+    ///     Low(Frame<Price>),
+    ///     High(Frame<Price>),
+    /// }
     ///
-    /// #[derive(Payload)]
-    /// struct Trade(u32, f64);
-    ///
-    /// let (sink, trades) = channel_out::<Trade>();
-    /// let graph = GraphBuilder::new("trades")
-    ///     .source_iter("prices", [Price(1, 9.5), Price(2, 4.0)])
-    ///     .source_iter("orders", [Order(2, 100.0), Order(1, 10.0)])
-    ///     .join("trade", Join::default(), |price: &Frame<Price>, order: &Frame<Order>| {
-    ///         Trade(order.0, price.1 * order.1)
+    /// let graph = GraphBuilder::new("spreads")
+    ///     .source_iter("prices", [Price(7, 1.0), Price(7, 20.0), Price(8, 3.0), Price(8, 30.0)])
+    ///     .split("by-height", |price: &Frame<Price>| match price.1 {
+    ///         ..10.0 => By::Low(price.clone()),
+    ///         _ => By::High(price.clone()),
     ///     })
-    ///     .output("trades", sink)
-    ///     .chain(&["prices", "trade.left"])
-    ///     .chain(&["orders", "trade.right"])
-    ///     .chain(&["trade", "trades"])
-    ///     .spawn()?;
-    /// let mut values: Vec<_> = trades.into_iter().map(|trade| (trade.0, trade.1)).collect();
-    /// values.sort_by_key(|trade| trade.0);
-    /// assert_eq!(values, [(1, 95.0), (2, 400.0)]);
-    /// assert!(graph.wait_blocking().is_clean());
+    ///     .join("spread", Join::default(), |low: &Frame<Price>, high: &Frame<Price>| Price(low.0, high.1 - low.1))
+    ///     .sink_fn("check", |spread: &Frame<Price>| assert!(spread.1 > 18.0))
+    ///     .chain(&["prices", "by-height"])
+    ///     .chain(&["by-height.low", "spread.left"])
+    ///     .chain(&["by-height.high", "spread.right"])
+    ///     .chain(&["spread", "check"]);
+    /// let report = graph.run(Duration::from_secs(1))?;
+    /// assert!(report.is_clean() && report.edges[3].delivered == 2);
     /// # Ok::<(), heqis_actors::GraphError>(())
     /// ```
     #[must_use]
