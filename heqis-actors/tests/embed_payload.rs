@@ -424,6 +424,12 @@ fn a_node_with_another_payload_version_or_fields_is_refused_with_both() {
     // The fields of this version, and a node of a version that states none.
     assert_eq!(answered("number", Some("{ value: u64, group: u64 }")), None);
     assert_eq!(answered("number", None), None);
+    // A type reads what a sender without its extension writes.
+    let trade = heqis_actors::PayloadType::of::<Trade>();
+    let (fields, without) = (Trade::FIELDS, Trade::FIELDS_WITHOUT_EXTENSION);
+    assert!(trade.reads(fields) && trade.reads(without) && fields.len() > without.len());
+    assert!(without.ends_with("note: Option<String> }") && !trade.reads(&without[1..]));
+    assert_eq!(Order::FIELDS_WITHOUT_EXTENSION, "");
 }
 
 /// [`common::Number`] of a later version of a program.

@@ -173,7 +173,7 @@ pub struct PayloadType {
     name: &'static str,
     on_wire: bool,
     version: u32,
-    fields: &'static str,
+    fields: [&'static str; 2],
     decode: Decode,
 }
 
@@ -209,7 +209,7 @@ impl PayloadType {
             name: P::NAME,
             on_wire: P::WIRE,
             version: P::VERSION,
-            fields: P::FIELDS,
+            fields: [P::FIELDS, P::FIELDS_WITHOUT_EXTENSION],
             decode: |meta, tensor| {
                 sound::<P, Arc<dyn Body>>(|| Ok(Arc::new(Contained::new(P::decode(meta, tensor)?))))
             },
@@ -237,8 +237,16 @@ impl PayloadType {
     }
 
     /// The fields of the type, as [`Payload::FIELDS`].
+    #[must_use]
     pub fn fields(&self) -> &'static str {
-        self.fields
+        self.fields[0]
+    }
+
+    /// Whether frames with these fields are read.
+    #[must_use]
+    pub fn reads(&self, sent: &str) -> bool {
+        let [fields, without] = self.fields;
+        fields.is_empty() || sent == fields || (!without.is_empty() && sent == without)
     }
 
     /// Rebuilds a value from its two parts.

@@ -179,7 +179,7 @@ pub enum PayloadError {
 /// | `key = function` | the same, by `fn(&Field) -> Key` |
 /// | `tensor` | the field is a [`Tensor`], which is written to the wire from where it lies |
 /// | `as = Wire` | the field goes to the wire as a `Wire`, which is `From<&Field>`, and `Field` is `TryFrom<Wire>` |
-/// | `extension` | the last field, an `Option`, takes no byte where it is `None`: what an older peer does not know |
+/// | `extension` | the last field, an `Option`, takes no byte where it is `None`: frames of a sender that does not know it are read, so that receivers are updated first |
 ///
 /// All other fields are written to the meta part in their order, a variant of an enum after its index: the bincode-1 layout.
 /// A field of a type of one's own derives that layout with
@@ -244,6 +244,10 @@ pub trait Payload: Any + Send + Sync + Sized {
 
     /// The fields as they go to the wire, for people to read and for two nodes to compare; empty where they are not stated.
     const FIELDS: &'static str = "";
+
+    /// As [`FIELDS`](Payload::FIELDS), of a sender that does not know the `extension`, which this type reads too; empty where
+    /// it has none.
+    const FIELDS_WITHOUT_EXTENSION: &'static str = "";
 
     /// Key for conflation and partitioning; frames of a keyless type all share key 0.
     fn key(&self) -> Key {

@@ -16,7 +16,10 @@ pub(crate) fn implementation(input: &Input) -> TokenStream {
     let (ident, name, version) = (&input.ident, &input.name, input.version);
     let key = key(input, krate);
     let codec = (!input.local).then(|| {
-        let fields = shortened(description(input));
+        let fields = shortened(description(input, true));
+        let former = shortened(description(input, false));
+        let former = (former != fields)
+            .then(|| quote!(const FIELDS_WITHOUT_EXTENSION: &'static str = #former;));
         let (encode, tensor, decode) = (
             encode(input, krate),
             tensor(input, krate),
@@ -26,6 +29,7 @@ pub(crate) fn implementation(input: &Input) -> TokenStream {
             const WIRE: bool = true;
             const VERSION: u32 = #version;
             const FIELDS: &'static str = #fields;
+            #former
             #encode
             #tensor
             #decode
@@ -219,11 +223,12 @@ fn read(binding: &Ident, field: &Field) -> TokenStream {
 }
 
 /// The fields in their order with the types that go to the wire, such as `{ symbol: u64, price: f64 }`.
-fn description(input: &Input) -> String {
+fn description(input: &Input, extended: bool) -> String {
     let variant = |variant: &Variant| {
         let is_named =
             (variant.fields.iter()).any(|field| matches!(field.member, syn::Member::Named(_)));
-        let fields: Vec<String> = (variant.fields.iter())
+        let known = |field: &&Field| extended || !matches!(field.role, Role::Extension(_));
+        let fields: Vec<String> = (variant.fields.iter().filter(known))
             .map(|field| {
                 let option = matches!(field.role, Role::Extension(_)) && field.wire.is_some();
                 let ty = plain(field.wire.as_ref().unwrap_or(&field.ty).to_token_stream());

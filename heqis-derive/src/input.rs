@@ -76,12 +76,19 @@ impl Input {
             variants: Vec::new(),
         };
         let mut versioned = None;
+        let mut given = Vec::new();
         for attribute in item
             .attrs
             .iter()
             .filter(|attribute| attribute.path().is_ident("payload"))
         {
             attribute.parse_nested_meta(|meta| {
+                if let Some(name) = meta.path.get_ident() {
+                    if given.contains(name) {
+                        return Err(meta.error("given twice"));
+                    }
+                    given.push(name.clone());
+                }
                 if meta.path.is_ident("name") {
                     input.name = name(&meta)?;
                 } else if meta.path.is_ident("version") {
@@ -105,6 +112,15 @@ impl Input {
                 Ok(())
             })?;
         }
+        if RESERVED.contains(&input.name.as_str()) {
+            return Err(Error::new(
+                input.ident.span(),
+                format!(
+                    "`{}` is a port's type of its own: give the payload another `name`",
+                    input.name
+                ),
+            ));
+        }
         input.variants = match item.data {
             Data::Struct(data) => vec![Variant {
                 ident: None,
@@ -112,6 +128,15 @@ impl Input {
             }],
             Data::Enum(data) => {
                 let variants = data.variants.into_iter().map(|variant| {
+                    let mut attributes = variant.attrs.iter();
+                    if let Some(unused) =
+                        attributes.find(|attribute| attribute.path().is_ident("payload"))
+                    {
+                        return Err(Error::new(
+                            unused.span(),
+                            "a variant takes no attributes: write them at its fields, as in `Trade(#[payload(key)] u64)`",
+                        ));
+                    }
                     Ok(Variant {
                         ident: Some(variant.ident),
                         fields: fields(variant.fields)?,
@@ -136,7 +161,9 @@ impl Input {
             .find(|field| field.wire.is_some() || !matches!(field.role, Role::Meta));
         if let (true, Some(span)) = (
             input.local,
-            versioned.or(encoded.map(|field| field.ty.span())),
+            versioned
+                .or(encoded.map(|field| field.ty.span()))
+                .or(input.check.as_ref().map(|check| check.span())),
         ) {
             return Err(Error::new(
                 span,
@@ -318,7 +345,36 @@ mod tests {
 
     #[test]
     fn what_has_no_meaning_is_refused_with_the_reason() {
-        let cases: [(DeriveInput, &str); 17] = [
+        let cases: [(DeriveInput, &str); 21] = [
+            (
+                parse_quote!(
+                    struct Any(u8);
+                ),
+                "another `name`",
+            ),
+            (
+                parse_quote!(
+                    enum Tick {
+                        #[payload(key)]
+                        Trade(u8),
+                    }
+                ),
+                "a variant takes no attributes",
+            ),
+            (
+                parse_quote!(
+                    #[payload(local, check = Self::check)]
+                    struct Tick(u8);
+                ),
+                "is not encoded",
+            ),
+            (
+                parse_quote!(
+                    #[payload(name = "x", name = "y")]
+                    struct Tick(u8);
+                ),
+                "given twice",
+            ),
             (
                 parse_quote!(
                     struct Tick<T>(T);

@@ -131,7 +131,7 @@ impl BridgeSetup {
         hello.properties.iter().find_map(|provided| {
             let (subject, sent) = (&provided.subject, &provided.value);
             if subject == FIELDS {
-                let fits = fields.is_empty() || sent == fields;
+                let fits = self.payload.reads(sent);
                 let what = || format!("fields of payload '{}'", self.payload.name());
                 return (!fits)
                     .then(|| differs(&what(), &format!("`{sent}`"), &format!("`{fields}`")));

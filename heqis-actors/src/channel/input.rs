@@ -83,7 +83,7 @@ pub fn channel_with<P: Payload>(options: EdgeOptions) -> (Sender<P>, ChannelSour
 /// source once the channel is empty. The payloads of one sender keep their order.
 ///
 /// Before the graph has started, payloads wait in the channel as afterwards. When the graph stops, the channel accepts
-/// nothing more, and what it has accepted is processed within the drain limit; the rest is in the report, in the books of the
+/// nothing more, and what it has accepted is processed within the drain limit, open windows included; the rest is in the report, in the books of the
 /// edge with the source's name, as dropped for `shutdown`.
 pub struct Sender<P> {
     slot: Arc<InputSlot>,

@@ -34,7 +34,7 @@ pub(super) struct Lifecycle {
 }
 
 /// An actor that runs. Where it is dropped before its end, because of a panic that nothing has caught or with the thread of its
-/// arbiter, no frame would get further and nobody would know: the graph ends with a failure.
+/// arbiter, no frame would get further: the graph ends with a failure.
 pub(crate) struct Life {
     control: Control,
     name: String,

@@ -128,7 +128,7 @@ pub(super) struct Saving {
     pub(super) actors: Vec<StatefulActor>,
     pub(super) rest: Rest,
     pub(super) moves: Arc<Mutex<Moves>>,
-    /// A source whose items cannot be told from those that a saved state includes.
+    /// A source whose items cannot be distinguished from those that a saved state includes.
     pub(super) anew: Option<String>,
 }
 
