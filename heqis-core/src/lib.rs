@@ -9,7 +9,7 @@
 //! - `books`, `stats`, `tracker`: what is counted of edges and stages, and which frames are done. `clock_sync`: the clocks of two nodes.
 //!   `thread`: name, cores and priority of a thread.
 //! - `clock`, `log_limit`, `metrics`, `outcome`, `report`, `events`, `error`: what a running graph reads and reports.
-//! - `window`, `join`: which items belong together: by time, by count, by key.
+//! - `window`, `open_windows`, `join`: which items belong together: by time, by count, by key.
 //! - `snapshot`: the state of a node as a file. `moved_key`: the state of one key between nodes. `seal`: checksums of both. `recording`: the items of a source on disk. `restart`: how often a stage is rebuilt. `signals`: SIGTERM and ctrl-c.
 //! - `file_lock`, `small_file`: files that are locked, or read as a whole. `blocking`: a future on a thread without executor.
 
@@ -37,6 +37,7 @@ mod log_limit;
 mod merge;
 mod metrics;
 mod moved_key;
+mod open_windows;
 mod options;
 mod origins;
 mod outcome;
@@ -91,6 +92,7 @@ pub use metrics::{
     Timer,
 };
 pub use moved_key::{Included, KeyState, MovedKey, Moves};
+pub use open_windows::{OpenGroup, OpenWindows, WindowItem};
 pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, PIPELINE, Policy,
     RestartOptions, Scheduling, StageOptions, limits,
@@ -118,4 +120,4 @@ pub use thread::ThreadConfig;
 pub use ticket::{Deliveries, NO_STAGE, Ticket, abandon};
 pub use tracker::{Ring, SaveDemand, Tracker};
 pub use two_ways::TwoWays;
-pub use window::{Extent, OpenGroup, OpenWindows, Window, WindowItem, WindowSpan};
+pub use window::{Extent, Window, WindowSpan};

@@ -10,7 +10,7 @@
 //!   where actors, edges and doorbells are connected.
 //! - `supervisor`: the thread that owns the graph. `running`: its drain. `handle`: [`GraphHandle`] waits and stops.
 //!   `reporter`: reports. `liveness`: finds hanging threads.
-//! - `saving`: saves and restores the state of the stages. `moving`: moves the state of a key, as `keys` and
+//! - `saved`: which state of a node is saved. `saving`: saves and restores the state of the stages. `moving`: moves the state of a key, as `keys` and
 //!   `moves` ask for.
 //!   `settling`: for tests.
 
@@ -23,6 +23,7 @@ mod moves;
 mod moving;
 mod reporter;
 mod running;
+mod saved;
 mod saving;
 mod settling;
 mod stages;
