@@ -27,8 +27,8 @@ use heqis_core::Committed;
 use heqis_core::PayloadType;
 use heqis_core::{
     BridgeOptions, Clock, Delivery, EdgeOptions, EdgeSide, Event, KindDescription, Metrics,
-    PIPELINE, Policy, Port, Scheduling, StageError, StageStats, ThreadConfig, TwoWays, port_of, stage_of,
-    use_runtime_timers,
+    PIPELINE, Policy, Port, Scheduling, StageError, StageStats, ThreadConfig, TwoWays, port_of,
+    stage_of, use_runtime_timers,
 };
 
 /// A started actor, for what starting and saving need of it.
