@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::doorbell::Waker;
-use crate::held::Kept;
 use heqis_core::Committed;
+use heqis_core::Kept;
 use heqis_core::{Clock, Counter, Note, StageCounters};
 
 /// Everything that a stage gets from the framework while it is built: clock, paths, counters, commit log.

@@ -21,7 +21,7 @@
 //! Internals, from top to bottom; a module uses only those below it:
 //! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
 //!   `control`: the shared state of a running graph.
-//! - `ticket`, `held`: which frames are done, and which ones a stage holds. `doorbell`: wakes an actor.
+//! - `ticket`: which frames are done, and which ones a stage holds. `doorbell`: wakes an actor.
 //!
 //! What needs no actor is in the crate `heqis-core` and re-exported here: payloads and their bytes, options, contracts, the check of
 //! a graph, the clock, metrics, events, snapshots. [`sp`] is the crate of NNG's wire protocol.
@@ -41,7 +41,6 @@ mod doorbell;
 mod edge;
 mod emitter;
 mod graph;
-mod held;
 mod join;
 mod registry;
 mod stage;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::bridge::{decode_frame, encode_frame};
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
-use crate::held::ClosedUpTo;
 use crate::stage::Stage;
+use heqis_core::ClosedUpTo;
 use heqis_core::Merge;
 use heqis_core::wire::{WireError, WireFrame};
 use heqis_core::{

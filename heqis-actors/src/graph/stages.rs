@@ -16,8 +16,8 @@ use crate::context::BuildContext;
 use crate::doorbell::Waker;
 use crate::edge::Edge;
 use crate::emitter::RawEmitter;
-use crate::held::Kept;
 use crate::registry::{Factory, Prepared, fnv1a};
+use heqis_core::Kept;
 use heqis_core::SourceStream;
 use heqis_core::{
     Budget, EdgeOptions, EdgeSide, PIPELINE, Recording, StageError, StageOptions, StageStats,

@@ -2,7 +2,7 @@
 
 use super::super::erased::build;
 use super::StageActor;
-use crate::held::is_regained;
+use heqis_core::is_regained;
 use heqis_core::{AnyFrame, DropCause, FrameOutcome, StageError, Ticket, abandon};
 
 impl StageActor {

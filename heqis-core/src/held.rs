@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use heqis_core::{AnyFrame, Ticket};
+use crate::frame::AnyFrame;
+use crate::ticket::Ticket;
 
 /// A frame without its ticket, the ticket, and from which inlet it came.
 type Entry = (AnyFrame, Weak<Ticket>, usize);
@@ -13,7 +14,7 @@ const LEAST: usize = 64;
 
 /// The frames that one stage holds, in the order in which it got them. What a stage does not hold any longer is forgotten by and by.
 #[derive(Debug, Default)]
-pub(crate) struct HeldFrames {
+pub struct HeldFrames {
     entries: VecDeque<Entry>,
     /// At this number of entries those of frames that are done are removed.
     full: usize,
@@ -21,7 +22,7 @@ pub(crate) struct HeldFrames {
 
 /// What the windows of a stage leave to the actor around it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Kept(Arc<Mutex<KeptState>>);
+pub struct Kept(Arc<Mutex<KeptState>>);
 
 #[derive(Debug, Default)]
 struct KeptState {
@@ -36,18 +37,20 @@ struct KeptState {
 
 /// Up to which time windows are closed, also for those of a stage that is rebuilt.
 #[derive(Debug)]
-pub(crate) struct ClosedUpTo {
+pub struct ClosedUpTo {
     kept: Kept,
     at: usize,
     ns: i64,
 }
 
 impl ClosedUpTo {
-    pub(crate) fn ns(&self) -> i64 {
+    /// The time.
+    pub fn ns(&self) -> i64 {
         self.ns
     }
 
-    pub(crate) fn set(&mut self, ns: i64) {
+    /// Notes that the windows are closed up to another time.
+    pub fn set(&mut self, ns: i64) {
         if self.ns != ns {
             self.ns = ns;
             if let Some((now, _)) = self.kept.lock().closed_ns.get_mut(self.at) {
@@ -59,35 +62,35 @@ impl ClosedUpTo {
 
 impl Kept {
     /// Adds a frame that was restored, which gets a ticket.
-    pub(crate) fn add(&self, frame: &mut AnyFrame) {
+    pub fn add(&self, frame: &mut AnyFrame) {
         frame.head.ticket = Some(Ticket::local());
         self.lock().frames.push(frame.clone());
     }
 
     /// Takes the frames that were restored.
-    pub(crate) fn take(&self) -> Vec<AnyFrame> {
+    pub fn take(&self) -> Vec<AnyFrame> {
         std::mem::take(&mut self.lock().frames)
     }
 
     /// The stage is built for the first time.
-    pub(crate) fn reset(&self) {
+    pub fn reset(&self) {
         *self.lock() = KeptState::default();
     }
 
     /// The stage is rebuilt.
-    pub(crate) fn rebuild(&self) {
+    pub fn rebuild(&self) {
         self.lock().built = 0;
     }
 
     /// A batch is finished: what it has closed stays closed.
-    pub(crate) fn commit(&self) {
+    pub fn commit(&self) {
         for (now, finished) in &mut self.lock().closed_ns {
             *finished = *now;
         }
     }
 
     /// The next windows of the stage are built.
-    pub(crate) fn closed_up_to(&self) -> ClosedUpTo {
+    pub fn closed_up_to(&self) -> ClosedUpTo {
         let mut state = self.lock();
         let at = state.built;
         state.built += 1;
@@ -116,7 +119,7 @@ impl Kept {
 
 impl HeldFrames {
     /// Adds a frame that a stage has processed, if the stage holds it, or something derived from it is still on its way.
-    pub(crate) fn add(&mut self, mut frame: AnyFrame, inlet: usize) {
+    pub fn add(&mut self, mut frame: AnyFrame, inlet: usize) {
         let ticket = frame.head.ticket.take();
         let Some(ticket) = ticket.filter(|ticket| Arc::strong_count(ticket) > 1) else {
             return;
@@ -131,7 +134,7 @@ impl HeldFrames {
     }
 
     /// Takes every frame whose ticket exists, oldest first. The caller drops the stage then, and asks [`is_regained`].
-    pub(crate) fn take(&mut self) -> Vec<(AnyFrame, usize)> {
+    pub fn take(&mut self) -> Vec<(AnyFrame, usize)> {
         let entries = std::mem::take(&mut self.entries).into_iter();
         let held = entries.filter_map(|(mut frame, ticket, inlet)| {
             frame.head.ticket = Some(ticket.upgrade()?);
@@ -142,7 +145,7 @@ impl HeldFrames {
 }
 
 /// Whether the dropped stage alone has held the frame: nothing derived from it is on its way.
-pub(crate) fn is_regained(frame: &AnyFrame) -> bool {
+pub fn is_regained(frame: &AnyFrame) -> bool {
     let ticket = frame.head.ticket.as_ref();
     ticket.is_some_and(|ticket| Arc::strong_count(ticket) == 1)
 }
