@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bridge::{decode_frame, encode_frame};
 use crate::context::BuildContext;
 use crate::emitter::Emitter;
 use crate::stage::Stage;
 use heqis_core::ClosedUpTo;
 use heqis_core::Merge;
+use heqis_core::link::messages::{decode_frame, encode_frame};
 use heqis_core::wire::{WireError, WireFrame};
 use heqis_core::{
     ClosureResult, Counter, Encoding, Ending, Key, OpenGroup, OpenWindows, Payload, Snapshot,

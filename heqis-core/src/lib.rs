@@ -34,6 +34,8 @@ mod frame;
 mod held;
 mod join;
 mod key;
+#[doc(hidden)]
+pub mod link;
 mod log_limit;
 mod merge;
 mod metrics;

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use super::conn::{Conn, LinkError};
-use super::messages::{Hello, MAX_NAMES, MAX_RANGES_SENT, MAX_SEQ, PositionRange, PropertyText};
 use super::setup::BridgeSetup;
+use heqis_core::link::messages::{
+    Hello, MAX_NAMES, MAX_RANGES_SENT, MAX_SEQ, PositionRange, PropertyText,
+};
 use heqis_core::{Delivery, Encoding};
 use heqis_sp::PeerIdentity;
 
@@ -168,14 +170,12 @@ impl BridgeSetup {
     }
 }
 
-impl Hello {
-    /// The frames that an earlier receiver was done with; of a text that is invalid, those before the fault.
-    pub(super) fn acknowledged(&self) -> impl Iterator<Item = PositionRange> {
-        let mut properties = self.properties.iter();
-        let text = properties.find(|property| property.subject == ACKNOWLEDGED);
-        let ranges = text.into_iter().flat_map(|text| text.value.split(' '));
-        ranges.map_while(read_range).take(MAX_RANGES_SENT)
-    }
+/// The frames that an earlier receiver was done with, as a hello states them; of a text that is invalid, those before the fault.
+pub(super) fn acknowledged(hello: &Hello) -> impl Iterator<Item = PositionRange> {
+    let mut properties = hello.properties.iter();
+    let text = properties.find(|property| property.subject == ACKNOWLEDGED);
+    let ranges = text.into_iter().flat_map(|text| text.value.split(' '));
+    ranges.map_while(read_range).take(MAX_RANGES_SENT)
 }
 
 /// Ranges as `stream:part:first-last`, separated by spaces.

@@ -8,8 +8,8 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
-use super::messages::{Heartbeat, control_header, is_time};
 use heqis_core::Body;
+use heqis_core::link::messages::{Heartbeat, control_header, is_time};
 use heqis_core::wire::{
     Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
 };

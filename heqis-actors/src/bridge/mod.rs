@@ -18,8 +18,8 @@
 //! receiving half waits for it, or for its successor. A receiver that leaves says `Goodbye`; the sender retains frames
 //! without an outcome and dials until a successor answers.
 //!
-//! - `sender`, `receiver`: the two actors. `phase`: what a receiver does. `setup`: what both are built from. `messages`: what they exchange.
-//! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still. `dedup_log`: which source positions a receiver has
+//! - `sender`, `receiver`: the two actors. `phase`: what a receiver does. `setup`: what both are built from. What they exchange is in `heqis_core::link`.
+//! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still.
 //!   had, for senders that restart.
 //! - `saving`: what both halves add to the saved state of the node.
 //! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `admission`: connections that have not said
@@ -27,9 +27,7 @@
 
 mod admission;
 mod conn;
-mod dedup_log;
 mod link;
-mod messages;
 mod pending;
 mod phase;
 mod receive_state;
@@ -40,7 +38,6 @@ mod sender;
 mod setup;
 mod window_watch;
 
-pub(crate) use messages::{decode_frame, encode_frame};
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;
 pub(crate) use setup::BridgeSetup;

@@ -6,10 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::admission::acknowledged;
 use super::conn::LinkError;
-use super::dedup_log::{Arrival, DedupLog, FrameId};
-use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame};
 use super::setup::BridgeSetup;
+use heqis_core::link::dedup_log::{Arrival, DedupLog, FrameId};
+use heqis_core::link::messages::{
+    Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame,
+};
 use heqis_core::wire::WireFrame;
 use heqis_core::{Delivery, DropCause, Ending, FrameOutcome, SavedFrames, Tracker};
 use heqis_core::{NO_STAGE, Ticket};
@@ -172,7 +175,7 @@ impl ReceiveState {
             // A successor declares its own last number.
             self.last_seq = None;
             if hello.at_least_once {
-                for range in hello.acknowledged() {
+                for range in acknowledged(hello) {
                     self.log.insert(range);
                 }
             }

@@ -8,7 +8,6 @@ use actix::prelude::*;
 
 use super::admission::Sender;
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush};
-use super::messages::{End, Hello, Parting, Refuse, link_clock};
 use super::pending::{PendingHandshakes, bind, is_address_missing};
 use super::phase::{Farewell, Phase};
 use super::receive_state::ReceiveState;
@@ -16,6 +15,7 @@ use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::doorbell::Wake;
+use heqis_core::link::messages::{End, Hello, Parting, Refuse, link_clock};
 use heqis_core::wire::{MessageKind, WireFrame};
 use heqis_core::{Clock, Encoding, StageError, duration_ns};
 use heqis_sp::{Connection, Listener, SpError};

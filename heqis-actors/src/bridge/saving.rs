@@ -3,10 +3,10 @@
 
 use actix::prelude::*;
 
-use super::messages::{decode_frame, encode_frame};
 use super::receiver::BridgeReceiver;
 use super::sender::BridgeSender;
 use crate::actor::{Restore, Saved, TakeSnapshot};
+use heqis_core::link::messages::{decode_frame, encode_frame};
 use heqis_core::wire::{WireError, WireFrame};
 use heqis_core::{ActorState, Encoding, StageError};
 

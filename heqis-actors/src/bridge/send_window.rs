@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::dedup_log::{DedupLog, FrameId};
-use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
+use heqis_core::link::dedup_log::{DedupLog, FrameId};
+use heqis_core::link::messages::{Ack, PositionRange, Welcome};
 use heqis_core::{AnyFrame, Head};
 use heqis_core::{DropCause, Ending, FrameOutcome, InDoubt, Merged, Origin};
 

@@ -6,12 +6,12 @@ use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
 use super::link::{Link, UpLink};
-use super::messages::{End, Parting, Refuse, Welcome, encode_frame, link_clock};
 use super::send_window::{Due, SendWindow};
 use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::doorbell::Wake;
+use heqis_core::link::messages::{End, Parting, Refuse, Welcome, encode_frame, link_clock};
 use heqis_core::wire::{Header, MessageKind, WireFrame};
 use heqis_core::{Clock, Delivery, DropCause, Encoding, Ending, StageError, duration_ns};
 use heqis_sp::{Backoff, Connection, SpError, connect};

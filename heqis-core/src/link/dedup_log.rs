@@ -9,11 +9,12 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use super::messages::{MAX_RANGES_SENT, PositionRange};
-use heqis_core::Head;
-use heqis_core::Ticket;
-use heqis_core::{
-    Covered, MERGED_PART as MERGED, Merged, Origin, OriginRun, PositionSet, SavedFrames, Tracker,
-};
+use crate::frame::Head;
+use crate::origins::{MERGED_PART as MERGED, Merged, Origin, OriginRun};
+use crate::position_set::{Covered, PositionSet};
+use crate::snapshot::SavedFrames;
+use crate::ticket::Ticket;
+use crate::tracker::Tracker;
 
 /// Most position ranges that are kept, over all streams. A stage that drops most frames, or a policy that loses some,
 /// leaves a gap between any two positions; beyond the limit the lowest gap of the stream is closed. A frame from a closed
@@ -29,14 +30,14 @@ const MAX_OPEN: usize = 4_096;
 /// Identity of a frame: its origins, and which of the frames of these it is. Two runs of a deterministic graph give the
 /// same frame the same identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FrameId {
-    pub(super) origin: Origin,
-    pub(super) part: u32,
-    pub(super) merged: Option<Arc<Merged>>,
+pub struct FrameId {
+    pub origin: Origin,
+    pub part: u32,
+    pub merged: Option<Arc<Merged>>,
 }
 
 impl FrameId {
-    pub(super) fn of(head: &Head) -> Self {
+    pub fn of(head: &Head) -> Self {
         Self {
             origin: head.origin,
             part: head.part & !MERGED,
@@ -45,7 +46,7 @@ impl FrameId {
     }
 
     /// The items by which the frame is recognised: its own, or those that a merged frame completes.
-    pub(super) fn items(&self) -> impl Iterator<Item = PositionRange> {
+    pub fn items(&self) -> impl Iterator<Item = PositionRange> {
         let (part, own) = match self.merged {
             None => (self.part, Some(OriginRun::of(self.origin))),
             Some(_) => (self.part | MERGED, None),
@@ -77,7 +78,7 @@ impl FrameId {
 }
 
 /// What is known of a frame that arrives.
-pub(super) enum Arrival {
+pub enum Arrival {
     New,
     /// A part of what it completes was completed by other frames, which a deterministic stage does not do.
     Overlaps,
@@ -90,7 +91,7 @@ pub(super) enum Arrival {
 /// The frames of an at-least-once edge over the life of the process. Its size is bounded by [`MAX_RANGES`],
 /// [`MAX_STREAMS`] and the frames in flight, which the sender's window bounds.
 #[derive(Default)]
-pub(super) struct DedupLog {
+pub struct DedupLog {
     received: HashMap<(u64, u32), Stream>,
     /// Ranges of all streams.
     ranges: usize,
@@ -131,7 +132,7 @@ struct Stream {
 
 impl DedupLog {
     /// A log of the frames that a restored state includes.
-    pub(super) fn restored(saved: &SavedFrames) -> Self {
+    pub fn restored(saved: &SavedFrames) -> Self {
         let mut log = Self::default();
         for &(stream, part, first, last) in &saved.ranges {
             if first <= last {
@@ -154,7 +155,7 @@ impl DedupLog {
     }
 
     /// The frames received, without those of `open`.
-    pub(super) fn saved(&self, open: &[FrameId]) -> SavedFrames {
+    pub fn saved(&self, open: &[FrameId]) -> SavedFrames {
         let ranges = self.without(open.iter()).into_iter();
         let known = self.open.iter().filter(|id| !open.contains(id));
         SavedFrames {
@@ -168,7 +169,7 @@ impl DedupLog {
     }
 
     /// Classifies a frame, and adds it when it is new.
-    pub(super) fn classify(&mut self, id: &FrameId) -> Arrival {
+    pub fn classify(&mut self, id: &FrameId) -> Arrival {
         self.classified += 1;
         let (mut items, mut known) = (0, Covered::Nothing);
         for item in id.items() {
@@ -214,7 +215,7 @@ impl DedupLog {
     }
 
     /// Adds positions; returns how many of them were there.
-    pub(super) fn insert(&mut self, item: PositionRange) -> Covered {
+    pub fn insert(&mut self, item: PositionRange) -> Covered {
         let key = (item.stream, item.part);
         if !self.received.contains_key(&key) && self.received.len() >= MAX_STREAMS {
             self.forget_oldest();
@@ -244,7 +245,7 @@ impl DedupLog {
     }
 
     /// Keeps track of the ticket of a new frame.
-    pub(super) fn track(&mut self, id: FrameId, ticket: &Arc<Ticket>) {
+    pub fn track(&mut self, id: FrameId, ticket: &Arc<Ticket>) {
         while self.in_flight.front().is_some_and(|first| !first.is_open()) {
             self.in_flight.pop_front();
         }
@@ -256,13 +257,13 @@ impl DedupLog {
     }
 
     /// The stage that took each frame that is not done last, as [`Ticket::stage`] gives it.
-    pub(super) fn open_stages(&self) -> impl Iterator<Item = u16> {
+    pub fn open_stages(&self) -> impl Iterator<Item = u16> {
         let tickets = self.in_flight.iter().filter_map(|one| one.ticket.upgrade());
         tickets.map(|ticket| ticket.stage())
     }
 
     /// The longest ranges of frames that are done.
-    pub(super) fn done(&self) -> Vec<PositionRange> {
+    pub fn done(&self) -> Vec<PositionRange> {
         let open = self.in_flight.iter().filter(|one| one.is_open());
         let mut done = self.without(open.map(|one| &one.id));
         done.sort_by_key(|range| Reverse(range.last - range.first));
@@ -271,10 +272,7 @@ impl DedupLog {
     }
 
     /// The ranges of the frames received, without those of `open`.
-    pub(super) fn without<'a>(
-        &self,
-        open: impl Iterator<Item = &'a FrameId>,
-    ) -> Vec<PositionRange> {
+    pub fn without<'a>(&self, open: impl Iterator<Item = &'a FrameId>) -> Vec<PositionRange> {
         let mut left: HashMap<(u64, u32), PositionSet> = HashMap::new();
         for item in open.flat_map(FrameId::items) {
             let key = (item.stream, item.part);
@@ -303,7 +301,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use heqis_core::Origins;
+    use crate::origins::Origins;
 
     fn id(position: u64) -> FrameId {
         FrameId {

@@ -1,27 +1,31 @@
 //! The control messages of a bridge, and the layout of its data frames.
 
-use heqis_core::SourceStream;
-use heqis_core::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta};
-use heqis_core::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
-use heqis_core::{Clock, Encoding, Origin, OriginRun, Origins, PayloadError, wire_meta};
+use crate::clock::Clock;
+use crate::commit::SourceStream;
+use crate::encoding::Encoding;
+use crate::frame::{AnyFrame, Head, MAX_STAMPS, PayloadType, Stamp};
+use crate::origins::{Origin, OriginRun, Origins};
+use crate::payload::PayloadError;
+use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta};
+use crate::wire_meta;
 
 /// Everything of a frame but its tensor.
 #[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Envelope {
-    pub(super) stream: u64,
-    pub(super) position: u64,
+pub struct Envelope {
+    pub stream: u64,
+    pub position: u64,
     /// Which of the frames of this position, in their order on the edge, from 0.
-    pub(super) part: u32,
-    pub(super) key: u128,
-    pub(super) stamps: Vec<WireStamp>,
-    pub(super) payload: Vec<u8>,
+    pub part: u32,
+    pub key: u128,
+    pub stamps: Vec<WireStamp>,
+    pub payload: Vec<u8>,
 }
 
 #[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct WireStamp {
-    pub(super) stage: u16,
-    pub(super) enter_ns: i64,
-    pub(super) leave_ns: i64,
+pub struct WireStamp {
+    pub stage: u16,
+    pub enter_ns: i64,
+    pub leave_ns: i64,
 }
 
 wire_meta!(Envelope, "envelope");
@@ -68,34 +72,34 @@ wire_meta!(MergedEnvelope, "merged envelope");
 
 /// The sender introduces its edge.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Hello {
-    pub(super) edge: String,
-    pub(super) payload: String,
+pub struct Hello {
+    pub edge: String,
+    pub payload: String,
     /// Identity of the sending process's half of the edge.
-    pub(super) instance: u64,
+    pub instance: u64,
     /// The lowest number that the sender may still send.
-    pub(super) first_seq: u64,
-    pub(super) at_least_once: bool,
+    pub first_seq: u64,
+    pub at_least_once: bool,
     /// The sending node, and the version of its program.
-    pub(super) node: String,
-    pub(super) version: String,
+    pub node: String,
+    pub version: String,
     /// The sources that the sending node knows of: its own and those of the nodes in front of it.
-    pub(super) streams: Vec<StreamName>,
+    pub streams: Vec<StreamName>,
     /// Properties of the frames, as in [`LinkPeer::properties`](crate::LinkPeer::properties).
-    pub(super) properties: Vec<PropertyText>,
+    pub properties: Vec<PropertyText>,
 }
 
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct StreamName {
-    pub(super) source: String,
-    pub(super) stream: u64,
-    pub(super) replayable: bool,
+pub struct StreamName {
+    pub source: String,
+    pub stream: u64,
+    pub replayable: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct PropertyText {
-    pub(super) subject: String,
-    pub(super) value: String,
+pub struct PropertyText {
+    pub subject: String,
+    pub value: String,
 }
 
 impl From<&SourceStream> for StreamName {
@@ -115,78 +119,78 @@ impl From<&StreamName> for SourceStream {
 }
 
 /// Most sources and properties that a hello may name.
-pub(super) const MAX_NAMES: usize = 4096;
+pub const MAX_NAMES: usize = 4096;
 
 wire_meta!(Hello, "hello");
 
 /// The receiver accepts a sender and says where it continues.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Welcome {
+pub struct Welcome {
     /// Identity of the receiver's state of this sender instance.
-    pub(super) session: u64,
+    pub session: u64,
     /// The highest number received from this sender instance.
-    pub(super) received: u64,
+    pub received: u64,
     /// The sender may send up to this number.
-    pub(super) limit: u64,
+    pub limit: u64,
     /// Positions that need not be sent, because they were received from an earlier sender instance.
-    pub(super) done: Vec<PositionRange>,
+    pub done: Vec<PositionRange>,
 }
 
 /// An inclusive range of positions of one source stream, for one part of each.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct PositionRange {
-    pub(super) stream: u64,
-    pub(super) part: u32,
-    pub(super) first: u64,
-    pub(super) last: u64,
+pub struct PositionRange {
+    pub stream: u64,
+    pub part: u32,
+    pub first: u64,
+    pub last: u64,
 }
 
 /// Highest number of a frame: no edge reaches it, and arithmetic with a credit cannot wrap below it.
-pub(super) const MAX_SEQ: u64 = 1 << 62;
+pub const MAX_SEQ: u64 = 1 << 62;
 
 /// Furthest time from the epoch that a frame may carry, nanoseconds (146 years): the difference of any two fits an
 /// `i64`, so that no stage has to handle an overflow.
-pub(super) const MAX_TIME_NS: i64 = (1 << 62) - 1;
+pub const MAX_TIME_NS: i64 = (1 << 62) - 1;
 
 /// Most ranges that a welcome lists; the receiver recognises frames of others one by one.
-pub(super) const MAX_RANGES_SENT: usize = 512;
+pub const MAX_RANGES_SENT: usize = 512;
 
 wire_meta!(Welcome, "welcome");
 
 /// Cumulative credit and acknowledgement.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Ack {
-    pub(super) limit: u64,
-    pub(super) done: u64,
+pub struct Ack {
+    pub limit: u64,
+    pub done: u64,
     /// Outcomes of the numbers up to `done` in this session, indexed by `FrameOutcome::index`.
-    pub(super) outcomes: Vec<u64>,
+    pub outcomes: Vec<u64>,
 }
 
 wire_meta!(Ack, "ack");
 
 /// The stream is complete: no number above `last_seq` exists.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct End {
-    pub(super) last_seq: u64,
+pub struct End {
+    pub last_seq: u64,
 }
 
 wire_meta!(End, "end");
 
 /// The content of `Goodbye` and `Leave`.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Parting {
+pub struct Parting {
     /// Whether the node leaves in mid-stream; otherwise everything on the edge has its outcome.
-    pub(super) leaves: bool,
+    pub leaves: bool,
     /// How long it still runs at most, milliseconds.
-    pub(super) drain_ms: u64,
+    pub drain_ms: u64,
 }
 
 wire_meta!(Parting, "parting");
 
 /// Why a receiver does not accept a sender.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Refuse {
-    pub(super) reason: String,
+pub struct Refuse {
+    pub reason: String,
 }
 
 wire_meta!(Refuse, "refuse");
@@ -194,20 +198,20 @@ wire_meta!(Refuse, "refuse");
 /// Proof that the sender of this is alive, with the time of sending in the header. A version that does not compare clocks
 /// sends the time 0 and the byte of an absent delay, and reads neither.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Heartbeat {
+pub struct Heartbeat {
     /// The smallest delay of the other side's heartbeats that the sender of this has measured, nanoseconds.
-    pub(super) delay_ns: Option<i64>,
+    pub delay_ns: Option<i64>,
 }
 
 wire_meta!(Heartbeat, "heartbeat");
 
 /// Whether a frame may carry this time.
-pub(super) fn is_time(ns: i64) -> bool {
+pub fn is_time(ns: i64) -> bool {
     (-MAX_TIME_NS..=MAX_TIME_NS).contains(&ns)
 }
 
 /// The clock of a link. Peers and sockets use real time even when the graph's clock is virtual.
-pub(super) fn link_clock(graph: &Clock) -> Clock {
+pub fn link_clock(graph: &Clock) -> Clock {
     if graph.is_real() {
         graph.clone()
     } else {
@@ -216,7 +220,7 @@ pub(super) fn link_clock(graph: &Clock) -> Clock {
 }
 
 /// Lays out a data frame; a tensor in `f32` is left in the frame, from which it is written.
-pub(crate) fn encode_frame(
+pub fn encode_frame(
     frame: &AnyFrame,
     route: u32,
     epoch: u32,
@@ -266,7 +270,7 @@ pub(crate) fn encode_frame(
 }
 
 /// Rebuilds a data frame.
-pub(crate) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
+pub fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
     let (envelope, origins) = match wire.header.kind {
         MessageKind::Merged => {
             let merged: MergedEnvelope = wire.read()?;
@@ -315,7 +319,7 @@ pub(crate) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<Any
 
 /// The header of a control message without an encoding and a time. A hello offers an encoding as `seq` and a welcome
 /// accepts one, a welcome says as `ts_ns` whether merged frames are taken, a heartbeat carries the time there; versions without these neither set nor read the two fields.
-pub(super) fn control_header(kind: MessageKind, route: u32, epoch: u32) -> Header {
+pub fn control_header(kind: MessageKind, route: u32, epoch: u32) -> Header {
     Header {
         kind,
         route,
@@ -332,19 +336,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use heqis_core::Tensor;
+    use crate::payload::{Payload, Tensor};
 
     /// Bytes and a tensor.
-    #[derive(Clone, Debug, PartialEq, heqis_derive::Payload)]
+    #[derive(Clone, Debug, PartialEq)]
     struct Parcel {
         bytes: Vec<u8>,
-        #[payload(tensor)]
         tensor: Tensor,
+    }
+
+    impl Payload for Parcel {
+        const NAME: &'static str = "parcel";
+        const WIRE: bool = true;
+
+        fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+            meta.extend(&self.bytes);
+            Ok(())
+        }
+
+        fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
+            let bytes = meta.to_vec();
+            Ok(Self { bytes, tensor })
+        }
+
+        fn tensor(&self) -> Option<&Tensor> {
+            Some(&self.tensor)
+        }
     }
 
     fn parcels() -> impl Strategy<Value = Parcel> {
         let tensors = prop::collection::vec(0u32..5, 0..=4).prop_flat_map(|shape| {
-            let elements = heqis_core::element_count(&shape).unwrap();
+            let elements = crate::element_count(&shape).unwrap();
             prop::collection::vec(-1e30f32..1e30, elements)
                 .prop_map(move |data| Tensor::new(&shape, data).unwrap())
         });
