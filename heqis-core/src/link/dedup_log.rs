@@ -88,8 +88,8 @@ pub enum Arrival {
     InFlight(Vec<Arc<Ticket>>),
 }
 
-/// The frames of an at-least-once edge over the life of the process. Its size is bounded by [`MAX_RANGES`],
-/// [`MAX_STREAMS`] and the frames in flight, which the sender's window bounds.
+/// The frames of an at-least-once edge over the life of the process. Its size is bounded by `MAX_RANGES`,
+/// `MAX_STREAMS` and the frames in flight, which the sender's window bounds.
 #[derive(Default)]
 pub struct DedupLog {
     received: HashMap<(u64, u32), Stream>,
