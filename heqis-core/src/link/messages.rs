@@ -336,6 +336,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::{decode_meta, encode_meta};
     use crate::payload::{Payload, Tensor};
 
     /// Bytes and a tensor.
@@ -350,12 +351,11 @@ mod tests {
         const WIRE: bool = true;
 
         fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-            meta.extend(&self.bytes);
-            Ok(())
+            encode_meta(Self::NAME, &self.bytes, meta)
         }
 
         fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-            let bytes = meta.to_vec();
+            let bytes = decode_meta(Self::NAME, meta)?;
             Ok(Self { bytes, tensor })
         }
 
