@@ -53,6 +53,9 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     heqis_runtime::run::waiting_gauge(&metrics)
         .unwrap()
         .set(["edge"], 1.0);
+    for gauge in heqis_runtime::run::certificate_gauges(&metrics).unwrap() {
+        gauge.set(["node"], 1.0);
+    }
     let identity = Identity {
         board: Board::Host,
         model: None,

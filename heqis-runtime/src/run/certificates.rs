@@ -16,6 +16,24 @@ const WARN_DAYS: i64 = 30;
 
 const DAY_NS: i64 = 86_400 * 1_000_000_000;
 
+/// Registers the metrics of a node's certificates: the days that are left, and why new files cannot be used.
+///
+/// # Errors
+/// When `metrics` has them already.
+pub fn certificate_gauges(metrics: &Metrics) -> Result<[Gauges<1>; 2], MetricsError> {
+    let days = metrics.gauges(
+        "heqis_certificate_days_left",
+        "Days for which the certificate of this node, and that of its authority, are still valid.",
+        ["certificate"],
+    )?;
+    let unusable = metrics.gauges(
+        "heqis_certificate_unusable",
+        "1 while new certificate files cannot be used, so that the ones before stay in use.",
+        ["cause"],
+    )?;
+    Ok([days, unusable])
+}
+
 /// The certificate of a node with an edge or a server that needs one.
 pub(super) struct CertificateWatch {
     identity: Identity,
@@ -41,16 +59,7 @@ impl CertificateWatch {
         if !uses_tls && !serves_https {
             return Ok(None);
         }
-        let days = metrics.gauges(
-            "heqis_certificate_days_left",
-            "Days for which the certificate of this node, and that of its authority, are still valid.",
-            ["certificate"],
-        )?;
-        let unusable = metrics.gauges(
-            "heqis_certificate_unusable",
-            "1 while new certificate files cannot be used, so that the ones before stay in use.",
-            ["cause"],
-        )?;
+        let [days, unusable] = certificate_gauges(metrics)?;
         Ok(Some(Self {
             identity: plan.nodes[node].tls.clone(),
             days,

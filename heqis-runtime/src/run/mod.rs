@@ -24,6 +24,7 @@ use heqis_dashboard::DashboardError;
 use thiserror::Error;
 
 use crate::topology::Plan;
+pub use certificates::certificate_gauges;
 pub use node::waiting_gauge;
 pub use service::{Notifier, Service};
 pub use summary::Summary;
