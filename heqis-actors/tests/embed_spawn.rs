@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::{Collect, CollectConfig, Count, CountConfig, Number};
 use heqis_actors::{
-    BuildContext, DropCause, EdgeOptions, Frame, GraphBuilder, GraphError, Next, NodeReport,
-    RecordingOptions, Source, StageError, StageOptions, StateOptions,
+    BuildContext, DropCause, EdgeOptions, Frame, GraphBuilder, GraphError, Metrics, Next,
+    NodeReport, RecordingOptions, Source, StageError, StageOptions, StateOptions,
 };
 use links::{DRAIN, books_of, counting, endless, until};
 
@@ -313,4 +313,13 @@ impl Source for Unbuildable {
     fn next(&mut self) -> Result<Next<Number>, StageError> {
         Ok(Next::End)
     }
+}
+
+#[test]
+fn metrics_count_for_one_graph_alone() {
+    let metrics = Metrics::new("node");
+    let first = hundred().metrics(metrics.clone()).run(DRAIN).unwrap();
+    assert_hundred(&first);
+    let second = hundred().metrics(metrics).run(DRAIN);
+    assert!(matches!(second, Err(GraphError::MetricsInUse)));
 }

@@ -3,6 +3,7 @@
 //! Labels are resolved once, when a stage or an edge starts; counting is one atomic addition. Names are in base units.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
@@ -152,6 +153,8 @@ pub struct Metrics {
     info: IntGaugeVec,
     notes: Notes,
     clocks: Clocks,
+    /// Whether a graph counts in them: a report is read from them, so that a second graph would be in it too.
+    used: Arc<AtomicBool>,
 }
 
 /// Latency buckets from 1 µs to 4 s, each twice the one before.
@@ -281,6 +284,7 @@ impl Metrics {
             ),
             notes: Notes::default(),
             clocks: Clocks::default(),
+            used: Arc::default(),
             registry,
             node: node.to_owned(),
         }
@@ -335,6 +339,12 @@ impl Metrics {
             name: name.to_owned(),
             reason: error.to_string(),
         })
+    }
+
+    /// Whether no graph counts in these metrics yet; from now on one does.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        !self.used.swap(true, Ordering::AcqRel)
     }
 
     /// The exposition text of all samples, in Prometheus text format 0.0.4.

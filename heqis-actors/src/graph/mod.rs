@@ -63,6 +63,9 @@ pub enum GraphError {
         /// Why.
         reason: String,
     },
+    /// Another graph counts in these metrics, so that its frames would be in the report of this one.
+    #[error("the metrics are those of another graph: each graph needs metrics of its own")]
+    MetricsInUse,
     /// A thread did not get its cores or its priority, which the graph requires.
     #[error("{}", .0.join("; "))]
     Scheduling(Vec<String>),

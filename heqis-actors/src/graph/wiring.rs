@@ -150,6 +150,9 @@ impl Wiring {
     }
 
     pub(super) async fn start(mut self) -> Result<Running, GraphError> {
+        if !self.metrics.claim() {
+            return Err(GraphError::MetricsInUse);
+        }
         if let Err(error) = self.build().await {
             self.control.abandon();
             stop_arbiters(self.arbiters);
