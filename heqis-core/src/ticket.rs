@@ -43,7 +43,7 @@ enum Hold {
         seq: u64,
     },
     Parents(Box<Parents>),
-    /// No number: the frame came from no other node, or the saved state includes it. The ticket says whether a stage holds it.
+    /// No number: the frame came from no other node, or the saved state includes it. The ticket states whether a stage holds it.
     Nothing,
     /// A frame that the program has taken out of the graph.
     Outside {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use heqis_base::secrets::is_equal;
 use heqis_core::Clock;
 use heqis_tls::WebCertificate;
 
@@ -87,9 +88,7 @@ impl Token {
     /// Compares `given` with the secret in constant time.
     #[must_use]
     pub fn matches(&self, given: &str) -> bool {
-        let (own, given) = (self.0.as_bytes(), given.as_bytes());
-        let differing = own.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
-        own.len() == given.len() && std::hint::black_box(differing) == 0
+        is_equal(given.as_bytes(), self.0.as_bytes())
     }
 }
 

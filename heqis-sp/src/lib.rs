@@ -38,7 +38,7 @@ mod writer;
 
 pub use backoff::Backoff;
 pub use connection::{Connection, connect};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, is_loopback};
 pub use error::SpError;
 pub use inproc::Inproc;
 pub use listener::Listener;

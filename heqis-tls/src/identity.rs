@@ -11,7 +11,7 @@ use crate::files::IdentityFiles;
 use crate::loaded::Loaded;
 
 /// The shortest time between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The identity of a node. Clones share it.
 ///

@@ -59,21 +59,7 @@ impl Loaded {
         let own = || Whose::Own(files.certificate.clone());
         let certificate =
             Certificate::read(&chain[0]).ok_or_else(|| malformed(&files.certificate, NOT_X509))?;
-        let signer = provider()
-            .key_provider
-            .load_private_key(key(&files.key)?)
-            .map_err(|error| TlsError::Malformed {
-                what: "key",
-                path: files.key.clone(),
-                reason: error.to_string(),
-            })?;
-        let key = CertifiedKey::new(chain, signer);
-        if key.keys_match().is_err() {
-            return Err(TlsError::KeyMismatch {
-                key: files.key.clone(),
-                certificate: files.certificate.clone(),
-            });
-        }
+        let key = certified(chain, &files.certificate, &files.key)?;
         let unusable = |error: &dyn std::fmt::Display| malformed_ca(&files.ca, error);
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider())
             .build()
@@ -123,6 +109,30 @@ impl Loaded {
     #[must_use]
     pub fn is_revoked(&self, serial: &str) -> bool {
         self.revoked.contains(serial)
+    }
+}
+
+/// Joins a chain, read from `certificate`, with the key that belongs to it.
+pub(crate) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    certificate: &Path,
+    key_path: &Path,
+) -> Result<CertifiedKey, TlsError> {
+    let signer = provider()
+        .key_provider
+        .load_private_key(key(key_path)?)
+        .map_err(|error| TlsError::Malformed {
+            what: "key",
+            path: key_path.to_owned(),
+            reason: error.to_string(),
+        })?;
+    let certified = CertifiedKey::new(chain, signer);
+    match certified.keys_match() {
+        Ok(()) => Ok(certified),
+        Err(_) => Err(TlsError::KeyMismatch {
+            key: key_path.to_owned(),
+            certificate: certificate.to_owned(),
+        }),
     }
 }
 

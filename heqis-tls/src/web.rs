@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -15,12 +15,9 @@ use crate::certificate::Certificate;
 use crate::config::server_with;
 use crate::crypto::{now, provider};
 use crate::error::{TlsError, Whose};
-use crate::identity::{Identity, Stamp, stamp};
-use crate::loaded::{chain, key};
+use crate::identity::{Identity, LOOK_EVERY, Stamp, stamp};
+use crate::loaded::{certified, chain};
 use crate::verify::{Accepted, Gate};
-
-/// The shortest time between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What an HTTPS server proves its name with. Changed files are read again without a restart.
 #[derive(Clone, Debug)]
@@ -129,22 +126,7 @@ fn read(certificate: &Path, key_path: &Path) -> Result<CertifiedKey, TlsError> {
             now,
         });
     }
-    let signer = provider()
-        .key_provider
-        .load_private_key(key(key_path)?)
-        .map_err(|error| TlsError::Malformed {
-            what: "key",
-            path: key_path.to_owned(),
-            reason: error.to_string(),
-        })?;
-    let certified = CertifiedKey::new(chain, signer);
-    match certified.keys_match() {
-        Ok(()) => Ok(certified),
-        Err(_) => Err(TlsError::KeyMismatch {
-            key: key_path.to_owned(),
-            certificate: certificate.to_owned(),
-        }),
-    }
+    certified(chain, certificate, key_path)
 }
 
 /// Looks for the certificate at each handshake, so that a new one is shown without a restart.
@@ -262,11 +244,8 @@ pub fn is_readable(url: &str) -> Option<bool> {
     match url.scheme_str()? {
         "https" => Some(false),
         "http" => {
-            let address = host.trim_start_matches('[').trim_end_matches(']');
-            let address = address.parse::<std::net::IpAddr>();
-            let is_local = host.eq_ignore_ascii_case("localhost")
-                || address.is_ok_and(|address| address.to_canonical().is_loopback());
-            Some(!is_local)
+            let host = host.trim_start_matches('[').trim_end_matches(']');
+            Some(!heqis_sp::is_loopback(host))
         }
         _ => None,
     }

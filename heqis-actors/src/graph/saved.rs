@@ -56,7 +56,7 @@ impl Wiring {
         );
         Ok(Some(Arc::new(Saving {
             _lock: lock,
-            anew: self.anew.clone(),
+            unidentified: self.unidentified.clone(),
             options,
             topology: self.graph.name.clone(),
             node: self.graph.node.clone(),

@@ -129,7 +129,7 @@ pub(super) struct Saving {
     pub(super) rest: Rest,
     pub(super) moves: Arc<Mutex<Moves>>,
     /// A source whose items cannot be distinguished from those that a saved state includes.
-    pub(super) anew: Option<String>,
+    pub(super) unidentified: Option<String>,
 }
 
 /// What it takes until no frame is in flight.
@@ -213,7 +213,7 @@ impl Saving {
         if let Some(reason) = saved.refusal((&self.topology, &self.node), sources, &stages) {
             return self.not_restored(&reason);
         }
-        if let Some(source) = &self.anew {
+        if let Some(source) = &self.unidentified {
             return self.not_restored(&format!(
                 "source '{source}' makes its items again, and their identity is not said"
             ));

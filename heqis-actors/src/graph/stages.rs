@@ -165,7 +165,7 @@ impl Wiring {
                 let again = replayable || recording.is_some();
                 self.control.add_source(again);
                 if !again && prepared.kind.replayable {
-                    self.anew = Some(name.to_owned());
+                    self.unidentified = Some(name.to_owned());
                 }
                 self.committed
                     .name_stream(SourceStream::new(name, stream, replayable));

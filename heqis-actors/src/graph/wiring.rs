@@ -87,7 +87,7 @@ pub(super) struct Wiring {
     pub(super) sources: Vec<(String, u64, bool)>,
     pub(super) has_sources: bool,
     /// As in [`Saving`].
-    pub(super) anew: Option<String>,
+    pub(super) unidentified: Option<String>,
     /// Whether a stage of this node is a commit log.
     has_log: bool,
     /// Compares the items of the bridged edges that lead to a commit log, by the stages in which these end; empty where
@@ -139,7 +139,7 @@ impl Wiring {
             fed,
             local: local_edges(&graph),
             sources: Vec::new(),
-            anew: None,
+            unidentified: None,
             saves_own: Arc::default(),
             saves_fed: Arc::default(),
             has_log: graph.stages.iter().any(StageEntry::is_log),

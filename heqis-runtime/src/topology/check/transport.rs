@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use heqis_actors::sp::{Endpoint, SpError};
+use heqis_actors::sp::{Endpoint, SpError, is_loopback};
 use heqis_tls::is_readable;
 
 use super::{Resolved, ResolvedEdge};
@@ -309,13 +309,6 @@ fn webhook_rule(url: &str, accepts_plain: bool) -> Option<&'static str> {
     (readable && !accepts_plain).then_some(
         "its address begins with http://, which anyone on the way can read: use https://, or accept it with `insecure = true`",
     )
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// What identifies a machine: nodes at one address, or at any loopback address, share one.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_actors::StageError;
+use heqis_base::secrets::is_equal;
 use heqis_tls::{OwnCertificate, WebCertificate};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -113,12 +114,6 @@ impl Access {
             false => Err(NoAccess::Token),
         }
     }
-}
-
-/// Compares in a time that does not depend on where the two differ.
-fn is_equal(one: &[u8], other: &[u8]) -> bool {
-    let differing = one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b));
-    one.len() == other.len() && std::hint::black_box(differing) == 0
 }
 
 fn token(path: &Path) -> Result<String, String> {
