@@ -151,6 +151,16 @@ fn a_key_that_has_left_does_not_start_afresh_and_can_come_back() {
 }
 
 #[test]
+fn a_key_can_be_taken_at_any_time_from_the_start() {
+    // The pause may come before the source's first turn.
+    for _ in 0..200 {
+        let node = Node::new(&Window::tumbling(3).per_key(), &Clock::virtual_at(0));
+        node.graph.take_key_blocking(&["window"], 1).unwrap();
+        node.end();
+    }
+}
+
+#[test]
 fn what_cannot_be_moved_is_said() {
     let clock = Clock::virtual_at(0);
     let node = Node::new(&Window::tumbling(3), &clock);

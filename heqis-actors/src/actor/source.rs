@@ -97,7 +97,8 @@ impl SourceActor {
         if stopping && !serving {
             return self.end(Ending::Left);
         }
-        if self.setup.control.sources_paused() {
+        // A source that has not given its warm-up items has no position yet, and whoever pauses it waits for one.
+        if self.warm_up_given && self.setup.control.sources_paused() {
             return;
         }
         for _ in 0..TURN {
@@ -155,6 +156,9 @@ impl SourceActor {
             match source.warm_up()? {
                 Some(item) => return Ok(Next::Item(item)),
                 None => self.warm_up_given = true,
+            }
+            if self.warm_up_given && self.setup.control.sources_paused() {
+                return Ok(Next::Waiting);
             }
         }
         if let Some(replay) = &mut self.replay {
