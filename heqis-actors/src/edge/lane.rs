@@ -59,6 +59,7 @@ impl Queue {
         }
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) -> Option<AnyFrame> {
         match self {
             Self::Fifo(frames) => frames.pop_front(),

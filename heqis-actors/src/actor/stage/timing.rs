@@ -13,6 +13,7 @@ impl StageActor {
         let wake_ns = self.setup.emitter.wake_ns?;
         let stage = self.stage.as_mut()?;
         let now_ns = self.setup.cx.clock.now_ns();
+        self.began_ns.get_or_insert(now_ns);
         if now_ns < wake_ns {
             self.wake_at(wake_ns);
             return None;
