@@ -162,6 +162,46 @@ where
     }
 }
 
+/// A source of the items of an iterator that a closure makes, beginning with the item of any position.
+pub(crate) struct SourceFrom<F, I> {
+    start: Option<F>,
+    items: Option<I>,
+}
+
+impl<F, I> SourceFrom<F, I> {
+    pub(crate) fn new(start: F) -> Self {
+        Self {
+            start: Some(start),
+            items: None,
+        }
+    }
+}
+
+impl<F, I> Source for SourceFrom<F, I>
+where
+    F: FnOnce(u64) -> Result<I, StageError> + 'static,
+    I: Iterator<Item: Payload> + 'static,
+{
+    type Config = ();
+    type Out = I::Item;
+    const KIND: &'static str = CLOSURE;
+    const REPLAYABLE: bool = true;
+    const IDENTITY_OPTIONAL: bool = true;
+
+    fn next(&mut self) -> Result<Next<I::Item>, StageError> {
+        self.seek(1, None)?;
+        let item = self.items.as_mut().and_then(Iterator::next);
+        Ok(item.map_or(Next::End, Next::Item))
+    }
+
+    fn seek(&mut self, position: u64, _: Option<&[u8]>) -> Result<bool, StageError> {
+        if let Some(start) = self.start.take() {
+            self.items = Some(start(position)?);
+        }
+        Ok(true)
+    }
+}
+
 /// A value that is taken out one time, on the thread where it is needed.
 pub(crate) struct Once<T>(Mutex<Option<T>>);
 

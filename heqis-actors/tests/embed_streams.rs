@@ -243,11 +243,20 @@ impl Stage for Sum {
 
 /// Runs a graph that saves its state until the sum is `until`, and stops it.
 fn summed(feed: FeedConfig, until: u64, path: &Path) -> NodeReport {
+    let feed =
+        |graph: GraphBuilder| graph.source::<Feed<false>>("feed", feed, StageOptions::default());
+    summed_from(feed, until, path)
+}
+
+fn summed_from(
+    feed: impl FnOnce(GraphBuilder) -> GraphBuilder,
+    until: u64,
+    path: &Path,
+) -> NodeReport {
     let sum = SumConfig::default();
     let shown = sum.sum.clone();
     let state = StateOptions::new(path.to_owned()).every(Duration::from_secs(3600));
-    let graph = GraphBuilder::new("summed")
-        .source::<Feed<false>>("feed", feed, StageOptions::default())
+    let graph = feed(GraphBuilder::new("summed"))
         .stream("feed", "numbers")
         .stage::<Sum>("sum", sum, StageOptions::default())
         .edge("feed", "sum", EdgeOptions::default())
@@ -294,6 +303,25 @@ fn a_source_that_seeks_makes_only_the_items_that_the_state_lacks() {
         summed(third, total(10_501), &path);
         assert_eq!(calls.sought.load(Ordering::Relaxed), 10_501);
     }
+}
+
+#[test]
+fn an_iterator_begins_at_the_first_item_that_the_state_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let total = |count: u64| count * (count + 1) / 2;
+    let feed = FeedConfig {
+        count: 100,
+        waits: true,
+        ..FeedConfig::default()
+    };
+    summed(feed, total(100), &path);
+    let feed = |graph: GraphBuilder| {
+        let number = |value| Number { value, group: 0 };
+        graph.source_from("feed", move |first| Ok((first..=150).map(number)))
+    };
+    let report = summed_from(feed, total(150), &path);
+    assert_eq!(report.edges[0].delivered, 50);
 }
 
 /// Takes its time.

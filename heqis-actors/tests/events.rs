@@ -53,6 +53,14 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
 }
 
 #[test]
+fn the_events_of_a_graph_that_never_runs_end_with_its_builder() {
+    let graph = graph("unused", 1, None);
+    let events = graph.events();
+    drop(graph);
+    assert_eq!(all(events), []);
+}
+
+#[test]
 fn each_of_two_graphs_in_one_program_has_its_own_events() {
     let (calm, failing) = (graph("calm", 100, None), graph("failing", 100, Some(3)));
     let (of_calm, of_failing) = (calm.events(), failing.events());

@@ -135,15 +135,37 @@ pub enum Event {
 }
 
 /// Publishes the events of a graph. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct EventBus(Arc<Mutex<Option<Subscribers>>>);
+#[derive(Clone, Debug, Default)]
+pub struct EventBus(Arc<Subscribers>);
 
-type Subscribers = Vec<Weak<Mutex<Unread>>>;
+/// Those who read the events; absent once the graph has ended.
+#[derive(Debug)]
+struct Subscribers(Mutex<Option<Vec<Weak<Mutex<Unread>>>>>);
 
-impl Default for EventBus {
-    /// A bus without subscribers.
+impl Default for Subscribers {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Some(Vec::new()))))
+        Self(Mutex::new(Some(Vec::new())))
+    }
+}
+
+impl Drop for Subscribers {
+    /// A graph that never ran ends with its builder.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Subscribers {
+    fn close(&self) {
+        let subscribers = lock(&self.0).take();
+        for subscriber in subscribers.unwrap_or_default() {
+            let waker = subscriber.upgrade().and_then(|unread| {
+                let mut unread = lock(&unread);
+                unread.ended = true;
+                unread.waker.take()
+            });
+            waker.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -152,7 +174,7 @@ impl EventBus {
     pub fn publish(&self, event: Event) {
         event.log();
         let mut wakers = Vec::new();
-        if let Some(subscribers) = &mut *lock(&self.0) {
+        if let Some(subscribers) = &mut *lock(&self.0.0) {
             subscribers.retain(|subscriber| {
                 let unread = subscriber.upgrade();
                 if let Some(unread) = &unread {
@@ -167,7 +189,7 @@ impl EventBus {
     /// Every event from now on.
     pub fn subscribe(&self) -> Events {
         let unread = Arc::new(Mutex::new(Unread::default()));
-        match &mut *lock(&self.0) {
+        match &mut *lock(&self.0.0) {
             Some(subscribers) => subscribers.push(Arc::downgrade(&unread)),
             None => lock(&unread).ended = true,
         }
@@ -176,15 +198,7 @@ impl EventBus {
 
     /// Publishes nothing more: subscribers come to the end.
     pub fn close(&self) {
-        let subscribers = lock(&self.0).take();
-        for subscriber in subscribers.unwrap_or_default() {
-            let waker = subscriber.upgrade().and_then(|unread| {
-                let mut unread = lock(&unread);
-                unread.ended = true;
-                unread.waker.take()
-            });
-            waker.into_iter().for_each(Waker::wake);
-        }
+        self.0.close();
     }
 }
 

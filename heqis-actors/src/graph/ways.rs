@@ -11,7 +11,7 @@ use super::builder::{GraphBuilder, StageEntry};
 use super::wiring::Wiring;
 use crate::actor::{OutputActor, OutputSetup};
 use crate::channel::{ChannelSink, ChannelSource, OutputEnd, OutputLink};
-use crate::closure::{Once, OwnFn, SharedFn, SourceFn, SplitFn};
+use crate::closure::{Once, OwnFn, SharedFn, SourceFn, SourceFrom, SplitFn};
 use crate::commit_log::CommitLog;
 use crate::context::BuildContext;
 use crate::doorbell::Doorbell;
@@ -116,6 +116,37 @@ impl GraphBuilder {
     {
         let mut items = items.into_iter();
         self.source_fn(name, move || Ok(items.next().map_or(Next::End, Next::Item)))
+    }
+
+    /// Adds a source of the items of the iterator that `start` makes, and which begins with the item of the position that it
+    /// is given; the first one is 1. After a restart with a saved state that is the first item that the state lacks, so that
+    /// no earlier one is made again. Neither may block.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use heqis_actors::{Frame, GraphBuilder, Payload};
+    ///
+    /// #[derive(Payload)]
+    /// struct Count(u64);
+    ///
+    /// let graph = GraphBuilder::new("counts")
+    ///     .source_from("count", |first| Ok((first..=3).map(Count)))
+    ///     .sink_fn("print", |count: &Frame<Count>| println!("{}", count.0))
+    ///     .chain(&["count", "print"]);
+    /// assert_eq!(graph.run(Duration::from_secs(1))?.edges[0].delivered, 3);
+    /// # Ok::<(), heqis_actors::GraphError>(())
+    /// ```
+    #[must_use]
+    pub fn source_from<I>(
+        self,
+        name: &str,
+        start: impl FnOnce(u64) -> Result<I, StageError> + Send + 'static,
+    ) -> Self
+    where
+        I: Iterator<Item: Payload> + 'static,
+    {
+        self.source_with(name, move |_| Ok(SourceFrom::new(start)))
     }
 
     /// Adds the stage that `build` builds, on its arbiter: for each worker, and for each restart.
