@@ -12,13 +12,14 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use graviola::signing::ecdsa::{P256, SigningKey};
 use heqis_base::files::{write_atomically, write_private_atomically};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyIdMethod, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SerialNumber,
+    KeyIdMethod, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
     SignatureAlgorithm,
 };
 use rustls::pki_types::PrivateKeyDer;
@@ -27,7 +28,7 @@ use time::OffsetDateTime;
 use crate::certificate::{Certificate, date};
 use crate::cpu::missing_features;
 use crate::crypto::now;
-use crate::error::TlsError;
+use crate::error::{TlsError, shortened};
 use crate::files::IdentityFiles;
 use crate::loaded::{chain, key, read, revoked};
 
@@ -181,20 +182,46 @@ impl Authority {
     /// stays valid until it is revoked or ends.
     ///
     /// # Errors
-    /// When the name is no host name, or a file cannot be written.
+    /// [`TlsError::BadName`], and when a file cannot be written.
     pub fn issue(&self, name: &str, days: u32) -> Result<Certificate, TlsError> {
-        self.issue_for(name, span(days))
+        self.issue_with(name, &[], days)
     }
 
-    /// As [`Authority::issue`], with the begin and the end of the span in seconds since 1970.
+    /// As [`Authority::issue`], with the addresses and host names at which browsers and scrapers reach the node. Nodes
+    /// accept each other by the name of the node alone.
     ///
     /// # Errors
-    /// As [`Authority::issue`].
-    pub fn issue_for(&self, name: &str, span: [i64; 2]) -> Result<Certificate, TlsError> {
+    /// As [`Authority::issue`], and [`TlsError::BadName`] for a host that is none.
+    pub fn issue_with(
+        &self,
+        name: &str,
+        hosts: &[String],
+        days: u32,
+    ) -> Result<Certificate, TlsError> {
+        self.issue_for(name, hosts, span(days))
+    }
+
+    /// As [`Authority::issue_with`], with the begin and the end of the span in seconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_with`].
+    pub fn issue_for(
+        &self,
+        name: &str,
+        hosts: &[String],
+        span: [i64; 2],
+    ) -> Result<Certificate, TlsError> {
+        check_node_name(name)?;
+        let mut names = vec![of_host(name)?];
+        for host in hosts.iter().filter(|host| *host != name) {
+            let host = of_host(host)?;
+            if !names.contains(&host) {
+                names.push(host);
+            }
+        }
         let key = NodeKey::generate()?;
         let mut params = params(name, span)?;
-        let name_of_host = name.try_into().map_err(failed)?;
-        params.subject_alt_names = vec![rcgen::SanType::DnsName(name_of_host)];
+        params.subject_alt_names = names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
@@ -207,7 +234,7 @@ impl Authority {
         let certificate = Certificate::read(signed.der()).ok_or_else(|| failed("unreadable"))?;
         let files = IdentityFiles::in_directory(&self.files.directory, name);
         // Listed first: what is not listed could not be revoked.
-        self.append(&self.files.issued(), &certificate, &certificate.last_day())?;
+        self.append(&self.files.issued(), &certificate, name)?;
         write_private_atomically(&files.key, key.pem()?.as_bytes())
             .map_err(unwritable("key", &files.key))?;
         write(&files.certificate, &pem("CERTIFICATE", signed.der()))?;
@@ -262,12 +289,66 @@ impl Authority {
         Ok(revoked(&self.files.revoked())?.contains(serial))
     }
 
-    fn append(&self, path: &Path, of: &Certificate, day: &str) -> Result<(), TlsError> {
+    fn append(&self, path: &Path, of: &Certificate, name: &str) -> Result<(), TlsError> {
         let text = read("list of issued certificates", path)?;
         let mut text = String::from_utf8_lossy(&text).into_owned();
-        text.push_str(&format!("{} {} {day}\n", of.serial, of.names.join(",")));
+        text.push_str(&format!("{} {name} {}\n", of.serial, of.last_day()));
         write(path, &text)
     }
+}
+
+/// Longest label of a DNS name.
+const MAX_LABEL: usize = 63;
+
+/// Checks that a node called `name` can have a certificate, which holds the name, and files, which are called by it.
+///
+/// # Errors
+/// [`TlsError::BadName`].
+pub fn check_node_name(name: &str) -> Result<(), TlsError> {
+    let sound = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && (name.bytes())
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !name.ends_with('-')
+        && name.len() <= MAX_LABEL;
+    let rule = match name {
+        "ca" => "the files of the authority are called by it",
+        _ if sound => return Ok(()),
+        _ => "one has a lower-case letter, then lower-case letters, digits and hyphens, 63 at most",
+    };
+    Err(bad_name(name, rule))
+}
+
+/// The entry of a certificate for an address or the name of a host.
+fn of_host(host: &str) -> Result<SanType, TlsError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(SanType::IpAddress(address.to_canonical()));
+    }
+    let label = |label: &str| {
+        (1..=MAX_LABEL).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && (label.bytes()).all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    // No name for more than one host: `*` would stand for them.
+    let sound = host.len() <= 253 && host.split('.').all(label);
+    let lower = host.to_ascii_lowercase();
+    match (sound, lower.try_into()) {
+        (true, Ok(name)) => Ok(SanType::DnsName(name)),
+        _ => Err(bad_name(host, "a host is an IP address or a DNS name")),
+    }
+}
+
+/// Checks that a certificate can hold the address or the name of a host.
+///
+/// # Errors
+/// [`TlsError::BadName`].
+pub fn check_host(host: &str) -> Result<(), TlsError> {
+    of_host(host).map(drop)
+}
+
+fn bad_name(name: &str, rule: &'static str) -> TlsError {
+    let name = shortened(name, MAX_LABEL);
+    TlsError::BadName { name, rule }
 }
 
 /// The span of a certificate that is valid for `days` from now on.

@@ -3,14 +3,18 @@
 //! rustls checks certificates and does not show what is in them, so a small reader of DER does. It decides nothing about
 //! trust but which names and serial number a checked certificate has.
 
+use std::net::IpAddr;
+
 use graviola::hashing::Hash;
 use time::{Date, Month, OffsetDateTime};
 
 /// What a certificate says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its DNS names; the first is that of the node.
+    /// Its DNS names; the first is that of the node, the others are those of its machine.
     pub names: Vec<String>,
+    /// Its IP addresses.
+    pub addresses: Vec<IpAddr>,
     /// The common name of its subject; empty where it has no such name.
     pub subject: String,
     /// The common name of its issuer.
@@ -35,6 +39,7 @@ const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
 /// 2.5.29.17
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 /// 2.5.4.3
@@ -55,14 +60,15 @@ impl Certificate {
         let (not_before, not_after) = (time_of(span.next()?)?, time_of(span.next()?)?);
         let subject = common_name(tbs.take(SEQUENCE)?)?;
         tbs.take(SEQUENCE)?; // the key
-        let mut names = Vec::new();
+        let (mut names, mut addresses) = Default::default();
         while let Some((tag, contents)) = tbs.next() {
             if tag == EXTENSIONS {
-                names = names_of(contents)?;
+                (names, addresses) = names_of(contents)?;
             }
         }
         Some(Self {
             names,
+            addresses,
             subject,
             issuer,
             serial,
@@ -70,6 +76,18 @@ impl Certificate {
             not_after,
             fingerprint: hex(graviola::hashing::Sha256::hash(der).as_ref()),
         })
+    }
+
+    /// Returns the name of the node that it was issued to; `None` where it has no name.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
+
+    /// Returns the host names and addresses that it holds beside the name of the node.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let names = self.names.iter().skip(1).cloned();
+        names.chain(self.addresses.iter().map(IpAddr::to_string))
     }
 
     /// Returns the whole days from `now`, in seconds since 1970, to the end of the span; negative when it is over.
@@ -140,7 +158,7 @@ fn common_name(name: &[u8]) -> Option<String> {
     Some(String::new())
 }
 
-fn names_of(extensions: &[u8]) -> Option<Vec<String>> {
+fn names_of(extensions: &[u8]) -> Option<(Vec<String>, Vec<IpAddr>)> {
     let mut extensions = Der(Der(extensions).take(SEQUENCE)?);
     while !extensions.0.is_empty() {
         let mut extension = Der(extensions.take(SEQUENCE)?);
@@ -152,7 +170,7 @@ fn names_of(extensions: &[u8]) -> Option<Vec<String>> {
                 continue;
             }
             let mut entries = Der(Der(contents).take(SEQUENCE)?);
-            let mut names = Vec::new();
+            let (mut names, mut addresses) = (Vec::new(), Vec::new());
             while !entries.0.is_empty() {
                 let (tag, name) = entries.next()?;
                 if tag == DNS_NAME {
@@ -160,12 +178,18 @@ fn names_of(extensions: &[u8]) -> Option<Vec<String>> {
                     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._*".contains(byte);
                     let name = String::from_utf8(name.to_vec()).ok()?;
                     names.push(name.bytes().all(|byte| plain(&byte)).then_some(name)?);
+                } else if tag == IP_ADDRESS {
+                    let four = <[u8; 4]>::try_from(name).map(IpAddr::from);
+                    addresses.push(
+                        four.or_else(|_| <[u8; 16]>::try_from(name).map(IpAddr::from))
+                            .ok()?,
+                    );
                 }
             }
-            return Some(names);
+            return Some((names, addresses));
         }
     }
-    Some(Vec::new())
+    Some(Default::default())
 }
 
 fn time_of((tag, text): (u8, &[u8])) -> Option<i64> {

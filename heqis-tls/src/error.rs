@@ -25,10 +25,16 @@ pub enum Whose {
 }
 
 impl Whose {
+    /// A peer may write much into a certificate that nobody has signed: what is kept of it is short.
     pub(crate) fn peer(certificate: Option<&Certificate>) -> Self {
+        let (names, serial) = certificate.map_or((String::new(), ""), |found| {
+            let names = found.names.iter().take(MOST_NAMES + 1);
+            let names: Vec<_> = names.map(String::as_str).collect();
+            (names.join(", "), found.serial.as_str())
+        });
         Self::Peer {
-            names: certificate.map_or(String::new(), |found| found.names.join(", ")),
-            serial: certificate.map_or(String::new(), |found| found.serial.clone()),
+            names: shortened(&names, MOST_TEXT),
+            serial: shortened(serial, MOST_SERIAL),
         }
     }
 
@@ -38,6 +44,27 @@ impl Whose {
             Self::Peer { .. } => "its node needs a new one from `heqis-runtime certs renew`",
         }
     }
+}
+
+/// What is kept of the names of a peer, characters, and how many are looked at.
+const MOST_TEXT: usize = 128;
+const MOST_NAMES: usize = 16;
+
+/// Digits of a serial number: RFC 5280 allows 20 bytes.
+const MOST_SERIAL: usize = 40;
+
+/// What is kept of a reason, which may repeat what a peer has sent.
+const MOST_REASON: usize = 256;
+
+/// The first `most` characters of a text, for one line.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let mut short: String = (text.chars().take(most))
+        .map(|each| if each.is_control() { '\u{fffd}' } else { each })
+        .collect();
+    if text.chars().nth(most).is_some() {
+        short.push('…');
+    }
+    short
 }
 
 impl fmt::Display for Whose {
@@ -109,6 +136,14 @@ pub enum TlsError {
         key: PathBuf,
         /// The certificate.
         certificate: PathBuf,
+    },
+    /// A name that no certificate is made for.
+    #[error("`{name}` is no name for a certificate: {rule}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// What one is like.
+        rule: &'static str,
     },
     /// A certificate is too old.
     #[error("{whose} expired on {}, this machine says it is {}: {}", date(*.not_after), date(*.now), whose.renew())]
@@ -209,6 +244,7 @@ impl TlsError {
             Self::KeyMode { .. } => "key_mode",
             Self::Malformed { .. } | Self::Unusable { .. } => "certificate_unusable",
             Self::KeyMismatch { .. } => "key_mismatch",
+            Self::BadName { .. } => "bad_name",
             Self::Expired { .. } => "certificate_expired",
             Self::NotYetValid { .. } => "certificate_not_yet_valid",
             Self::ForeignCa { .. } => "certificate_foreign",
@@ -231,7 +267,8 @@ impl TlsError {
             | Self::Unreadable { .. }
             | Self::KeyMode { .. }
             | Self::Malformed { .. }
-            | Self::KeyMismatch { .. } => false,
+            | Self::KeyMismatch { .. }
+            | Self::BadName { .. } => false,
             Self::Expired { whose, .. }
             | Self::NotYetValid { whose, .. }
             | Self::ForeignCa { whose }
@@ -268,7 +305,7 @@ impl TlsError {
             CertificateError::Revoked => Self::Revoked { whose },
             other => Self::Unusable {
                 whose,
-                reason: other.to_string(),
+                reason: shortened(&other.to_string(), MOST_REASON),
             },
         }
     }
@@ -304,7 +341,7 @@ impl TlsError {
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
                 | PeerIncompatible::SupportedVersionsExtensionRequired,
             ) => Self::Protocol("the peer does not speak TLS 1.3".to_owned()),
-            other => Self::Protocol(other.to_string()),
+            other => Self::Protocol(shortened(&other.to_string(), MOST_REASON)),
         }
     }
 }

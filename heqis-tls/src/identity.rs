@@ -130,8 +130,9 @@ impl Identity {
         }
         let is_new = state.stamps.replace(stamps).as_ref() != Some(&stamps);
         match Loaded::read(&self.0.files, self.0.name.as_deref()) {
-            Ok(loaded) => {
-                if state.loaded.is_some() {
+            Ok(mut loaded) => {
+                if let Some(earlier) = &state.loaded {
+                    loaded.keep_revoked(earlier);
                     let days_left = loaded.certificate.days_left(now());
                     let serial = &loaded.certificate.serial;
                     tracing::info!(serial, days_left, "the certificate was read again");

@@ -31,7 +31,7 @@ mod stream;
 mod verify;
 mod web;
 
-pub use authority::{Authority, AuthorityFiles, Issued};
+pub use authority::{Authority, AuthorityFiles, Issued, check_host, check_node_name};
 pub use certificate::Certificate;
 pub use config::{Clients, client_config, peer_name, server_config};
 pub use cpu::missing_features;

@@ -77,12 +77,10 @@ impl Loaded {
         };
         loaded.check_own(own())?;
         match name {
-            Some(name) if !loaded.certificate.names.iter().any(|known| known == name) => {
-                Err(TlsError::WrongName {
-                    whose: own(),
-                    expected: vec![name.to_owned()],
-                })
-            }
+            Some(name) if loaded.certificate.node() != Some(name) => Err(TlsError::WrongName {
+                whose: own(),
+                expected: vec![name.to_owned()],
+            }),
             _ => Ok(loaded),
         }
     }
@@ -109,6 +107,11 @@ impl Loaded {
     #[must_use]
     pub fn is_revoked(&self, serial: &str) -> bool {
         self.revoked.contains(serial)
+    }
+
+    /// Goes on refusing what an earlier reading refused: a file that is copied over the list is short for a moment.
+    pub(crate) fn keep_revoked(&mut self, earlier: &Self) {
+        self.revoked.extend(earlier.revoked.iter().cloned());
     }
 }
 
@@ -171,10 +174,18 @@ fn open(what: &'static str, path: &Path) -> Result<File, TlsError> {
 
 fn contents(what: &'static str, path: &Path, file: File) -> Result<Vec<u8>, TlsError> {
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES)
+    file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| unreadable(what, path, &error))?;
-    Ok(bytes)
+    // The rest of a list of revoked certificates must not be left out.
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(TlsError::Malformed {
+            what,
+            path: path.to_owned(),
+            reason: format!("it is longer than {MAX_BYTES} bytes"),
+        }),
+        false => Ok(bytes),
+    }
 }
 
 fn unreadable(what: &'static str, path: &Path, error: &io::Error) -> TlsError {
@@ -275,7 +286,7 @@ pub fn revoked(path: &Path) -> Result<BTreeSet<String>, TlsError> {
                 reason: format!("line {} begins with no serial number: {word}", index + 1),
             });
         }
-        serials.insert(word.to_ascii_lowercase());
+        serials.insert(word.trim_start_matches('0').to_ascii_lowercase());
     }
     Ok(serials)
 }

@@ -50,12 +50,8 @@ impl Gate {
     pub(crate) fn peer(&self) -> Option<PeerIdentity> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let peer = found.peer.as_ref()?;
-        let name = match &self.accepted {
-            Accepted::Named(names) => names.iter().find(|name| peer.names.contains(name)),
-            Accepted::Certified => peer.names.first(),
-        };
         Some(PeerIdentity {
-            name: name?.clone(),
+            name: peer.node()?.to_owned(),
             serial: peer.serial.clone(),
         })
     }
@@ -94,7 +90,7 @@ impl Gate {
             return refuse(TlsError::Revoked { whose }, CertificateError::Revoked);
         }
         if let Accepted::Named(expected) = &self.accepted
-            && !certificate.names.iter().any(|name| expected.contains(name))
+            && !(certificate.node()).is_some_and(|node| expected.iter().any(|name| name == node))
         {
             let expected = expected.clone();
             let fault = TlsError::WrongName { whose, expected };
@@ -169,7 +165,13 @@ impl ServerCertVerifier for Gate {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let servers = &self.loaded.servers;
-        let result = servers.verify_server_cert(leaf, between, name, ocsp, now);
+        let mut result = servers.verify_server_cert(leaf, between, name, ocsp, now);
+        // Of the names in a certificate, the first is that of the node; the others are those of its machine.
+        if result.is_ok()
+            && Certificate::read(leaf).is_some_and(|read| read.node() != Some(&*name.to_str()))
+        {
+            result = Err(CertificateError::NotValidForName.into());
+        }
         // The name is checked last, so that a certificate with another one is at least of the authority.
         let is_name = |error: &Error| {
             matches!(

@@ -126,7 +126,7 @@ fn a_certificate_of_another_authority_is_named() {
 #[test]
 fn spans_that_are_over_or_have_not_begun_give_both_dates() {
     let nodes = Nodes::new(&[]);
-    nodes.authority.issue_for("gateway", [0, DAY]).unwrap();
+    nodes.authority.issue_for("gateway", &[], [0, DAY]).unwrap();
     let (cause, message) = fault(&nodes, "gateway");
     assert_eq!(cause, "certificate_expired");
     assert!(message.contains("expired on 1970-01-02"), "{message}");
@@ -134,7 +134,7 @@ fn spans_that_are_over_or_have_not_begun_give_both_dates() {
     let far = now() + 400 * DAY;
     nodes
         .authority
-        .issue_for("gateway", [far, far + DAY])
+        .issue_for("gateway", &[], [far, far + DAY])
         .unwrap();
     let (cause, message) = fault(&nodes, "gateway");
     assert_eq!(cause, "certificate_not_yet_valid");
@@ -184,6 +184,48 @@ fn new_files_are_read_without_a_restart_and_bad_ones_leave_the_old_in_use() {
     after_a_look();
     assert_eq!(serial(), third);
     assert_eq!(identity.problem(), None);
+}
+
+#[test]
+fn a_list_that_is_cut_short_while_it_is_copied_accepts_nobody_again() {
+    let nodes = Nodes::new(&["gateway", "third"]);
+    let serial = nodes.authority.revoke("third").unwrap()[0].serial.clone();
+    let identity = nodes.identity("gateway");
+    assert!(identity.current().unwrap().is_revoked(&serial));
+    fs::write(nodes.file("revoked.txt"), "").unwrap();
+    nodes.authority.issue("gateway", 30).unwrap();
+    std::thread::sleep(Duration::from_millis(1_100));
+    let loaded = identity.current().unwrap();
+    assert_eq!(loaded.certificate.days_left(now()), 30, "read again");
+    assert!(loaded.is_revoked(&serial));
+}
+
+#[test]
+fn a_certificate_holds_the_hosts_of_its_node_after_its_name() {
+    let nodes = Nodes::new(&[]);
+    let hosts = [
+        "10.0.0.1",
+        "fe80::1",
+        "board.lan",
+        "10.0.0.1",
+        "gateway",
+        "BOARD.lan",
+    ];
+    let hosts = hosts.map(str::to_owned);
+    nodes.authority.issue_with("gateway", &hosts, 5).unwrap();
+    let loaded = Loaded::read(&nodes.files("gateway"), Some("gateway")).unwrap();
+    let (node, found) = (loaded.certificate.node(), loaded.certificate.hosts());
+    assert_eq!(node, Some("gateway"));
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        ["board.lan", "10.0.0.1", "fe80::1"]
+    );
+    let other = Loaded::read(&nodes.files("gateway"), Some("board.lan"));
+    assert_eq!(other.unwrap_err().cause(), "certificate_name");
+    for host in ["*.lan", "a b", "", "x..y", "-x", "http://x", "x:80"] {
+        let error = nodes.authority.issue_with("gateway", &[host.into()], 5);
+        assert_eq!(error.unwrap_err().cause(), "bad_name", "{host}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use heqis_sp::{Connection, Endpoint, Inproc, Listener, Protocol, SocketOptions, SpError, connect};
-use support::{DAY, Nodes, listen, options};
+use support::{DAY, Nodes, careless, listen, options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -174,82 +174,6 @@ async fn a_revoked_certificate_is_refused_and_ends_a_link_that_is_up() {
     has(&theirs.1, &["the peer refused our certificate (revoked)"]);
 }
 
-/// A dialer that is not ours, with whatever certificate it likes: the checks on its own side are left out.
-mod careless {
-    use std::sync::Arc;
-
-    use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-    use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, version};
-
-    #[derive(Debug)]
-    struct TrustsAll;
-
-    impl ServerCertVerifier for TrustsAll {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: UnixTime,
-        ) -> Result<ServerCertVerified, Error> {
-            Ok(ServerCertVerified::assertion())
-        }
-
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, Error> {
-            Ok(HandshakeSignatureValid::assertion())
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-        }
-    }
-
-    /// Its configuration, with the certificate and the key of these files, or with none.
-    pub fn config(
-        versions: &[&'static rustls::SupportedProtocolVersion],
-        files: Option<[&std::path::Path; 2]>,
-    ) -> Arc<ClientConfig> {
-        let provider = Arc::new(rustls_graviola::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(TrustsAll));
-        Arc::new(match files {
-            None => builder.with_no_client_auth(),
-            Some([certificate, key]) => {
-                let chain = CertificateDer::pem_file_iter(certificate).unwrap();
-                let key = PrivateKeyDer::from_pem_file(key).unwrap();
-                let signer = provider.key_provider.load_private_key(key).unwrap();
-                let chain = chain.map(Result::unwrap).collect();
-                let key = Arc::new(rustls::sign::CertifiedKey::new(chain, signer));
-                builder
-                    .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
-            }
-        })
-    }
-
-    pub const TLS13: &[&rustls::SupportedProtocolVersion] = &[&version::TLS13];
-    pub const TLS12: &[&rustls::SupportedProtocolVersion] = &[&version::TLS12];
-}
-
 /// What the compute node says of a careless dialer.
 async fn refused(nodes: &Nodes, config: std::sync::Arc<rustls::ClientConfig>) -> SpError {
     let (mut listener, endpoint) = listen(nodes.options("compute", "gateway")).await;
@@ -283,7 +207,7 @@ async fn a_dialer_without_a_certificate_or_with_one_that_is_over_is_refused() {
             "certificate_not_yet_valid",
         ),
     ] {
-        nodes.authority.issue_for("gateway", span).unwrap();
+        nodes.authority.issue_for("gateway", &[], span).unwrap();
         let files = [nodes.file("gateway.pem"), nodes.file("gateway.key")];
         let files = Some([files[0].as_path(), files[1].as_path()]);
         let error = refused(&nodes, careless::config(careless::TLS13, files)).await;

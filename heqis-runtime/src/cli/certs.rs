@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use heqis_actors::{Clock, Registry, nearest_name};
-use heqis_tls::{Authority, Certificate, IdentityFiles, TlsError, read_certificate};
+use heqis_tls::{
+    Authority, Certificate, IdentityFiles, TlsError, check_host, check_node_name, read_certificate,
+};
 
 use super::{FAILED, FAULTY, OK, TopologyArgs, World, draw};
 use crate::topology::{Outline, outline};
@@ -21,7 +23,7 @@ const NODE_DAYS: u32 = 365;
 #[command(after_help = "\
 Examples:
   heqis-runtime certs init topologies/dual-board.toml
-  heqis-runtime certs issue topologies/dual-board.toml
+  heqis-runtime certs issue topologies/dual-board.toml --profile boards
   heqis-runtime certs renew topologies/dual-board.toml gateway
   heqis-runtime certs revoke topologies/dual-board.toml gateway
   heqis-runtime certs show topologies/dual-board.toml
@@ -73,6 +75,10 @@ pub struct IssueArgs {
     /// Days for which the certificates are valid.
     #[arg(long, value_name = "DAYS", default_value_t = NODE_DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     pub days: u32,
+    /// An address or a host name by which browsers reach the page of the nodes, in addition to those in the topology.
+    /// Repeatable. A renewed certificate keeps those of the former one.
+    #[arg(long = "host", value_name = "HOST")]
+    pub hosts: Vec<String>,
 }
 
 /// Arguments of `certs revoke`.
@@ -178,19 +184,31 @@ fn issue(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let authority = Authority::open(&topology.directory)?;
-    let nodes = match args.nodes.is_empty() {
-        true => &topology.nodes,
-        false => &args.nodes,
-    };
-    for node in nodes {
-        if !topology.nodes.contains(node) {
-            let known = topology.nodes.iter().map(String::as_str);
-            let hint = nearest_name(node, known).unwrap_or_default();
+    let known = || topology.nodes.iter().map(|(name, _)| name.as_str());
+    for node in &args.nodes {
+        if !known().any(|name| name == node) {
+            let hint = nearest_name(node, known()).unwrap_or_default();
             let message = format!("the topology has no node `{node}`: {hint}");
             return Err(Failure::Usage(message));
         }
     }
-    for node in nodes {
+    let asked = |name: &str| args.nodes.is_empty() || args.nodes.iter().any(|node| node == name);
+    let nodes: Vec<_> = (topology.nodes.iter())
+        .filter(|(name, _)| asked(name))
+        .collect();
+    // Before the first one, so that none is left out half way.
+    for (node, hosts) in &nodes {
+        check_node_name(node).map_err(|error| Failure::Usage(error.to_string()))?;
+        for host in hosts.iter().chain(&args.hosts) {
+            check_host(host).map_err(|error| Failure::Usage(error.to_string()))?;
+            // Programs that are not ours may take any name in a certificate for that of the node.
+            if known().any(|name| name == host && name != node) {
+                let message = format!("host `{host}` of node `{node}` is the name of another node");
+                return Err(Failure::Usage(message));
+            }
+        }
+    }
+    for (node, hosts) in nodes {
         let path = IdentityFiles::in_directory(&topology.directory, node).certificate;
         match (renew, path.exists()) {
             (false, true) => {
@@ -209,10 +227,28 @@ fn issue(
                 let message = format!("node `{node}` has no certificate: `certs issue` makes one");
                 return Err(Failure::Usage(message));
             }
-            _ => {
-                let certificate = authority.issue(node, args.days)?;
+            (_, there) => {
+                let mut hosts = [hosts.as_slice(), &args.hosts].concat();
+                // A damaged one is replaced.
+                if there && let Ok(former) = read_certificate(&path) {
+                    hosts.extend(
+                        former
+                            .hosts()
+                            .filter(|host| !known().any(|name| name == host)),
+                    );
+                }
+                let certificate = authority.issue_with(node, &hosts, args.days)?;
                 let (serial, last_day) = (&certificate.serial, certificate.last_day());
-                writeln!(out, "{node}: certificate {serial}, valid to {last_day}")?;
+                let hosts = certificate.hosts().collect::<Vec<_>>().join(", ");
+                let hosts = if hosts.is_empty() {
+                    String::new()
+                } else {
+                    format!(", for {hosts}")
+                };
+                writeln!(
+                    out,
+                    "{node}: certificate {serial}, valid to {last_day}{hosts}"
+                )?;
             }
         }
     }
@@ -246,6 +282,7 @@ fn show(topology: &Outline, out: &mut dyn Write) -> Result<(), Failure> {
         "days left",
         "valid to",
         "state",
+        "hosts",
         "serial",
         "SHA-256",
     ]);
@@ -262,12 +299,13 @@ fn show(topology: &Outline, out: &mut dyn Write) -> Result<(), Failure> {
         };
         let left = left.to_string();
         let last_day = certificate.last_day();
+        let hosts = certificate.hosts().collect::<Vec<_>>().join(", ");
         let (serial, print) = (&certificate.serial, &certificate.fingerprint);
-        table.add_row([name, &left, &last_day, state, serial, print]);
+        table.add_row([name, &left, &last_day, state, &hosts, serial, print]);
     };
     add("(authority)", &read_certificate(&files.ca)?);
     let mut missing = Vec::new();
-    for node in &topology.nodes {
+    for (node, _) in &topology.nodes {
         let files = IdentityFiles::in_directory(&topology.directory, node);
         match read_certificate(&files.certificate) {
             Ok(certificate) => add(node, &certificate),

@@ -1,10 +1,12 @@
 //! Reading and checking a topology file.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{Registry, read_small_file};
 
 use super::check::{self, Resolved};
+use super::document::NodeSpec;
 use super::fault::{Code, Fault, Faults};
 use super::overlay::{Override, apply_overrides, apply_profile};
 use super::parsed::{Topology, format_schema};
@@ -79,8 +81,26 @@ pub struct Outline {
     pub name: String,
     /// Directory of the certificates.
     pub directory: PathBuf,
-    /// Names of the nodes, in the order of the file.
-    pub nodes: Vec<String>,
+    /// Names of the nodes, in the order of the file, each with the hosts at which others reach it.
+    pub nodes: Vec<(String, Vec<String>)>,
+}
+
+/// The addresses and host names of a node in the topology: where its edges listen, and its metrics and its page.
+fn hosts(node: &NodeSpec) -> Vec<String> {
+    let page = node.dashboard.as_ref();
+    let servers = (node.metrics.iter()).chain(page.map(|page| &page.address));
+    let servers = servers.filter_map(|address| address.rsplit_once(':'));
+    let served = servers.map(|(host, _)| host.trim_matches(['[', ']']));
+    let own = node.address.as_deref().into_iter().chain(served);
+    let is_everywhere = |host: &str| (host.parse::<IpAddr>()).is_ok_and(|ip| ip.is_unspecified());
+    let mut hosts: Vec<String> = own
+        .filter(|host| !is_everywhere(host))
+        .map(str::to_owned)
+        .chain(page.into_iter().flat_map(|page| page.hosts.clone()))
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 /// Reads a topology without the files of its stages, which may be on other machines.
@@ -112,7 +132,12 @@ pub fn outline(request: &Request, registry: &Registry) -> Result<Outline, Faults
             nodes: topology
                 .nodes
                 .iter()
-                .map(|node| node.name.clone())
+                .map(|node| {
+                    (
+                        node.name.clone(),
+                        node.spec.as_ref().map_or_else(Vec::new, hosts),
+                    )
+                })
                 .collect(),
         }),
         _ => Err(Faults::new(sources, faults)),

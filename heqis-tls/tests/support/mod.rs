@@ -1,6 +1,8 @@
 //! An authority with nodes in a directory that is removed at the end.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod careless;
+
 use std::path::{Path, PathBuf};
 
 use heqis_sp::{Endpoint, Inproc, Listener, Protocol, SocketOptions};
