@@ -19,7 +19,11 @@ const DRAWN_DIGITS: usize = 64;
 
 /// A secret of at least 128 bits, as hexadecimal digits. `Debug` hides it.
 #[derive(Clone)]
-pub struct Token(String);
+pub struct Token {
+    secret: String,
+    /// Whether no user has it yet.
+    drawn: bool,
+}
 
 impl Token {
     /// Generates a token of 256 bits from the operating system's random numbers.
@@ -35,9 +39,10 @@ impl Token {
                 path: SOURCE.into(),
                 source,
             })?;
-        Ok(Self(
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        ))
+        Ok(Self {
+            secret: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            drawn: true,
+        })
     }
 
     /// Parses a token that was generated elsewhere.
@@ -51,7 +56,10 @@ impl Token {
             .filter(|byte| !byte.is_ascii_hexdigit())
             .count();
         match (32..=128).contains(&length) && others == 0 {
-            true => Ok(Self(text.to_owned())),
+            true => Ok(Self {
+                secret: text.to_owned(),
+                drawn: false,
+            }),
             false => Err(DashboardError::Token { length, others }),
         }
     }
@@ -82,13 +90,19 @@ impl Token {
     /// Returns the secret, for the one place that shows it.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.secret
+    }
+
+    /// Returns whether it was drawn here, so that a user has to be shown it.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        self.drawn
     }
 
     /// Compares `given` with the secret in constant time.
     #[must_use]
     pub fn matches(&self, given: &str) -> bool {
-        is_equal(given.as_bytes(), self.0.as_bytes())
+        is_equal(given.as_bytes(), self.secret.as_bytes())
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 
-use crate::access::Settings;
+use crate::access::{Settings, Token};
 use crate::error::DashboardError;
 use crate::guard::{AccessRules, LOGIN, guard};
 use crate::sources::Sources;
@@ -23,7 +23,7 @@ pub struct Dashboard {
     scheme: &'static str,
     /// A name that the certificate holds.
     name: Option<String>,
-    login: Option<String>,
+    login: Option<Token>,
     handle: ServerHandle,
     hub: Arc<Hub>,
 }
@@ -44,10 +44,7 @@ impl Dashboard {
         settings.address = listener.local_addr().map_err(fault(settings.address))?;
         let address = settings.address;
         let (timeout, streams) = (settings.request_timeout, settings.max_streams);
-        let login = settings
-            .token
-            .as_ref()
-            .map(|token| token.reveal().to_owned());
+        let login = settings.token.clone();
         let tls = match &settings.tls {
             Some(certificate) => Some(
                 certificate
@@ -132,12 +129,16 @@ impl Dashboard {
         format!("{}://{shown}", self.scheme)
     }
 
-    /// Returns the link that logs a browser in, `None` where the page needs no token. The link holds the token: show it
-    /// once, on the terminal that started the server, and never log it.
+    /// Returns the link that logs a browser in, `None` where the page needs no token. With a token that was drawn here it holds
+    /// the token: show it once, on the terminal that started the server, and never log it. Who has set the token has it.
     #[must_use]
     pub fn login_url(&self) -> Option<String> {
         let token = self.login.as_ref()?;
-        Some(format!("{}{LOGIN}?token={token}", self.url()))
+        let shown = match token.is_drawn() {
+            true => token.reveal(),
+            false => "$HEQIS_DASHBOARD_TOKEN",
+        };
+        Some(format!("{}{LOGIN}?token={shown}", self.url()))
     }
 
     /// Ends all streams, then stops the server.

@@ -55,9 +55,9 @@ fn exposed_servers_speak_tls_to_those_with_a_certificate_or_the_token() {
     Authority::create(&foreign, "other", 10)
         .and_then(|other| other.issue("gateway", 5))
         .unwrap();
-    for node in ["gateway", "compute"] {
-        authority.issue(node, 5).unwrap();
-    }
+    authority.issue("gateway", 5).unwrap();
+    let hosts = ["127.0.0.1".to_owned()];
+    authority.issue_with("compute", &hosts, 5).unwrap();
     let stand = Stand::dual_board();
     let (metrics, gateway_page, page) = (
         stand.ports[1],
@@ -106,6 +106,11 @@ fn exposed_servers_speak_tls_to_those_with_a_certificate_or_the_token() {
         status == 200 && text.contains("heqis_certificate_days_left"),
         "{text}"
     );
+    // A browser that knows the authority reaches it by its address too; by another name the certificate is not its own.
+    let by_address = format!("https://127.0.0.1:{metrics}/healthz");
+    assert_eq!(curl(&certs, &by_address, &[]).0, 200);
+    let other = curl(&certs, &format!("https://localhost:{metrics}/healthz"), &[]);
+    assert_eq!(other.0, 0, "{}", other.1);
     // Plain HTTP and older versions end before a request.
     assert_eq!(
         request(metrics, "GET", "/metrics", &["Host: compute"]),
@@ -145,5 +150,18 @@ fn exposed_servers_speak_tls_to_those_with_a_certificate_or_the_token() {
     });
     assert_eq!(ask("/metrics", &own).0, 200);
     fleet.signal("TERM");
-    fleet.finish();
+    let log = fleet.finish().log;
+    assert!(log.contains("/login?token=$HEQIS_DASHBOARD_TOKEN"), "{log}");
+    assert!(!log.contains(TOKEN), "a token that was set is in the log");
+}
+
+#[test]
+fn an_accepted_risk_is_logged_once_at_each_start() {
+    let stand = Stand::dual_board()
+        .set("topology.insecure=true")
+        .set("nodes.compute.address=\"0.0.0.0\"");
+    let ended = stand.run(&[]);
+    ended.clean();
+    let lines = ended.log.matches("leaves the machine without TLS").count();
+    assert_eq!(lines, 1, "{}", ended.log);
 }

@@ -191,7 +191,7 @@ impl Authority {
     /// accept each other by the name of the node alone.
     ///
     /// # Errors
-    /// As [`Authority::issue`], and [`TlsError::BadName`] for a host that is none.
+    /// As [`Authority::issue`], and [`TlsError::BadName`] for a host with neither form.
     pub fn issue_with(
         &self,
         name: &str,

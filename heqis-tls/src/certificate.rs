@@ -84,7 +84,7 @@ impl Certificate {
         self.names.first().map(String::as_str)
     }
 
-    /// Returns the host names and addresses that it holds beside the name of the node.
+    /// Returns the host names and addresses that it holds in addition to the name of its node.
     pub fn hosts(&self) -> impl Iterator<Item = String> {
         let names = self.names.iter().skip(1).cloned();
         names.chain(self.addresses.iter().map(IpAddr::to_string))

@@ -25,7 +25,7 @@ pub enum Whose {
 }
 
 impl Whose {
-    /// A peer may write much into a certificate that nobody has signed: what is kept of it is short.
+    /// A peer may write much into a certificate of its own making: what is kept of it is short.
     pub(crate) fn peer(certificate: Option<&Certificate>) -> Self {
         let (names, serial) = certificate.map_or((String::new(), ""), |found| {
             let names = found.names.iter().take(MOST_NAMES + 1);

@@ -187,7 +187,7 @@ fn new_files_are_read_without_a_restart_and_bad_ones_leave_the_old_in_use() {
 }
 
 #[test]
-fn a_list_that_is_cut_short_while_it_is_copied_accepts_nobody_again() {
+fn a_list_that_is_cut_short_while_it_is_copied_accepts_no_revoked_certificate_again() {
     let nodes = Nodes::new(&["gateway", "third"]);
     let serial = nodes.authority.revoke("third").unwrap()[0].serial.clone();
     let identity = nodes.identity("gateway");

@@ -111,6 +111,8 @@ pub struct GraphBuilder {
     pub(super) first_moves: FirstMoves,
     /// Names of no stage, for which options were given.
     pub(super) unknown_options: Vec<String>,
+    /// Whether the caller has logged the warnings of the check.
+    pub(super) warned: bool,
 }
 
 #[derive(Debug)]
@@ -186,6 +188,7 @@ impl GraphBuilder {
             control: Control::new(),
             first_moves: FirstMoves::default(),
             unknown_options: Vec::new(),
+            warned: false,
         }
     }
 
@@ -206,6 +209,13 @@ impl GraphBuilder {
     #[must_use]
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit;
+        self
+    }
+
+    /// Logs no warnings of the [check](GraphBuilder::check) when the graph starts: the caller has, with their places in a file.
+    #[must_use]
+    pub fn warned(mut self) -> Self {
+        self.warned = true;
         self
     }
 

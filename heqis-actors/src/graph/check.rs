@@ -49,13 +49,13 @@ impl GraphBuilder {
         self.assess().0
     }
 
-    /// Refuses a graph with a fault, and logs warnings. What the stages say about the frames of each bridged edge is what its
+    /// Refuses a graph with a fault, and logs warnings that the caller has not. What the stages say about the frames of each bridged edge is what its
     /// two ends compare, where the program does not say it.
     pub(super) fn validate(&mut self) -> Result<(), GraphError> {
         let (found, properties) = self.assess();
         let (warnings, faults): (Vec<_>, Vec<_>) =
             found.into_iter().partition(GraphFault::is_warning);
-        for warning in warnings {
+        for warning in warnings.iter().filter(|_| !self.warned) {
             tracing::warn!("{warning}");
         }
         if !faults.is_empty() {

@@ -196,6 +196,10 @@ fn issue(
     let nodes: Vec<_> = (topology.nodes.iter())
         .filter(|(name, _)| asked(name))
         .collect();
+    if !args.hosts.is_empty() && nodes.len() != 1 {
+        let message = "`--host` is that of one node: name the node";
+        return Err(Failure::Usage(message.to_owned()));
+    }
     // Before the first one, so that none is left out half way.
     for (node, hosts) in &nodes {
         check_node_name(node).map_err(|error| Failure::Usage(error.to_string()))?;

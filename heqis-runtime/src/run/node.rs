@@ -77,7 +77,7 @@ pub(super) fn run(
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
-    let mut graph = plan.graph_of(node).metrics(metrics);
+    let mut graph = plan.graph_of(node).warned().metrics(metrics);
     if let Some(page) = &page {
         graph = page.tap(graph, plan, node);
     }
