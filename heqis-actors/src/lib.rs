@@ -66,6 +66,7 @@ pub use emitter::{Collector, Emitter};
 pub use graph::{
     GraphBuilder, GraphError, GraphHandle, LivenessProbe, MoveError, Reporter, StopHandle,
 };
+pub use heqis_core::link::{authority, requests};
 pub use heqis_core::{
     ANY, AnyFrame, AsKey, BatchOptions, BridgeDescription, BridgeOptions, BudgetDescription, Clock,
     ClockOffset, ClosureResult, Committed, Counter, Counters, Deliveries, Delivery, DropCause,

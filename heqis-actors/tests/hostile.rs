@@ -168,10 +168,6 @@ fn anything_but_a_hello_of_this_edge() {
             ..hello.clone()
         },
         Hello {
-            payload: "letter".into(),
-            ..hello.clone()
-        },
-        Hello {
             first_seq: 0,
             ..hello.clone()
         },
@@ -202,24 +198,21 @@ fn anything_but_a_hello_of_this_edge() {
         1,
         &End { last_seq: 0 },
     )]));
-    attacks.push(frames(&[control(
-        MessageKind::Ack,
-        1,
-        &Ack::delivered(1, 1),
-    )]));
     attacks.push(frames(&[control(MessageKind::Heartbeat, 1, &DONE)]));
     disconnected_for("protocol", &attacks);
+    let ack = control(MessageKind::Ack, 1, &Ack::delivered(1, 1));
+    disconnected_for("not_allowed", &[frames(&[ack])]);
 }
 
 /// Senders that say a valid hello and then break a rule, one after the other, on an edge without its own sender. Each is
 /// disconnected, and the edge then works for its own sender.
-fn disconnected_senders(collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
+fn disconnected_senders(cause: &str, collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let seen = collect.seen.clone();
     let (ours, theirs) = (Metrics::new("compute"), Metrics::new("gateway"));
     let sender = link.sender(counting(100, 0), &theirs);
     let receiver = link.receiver(collect, &ours);
-    let rejected = || ours.link(EDGE).rejected("protocol");
+    let rejected = || ours.link(EDGE).rejected(cause);
     let (sent, received) = actix::System::new().block_on(async {
         let receiver = receiver.start().await.unwrap();
         for (index, attack) in attacks.iter().enumerate() {
@@ -256,7 +249,7 @@ fn a_second_sender_of_an_edge_is_refused_with_a_reason_while_the_first_is_alive(
             );
             peer.until_cut();
         }
-        assert_eq!(rejected("protocol"), 3);
+        assert_eq!(rejected("takeover"), 3);
     });
 }
 
@@ -264,6 +257,7 @@ fn a_second_sender_of_an_edge_is_refused_with_a_reason_while_the_first_is_alive(
 fn a_sender_that_breaks_the_rules_of_the_stream() {
     let ok = |seq| data(7, seq);
     disconnected_senders(
+        "protocol",
         CollectConfig::default(),
         &[
             // Another epoch than the hello's.
@@ -275,19 +269,23 @@ fn a_sender_that_breaks_the_rules_of_the_stream() {
             vec![ok(1), control(MessageKind::End, 7, &End { last_seq: 0 })],
             vec![ok(1), control(MessageKind::End, 7, &End { last_seq: 2 })],
             vec![control(MessageKind::End, 7, &End { last_seq: u64::MAX })],
-            // Messages that only a receiver sends, and a second hello.
-            vec![control(
-                MessageKind::Welcome,
-                7,
-                &Welcome {
-                    session: 1,
-                    received: 1,
-                    limit: 1,
-                    have: vec![],
-                },
-            )],
-            vec![control(MessageKind::Ack, 7, &Ack::delivered(1, 1))],
+            // A second hello.
             vec![control(MessageKind::Hello, 7, &Hello::new(1))],
+        ],
+    );
+    // Messages that only a receiver sends.
+    let welcome = Welcome {
+        session: 1,
+        received: 1,
+        limit: 1,
+        have: vec![],
+    };
+    disconnected_senders(
+        "not_allowed",
+        CollectConfig::default(),
+        &[
+            vec![control(MessageKind::Welcome, 7, &welcome)],
+            vec![control(MessageKind::Ack, 7, &Ack::delivered(1, 1))],
         ],
     );
 }
@@ -298,7 +296,11 @@ fn a_sender_that_exceeds_the_credit() {
         takes: Duration::from_millis(2),
         ..CollectConfig::default()
     };
-    disconnected_senders(slow, &[(1..200).map(|seq| data(7, seq)).collect()]);
+    disconnected_senders(
+        "protocol",
+        slow,
+        &[(1..200).map(|seq| data(7, seq)).collect()],
+    );
 }
 
 #[test]

@@ -263,9 +263,16 @@ fn a_second_peer_with_the_certificate_of_the_sender_does_not_take_a_live_link_ov
             WireFrame::parse(answer).unwrap().header.kind
         });
         assert_eq!(refused, MessageKind::Refuse);
-        until("the count", || edge.rejected("protocol") == 1);
+        until("the count", || edge.rejected("takeover") == 1);
     });
-    only(&reasons, &["already takes edge", "which is alive"]);
+    only(
+        &reasons,
+        &[
+            "node 'gateway' (certificate ",
+            "already takes edge",
+            "which is alive",
+        ],
+    );
 }
 
 #[test]

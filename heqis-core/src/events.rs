@@ -70,10 +70,16 @@ pub enum Event {
         /// Why, with the address.
         reason: String,
     },
-    /// A peer was disconnected because of what it sent.
+    /// A peer was refused, or disconnected because of what it sent.
     PeerRejected {
         /// The edge.
         edge: String,
+        /// The name in its certificate with the serial number, and its address.
+        peer: String,
+        /// What it may not do, where that is the reason: [`Action::name`](crate::link::authority::Action::name).
+        action: Option<&'static str>,
+        /// The cause in the metric `heqis_link_rejected_peers_total`.
+        cause: &'static str,
         /// Why.
         reason: String,
         /// Times since the last event that were not published.
@@ -361,9 +367,14 @@ impl Event {
             }
             Self::PeerRejected {
                 edge,
+                peer,
+                action,
+                cause,
                 reason,
                 left_out,
-            } => tracing::warn!(%edge, %reason, suppressed = left_out, "peer rejected"),
+            } => {
+                tracing::warn!(%edge, %peer, action, cause, %reason, suppressed = left_out, "peer rejected");
+            }
             Self::StateLost { reason, left_out } => {
                 tracing::warn!(%reason, suppressed = left_out, "state lost")
             }

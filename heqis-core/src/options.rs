@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
+use crate::link::requests::RequestPort;
 
 /// Writes the setters of an options struct, and `new` where it has defaults: options grow, and a program that sets the fields
 /// that it knows compiles with more of them.
@@ -364,9 +365,11 @@ pub struct LinkPeer {
     /// Properties of the frames on the edge by subject, as this node reads its files: those that it provides on a sending
     /// half, those that it requires on a receiving one. The two ends compare them when they connect.
     pub properties: BTreeMap<String, String>,
+    /// Where the program exchanges requests with the node; `None` exchanges none.
+    pub requests: Option<RequestPort>,
 }
 
-setters!(LinkPeer: properties: BTreeMap<String, String>);
+setters!(LinkPeer: properties: BTreeMap<String, String>, requests: impl Into<Option<RequestPort>>);
 
 impl LinkPeer {
     /// The node called `name`, without properties.

@@ -56,6 +56,10 @@ pub enum MessageKind {
     Refuse = 9,
     /// A stage's message that is made from several messages. Sent only to a receiver whose welcome says that it takes them.
     Merged = 11,
+    /// A node asks the node at the other end to change something. Sent only between nodes that agreed on it when they connected.
+    Request = 12,
+    /// What became of a request.
+    Reply = 13,
 }
 
 impl MessageKind {
@@ -71,6 +75,8 @@ impl MessageKind {
             8 => Self::Leave,
             9 => Self::Refuse,
             11 => Self::Merged,
+            12 => Self::Request,
+            13 => Self::Reply,
             _ => return None,
         })
     }
@@ -124,8 +130,8 @@ pub struct Header {
     /// the receiver accepts, as 0 (f32), 1 (f16) or 2 (int8); 0 in other control frames.
     pub seq: u64,
     /// When the frame's source item was born, nanoseconds since the Unix epoch; in a heartbeat when it was sent, 0 from
-    /// versions that do not send it; in a welcome 1 from a receiver that takes [`MessageKind::Merged`]; 0 in other control
-    /// frames.
+    /// versions that do not send it; in a welcome bit 0 from a receiver that takes [`MessageKind::Merged`], bit 1 from one
+    /// that exchanges [`MessageKind::Request`]; 0 in other control frames.
     pub ts_ns: i64,
 }
 

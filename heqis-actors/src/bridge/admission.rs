@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use super::conn::{Conn, LinkError};
 use super::setup::BridgeSetup;
+use heqis_core::link::authority::{Action, Denial};
 use heqis_core::link::messages::{
     Hello, MAX_NAMES, MAX_RANGES_SENT, MAX_SEQ, PositionRange, PropertyText,
 };
+use heqis_core::link::requests::REQUESTS;
 use heqis_core::{Delivery, Encoding};
 use heqis_sp::PeerIdentity;
 
@@ -22,13 +24,26 @@ pub(super) struct Sender {
     pub(super) node: String,
 }
 
+/// A connection that has said a valid hello.
+pub(super) struct Claim {
+    pub(super) id: u64,
+    pub(super) hello: Hello,
+    pub(super) epoch: u32,
+    pub(super) encoding: Encoding,
+}
+
 impl BridgeSetup {
     /// The introduction of the sending half, whose window starts at `first_seq` and which knows of these frames that a
     /// receiver was done with.
     pub(super) fn hello(&self, first_seq: u64, acknowledged: &[PositionRange]) -> Hello {
         let fields = self.payload.fields();
         let acknowledged = write_ranges(acknowledged);
-        let stated = [(FIELDS, fields), (ACKNOWLEDGED, &*acknowledged)];
+        let requests = self.peer.requests.as_ref().map_or("", |_| "1");
+        let stated = [
+            (FIELDS, fields),
+            (ACKNOWLEDGED, &*acknowledged),
+            (REQUESTS, requests),
+        ];
         let stated = stated.into_iter().filter(|(_, text)| !text.is_empty());
         let properties = (self.peer.properties.iter())
             .map(|(subject, value)| (subject.as_str(), value.as_str()))
@@ -82,38 +97,73 @@ impl BridgeSetup {
         Ok(())
     }
 
-    /// Why a sender with a valid hello is refused; `None` when it is accepted. `identity` is what it has proved about itself,
-    /// `active` the sender that this half has accepted, with its live connection.
+    /// Why a sender may not take the place of the one of this edge; `None` when it may. `identity` is what it has proved
+    /// about itself, `active` the sender that this half has accepted, with its live connection.
+    fn denial(
+        &self,
+        hello: &Hello,
+        identity: Option<&PeerIdentity>,
+        active: Option<(&Sender, &Conn)>,
+    ) -> Option<(Denial, String)> {
+        let (node, edge, expected) = (&self.node, &self.edge.name, &self.peer.node);
+        if let Some(PeerIdentity { name, serial }) = identity
+            && hello.node != *name
+        {
+            let reason = format!(
+                "edge '{edge}': it says that it is node '{}' and has the certificate of node '{name}' ({serial})",
+                hello.node
+            );
+            return Some((Denial::OtherNode, reason));
+        }
+        if !expected.is_empty() && *expected != hello.node {
+            let reason = format!(
+                "node '{node}' takes edge '{edge}' from node '{expected}', this is node '{}'",
+                hello.node
+            );
+            return Some((Denial::OtherNode, reason));
+        }
+        let (sender, conn) = active.filter(|(sender, _)| sender.instance != hello.instance)?;
+        Some({
+            let reason = format!(
+                "node '{node}' already takes edge '{edge}' from node '{}' at {}, which is alive",
+                sender.node, conn.peer
+            );
+            (Denial::Takeover, reason)
+        })
+    }
+
+    /// Why a second connection is refused that says it is of the sender whose connection is in use.
+    pub(super) fn takeover(&self) -> LinkError {
+        LinkError::Denied {
+            denial: Denial::Takeover,
+            action: Action::TakeSendersPlace,
+            reason: format!(
+                "node '{}' already takes edge '{}' from this sender, over a connection which is alive",
+                self.node, self.edge.name
+            ),
+        }
+    }
+
+    /// Why a sender with a valid hello is refused; `None` when it is accepted.
     pub(super) fn refusal(
         &self,
         hello: &Hello,
         identity: Option<&PeerIdentity>,
         active: Option<(&Sender, &Conn)>,
-    ) -> Option<String> {
+    ) -> Option<LinkError> {
+        if let Some((denial, reason)) = self.denial(hello, identity, active) {
+            return Some(LinkError::Denied {
+                denial,
+                action: Action::TakeSendersPlace,
+                reason,
+            });
+        }
+        self.mismatch(hello).map(LinkError::Protocol)
+    }
+
+    /// What of the frames of a sender is not as this node takes it.
+    fn mismatch(&self, hello: &Hello) -> Option<String> {
         let (node, edge) = (&self.node, &self.edge.name);
-        if let Some((sender, conn)) = active
-            && sender.instance != hello.instance
-        {
-            return Some(format!(
-                "node '{node}' already takes edge '{edge}' from node '{}' at {}, which is alive",
-                sender.node, conn.peer
-            ));
-        }
-        if let Some(PeerIdentity { name, serial }) = identity
-            && hello.node != *name
-        {
-            return Some(format!(
-                "edge '{edge}': it says that it is node '{}' and has the certificate of node '{name}' ({serial})",
-                hello.node
-            ));
-        }
-        let expected = &self.peer.node;
-        if !expected.is_empty() && !hello.node.is_empty() && *expected != hello.node {
-            return Some(format!(
-                "node '{node}' takes edge '{edge}' from node '{expected}', this is node '{}'",
-                hello.node
-            ));
-        }
         let differs = |what: &str, sent: &str, taken: &str| {
             format!(
                 "{what} on edge '{edge}': node '{}' (version {}) sends {sent}, node '{node}' (version {}) takes {taken}",
@@ -168,6 +218,12 @@ impl BridgeSetup {
             ))),
         }
     }
+}
+
+/// Whether the node of a hello exchanges requests over the edge.
+pub(super) fn asks_for_requests(hello: &Hello) -> bool {
+    let mut properties = hello.properties.iter();
+    properties.any(|property| property.subject == REQUESTS)
 }
 
 /// The frames that an earlier receiver was done with, as a hello states them; of a text that is invalid, those before the fault.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
 use heqis_core::Body;
+use heqis_core::link::authority::{Action, Denial};
 use heqis_core::link::messages::{Heartbeat, control_header, is_time};
+use heqis_core::link::requests::{Message, RequestPort};
 use heqis_core::wire::{
     Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes,
 };
@@ -20,6 +22,8 @@ use heqis_sp::{Connection, PeerIdentity, Protocol, Reader, SocketOptions, SpErro
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the peer counts as dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// Silence up to which a connection is certainly in use: its peer has sent one of its last two heartbeats.
+const IN_USE: Duration = Duration::from_millis(2_500);
 /// Time between two checks of both.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
@@ -116,22 +120,41 @@ impl Conn {
         self.queue(control_header(kind, route, epoch), message)
     }
 
-    /// As [`Conn::control`], for a message that offers or accepts an encoding. A welcome also says that this version takes
-    /// merged frames.
+    /// As [`Conn::control`], for a message that offers or accepts an encoding. `flags` of a welcome say what else this node
+    /// takes.
     pub(super) fn negotiate(
         &mut self,
-        kind: MessageKind,
-        route: u32,
-        epoch: u32,
+        header: Header,
         encoding: Encoding,
+        flags: i64,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
         let header = Header {
             seq: encoding.number(),
-            ts_ns: i64::from(kind == MessageKind::Welcome),
-            ..control_header(kind, route, epoch)
+            ts_ns: flags,
+            ..header
         };
         self.queue(header, message)
+    }
+
+    /// Queues the request or reply that waits at `port`.
+    pub(super) fn send_request(
+        &mut self,
+        port: Option<&RequestPort>,
+        route: u32,
+        epoch: u32,
+    ) -> Result<(), LinkError> {
+        let Some((port, message)) = port.and_then(|port| Some((port, port.take_due()?))) else {
+            return Ok(());
+        };
+        let queued = match &message {
+            Message::Request(request) => self.control(MessageKind::Request, route, epoch, request),
+            Message::Reply(reply) => self.control(MessageKind::Reply, route, epoch, reply),
+        };
+        if !queued? {
+            port.put_back(message);
+        }
+        Ok(())
     }
 
     fn queue(&mut self, header: Header, message: &impl WireMeta) -> Result<bool, LinkError> {
@@ -191,6 +214,21 @@ impl Conn {
     /// Whether nothing has arrived for too long.
     pub(super) fn is_silent(&self, now_ns: i64) -> bool {
         now_ns - self.received_ns > duration_ns(SILENCE_LIMIT)
+    }
+
+    /// Whether another peer that claims to be this one cannot be.
+    pub(super) fn is_in_use(&self, now_ns: i64) -> bool {
+        now_ns - self.received_ns <= duration_ns(IN_USE)
+    }
+
+    /// The peer by its certificate and its address, for events.
+    pub(super) fn who(&self) -> String {
+        match &self.identity {
+            Some(PeerIdentity { name, serial }) => {
+                format!("node '{name}' (certificate {serial}) at {}", self.peer)
+            }
+            None => self.peer.clone(),
+        }
     }
 
     /// Why the connection cannot continue: silence, or a certificate that was revoked since it was accepted.
@@ -346,6 +384,12 @@ pub(super) enum LinkError {
     Refused(String),
     #[error("said no hello before further connections were opened")]
     Crowded,
+    #[error("{reason}")]
+    Denied {
+        denial: Denial,
+        action: Action,
+        reason: String,
+    },
 }
 
 impl LinkError {
@@ -363,12 +407,21 @@ impl LinkError {
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
             Self::Crowded => Some("crowd"),
+            Self::Denied { denial, .. } => Some(denial.cause()),
             Self::Silent
             | Self::Closed
             | Self::Goodbye
             | Self::Replaced
             | Self::Again
             | Self::Refused(_) => None,
+        }
+    }
+
+    /// What the peer may not do, where that is the reason.
+    pub(super) fn action(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied { action, .. } => Some(action.name()),
+            _ => None,
         }
     }
 }

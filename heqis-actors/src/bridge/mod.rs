@@ -21,11 +21,12 @@
 //! - `sender`, `receiver`: the two actors. `phase`: what a receiver does. `setup`: what both are built from. What they exchange is in `heqis_core::link`.
 //! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still.
 //! - `saving`: what both halves add to the saved state of the node.
-//! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `admission`: connections that have not said
-//!   hello, and which of them are accepted.
+//! - `conn`: one live connection, its flushing and its heartbeat. `link`: the phases of a sender's connection. `pending`, `greeting`, `admission`: connections that
+//!   have not said hello, how they do, and which of them are accepted.
 
 mod admission;
 mod conn;
+mod greeting;
 mod link;
 mod pending;
 mod phase;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::admission::Sender;
+use super::admission::{Claim, Sender};
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush};
 use super::pending::{PendingHandshakes, bind, is_address_missing};
 use super::phase::{Farewell, Phase};
@@ -15,9 +15,10 @@ use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::doorbell::Wake;
-use heqis_core::link::messages::{End, Hello, Parting, Refuse, link_clock};
+use heqis_core::link::authority::{Grants, Party};
+use heqis_core::link::messages::{End, Parting, link_clock};
 use heqis_core::wire::{MessageKind, WireFrame};
-use heqis_core::{Clock, Encoding, StageError, duration_ns};
+use heqis_core::{Clock, StageError, duration_ns};
 use heqis_sp::{Connection, Listener, SpError};
 
 /// How long an acknowledgement waits for further ones on a quiet edge.
@@ -34,22 +35,26 @@ pub(crate) struct BridgeReceiver {
     /// frames derived from theirs may come back over this edge; on other nodes the edge closes at once.
     senders_first: bool,
     clock: Clock,
-    pending: PendingHandshakes,
+    pub(super) pending: PendingHandshakes,
     /// The connection that carries the edge.
-    link: Option<Link>,
+    pub(super) link: Option<Link>,
     /// The sender that was accepted last; it outlives its connections.
-    sender: Option<Sender>,
+    pub(super) sender: Option<Sender>,
     phase: Phase,
-    farewell: Farewell,
+    pub(super) farewell: Farewell,
     /// A timer for the next acknowledgement is running.
     ack_timer: bool,
-    down_since_ns: Option<i64>,
+    pub(super) down_since_ns: Option<i64>,
     watch: WindowWatch,
+    /// What the sender may do.
+    grants: Grants,
+    /// A connection that says it is this sender's, while the one that carries the edge may be in use.
+    pub(super) claim: Option<Claim>,
 }
 
-struct Link {
-    conn: Conn,
-    epoch: u32,
+pub(super) struct Link {
+    pub(super) conn: Conn,
+    pub(super) epoch: u32,
 }
 
 impl BridgeReceiver {
@@ -61,6 +66,7 @@ impl BridgeReceiver {
         Self {
             clock: link_clock(&setup.clock),
             state: ReceiveState::new(setup.clone()),
+            grants: setup.grants(Party::Sender),
             setup,
             senders_first,
             pending: PendingHandshakes::default(),
@@ -71,10 +77,11 @@ impl BridgeReceiver {
             ack_timer: false,
             down_since_ns: None,
             watch: WindowWatch::default(),
+            claim: None,
         }
     }
 
-    fn now_ns(&self) -> i64 {
+    pub(super) fn now_ns(&self) -> i64 {
         self.clock.now_ns()
     }
 
@@ -91,12 +98,13 @@ impl BridgeReceiver {
     }
 
     /// Removes a connection that has failed: a pending one silently, the active one with an event.
-    fn lost(&mut self, id: u64, reason: &LinkError, ctx: &mut Context<Self>) {
+    pub(super) fn lost(&mut self, id: u64, reason: &LinkError, ctx: &mut Context<Self>) {
         if let Some(conn) = self.pending.remove(id) {
-            self.setup.reject(&conn.peer, reason);
+            self.claim.take_if(|claim| claim.id == id);
+            self.setup.reject(&conn.who(), reason);
             conn.close(ctx);
         } else if let Some(Link { conn, .. }) = self.link.take_if(|link| link.conn.id == id) {
-            self.setup.reject(&conn.peer, reason);
+            self.setup.reject(&conn.who(), reason);
             conn.close(ctx);
             self.down_since_ns = Some(self.now_ns());
             match self.farewell {
@@ -107,6 +115,7 @@ impl BridgeReceiver {
             if self.is_finished() || (self.is_closing() && self.state.is_settled()) {
                 self.end(ctx);
             }
+            self.admit_claim(ctx);
         }
     }
 
@@ -123,8 +132,12 @@ impl BridgeReceiver {
                 wire.header.route, self.setup.route
             )));
         }
+        self.setup.allow(self.grants, wire.header.kind)?;
         if self.pending.get(id).is_some() {
             return self.receive_hello(id, wire, now_ns, ctx);
+        }
+        if self.claim.is_some() {
+            self.deny_claim(ctx);
         }
         let epoch = wire.header.epoch;
         let Some(link) = self.link.as_mut().filter(|link| link.epoch == epoch) else {
@@ -162,67 +175,9 @@ impl BridgeReceiver {
                 Ok(())
             }
             MessageKind::Goodbye => Err(LinkError::Goodbye),
+            MessageKind::Request | MessageKind::Reply => self.setup.take_request(wire),
             kind => Err(LinkError::Protocol(format!("{kind:?} in mid-stream"))),
         }
-    }
-
-    /// Handles the first message of a pending connection: accepts its sender, or refuses it with a reason.
-    fn receive_hello(
-        &mut self,
-        id: u64,
-        wire: &WireFrame,
-        now_ns: i64,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), LinkError> {
-        let header = wire.header;
-        if header.kind != MessageKind::Hello {
-            return Err(LinkError::Protocol(format!(
-                "{:?} before hello",
-                header.kind
-            )));
-        }
-        let hello: Hello = wire.read()?;
-        self.setup.check_hello(&hello)?;
-        let alive = self.link.as_ref().map(|link| &link.conn);
-        let alive = alive.filter(|conn| !conn.is_silent(now_ns));
-        let identity = self.pending.get(id).and_then(|conn| conn.identity.clone());
-        let active = self.sender.as_ref().zip(alive);
-        if let Some(reason) = self.setup.refusal(&hello, identity.as_ref(), active) {
-            return self.refuse(id, header.epoch, &reason, ctx);
-        }
-        let encoding = self.setup.accepted_encoding(header.seq);
-        match self.pending.remove(id) {
-            Some(conn) => self.welcome(conn, &hello, header.epoch, encoding, ctx),
-            None => Ok(()),
-        }
-    }
-
-    /// Sends a sender the reason for which it is refused, and closes its connection.
-    fn refuse(
-        &mut self,
-        id: u64,
-        epoch: u32,
-        reason: &str,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), LinkError> {
-        let route = self.setup.route;
-        let refuse = Refuse {
-            reason: reason.to_owned(),
-        };
-        if let Some(conn) = self.pending.get(id) {
-            conn.control(MessageKind::Refuse, route, epoch, &refuse)?;
-            let error = LinkError::Protocol(reason.to_owned());
-            let peer = conn.peer.clone();
-            flush(self, id, ctx);
-            self.setup.reject(&peer, &error);
-            // Bytes that are still buffered are lost when the time limit for a hello closes the connection.
-            if self.pending.get(id).is_some_and(|conn| conn.is_flushed())
-                && let Some(conn) = self.pending.remove(id)
-            {
-                conn.close(ctx);
-            }
-        }
-        Ok(())
     }
 
     /// Answers a sender that leaves, or one whose stream is complete.
@@ -238,53 +193,14 @@ impl BridgeReceiver {
         Ok(())
     }
 
-    /// Accepts a sender. Its own older connection may be dead without knowing it, and is replaced.
-    fn welcome(
-        &mut self,
-        conn: Conn,
-        hello: &Hello,
-        epoch: u32,
-        encoding: Encoding,
-        ctx: &mut Context<Self>,
-    ) -> Result<(), LinkError> {
-        if let Some(old) = self.link.take() {
-            old.conn.close(ctx);
-            self.setup.link_down(&LinkError::Replaced);
-        }
-        for stream in &hello.streams {
-            self.setup.committed.name_stream(stream.into());
-        }
-        let previous = self.sender.replace(Sender {
-            instance: hello.instance,
-            node: hello.node.clone(),
-        });
-        if previous.is_some_and(|previous| previous.instance != hello.instance)
-            && self.farewell != Farewell::Pending
-        {
-            // A successor declares its own stream complete and confirms its own outcomes.
-            self.farewell = Farewell::Pending;
-            self.setup.control.enlist_receiver();
-            self.setup.control.leave_farewell();
-        }
-        let id = conn.id;
-        let link = self.link.insert(Link { conn, epoch });
-        let welcome = self.state.welcome(hello);
-        let kind = MessageKind::Welcome;
-        link.conn
-            .negotiate(kind, self.setup.route, epoch, encoding, &welcome)?;
-        self.setup.link_up(self.down_since_ns.take(), self.now_ns());
-        self.acknowledge(true)?;
-        flush(self, id, ctx);
-        Ok(())
-    }
-
     /// Queues an acknowledgement when there is news, or when `always`, and a heartbeat when one is due.
-    fn acknowledge(&mut self, always: bool) -> Result<(), LinkError> {
+    pub(super) fn acknowledge(&mut self, always: bool) -> Result<(), LinkError> {
         let (route, now_ns) = (self.setup.route, self.clock.now_ns());
         let Some(Link { conn, epoch }) = &mut self.link else {
             return Ok(());
         };
         conn.send_heartbeat_if_due(route, *epoch, now_ns)?;
+        conn.send_request(self.setup.peer.requests.as_ref(), route, *epoch)?;
         if conn.is_writable()
             && let Some(ack) = self.state.ack(always)
         {
@@ -431,6 +347,10 @@ impl BridgeReceiver {
         // The sender connects again, and sends everything that has no outcome.
         let wants_again = self.state.wants_again() && !self.setup.control.stopping();
         let again = wants_again.then_some(LinkError::Again);
+        let is_in_use = |link: &Link| link.conn.is_in_use(now_ns);
+        if self.claim.is_some() && !self.link.as_ref().is_some_and(is_in_use) {
+            self.admit_claim(ctx);
+        }
         match &self.link {
             Some(link) => match link.conn.fault(&self.setup.options, now_ns).or(again) {
                 Some(error) => {
@@ -522,7 +442,7 @@ impl Actor for BridgeReceiver {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.setup.bell.attach(ctx.address().recipient());
+        self.setup.attach_bell(ctx.address().recipient());
     }
 }
 

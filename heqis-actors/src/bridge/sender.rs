@@ -11,7 +11,11 @@ use super::setup::BridgeSetup;
 use super::window_watch::WindowWatch;
 use crate::actor::{Begin, Build};
 use crate::doorbell::Wake;
-use heqis_core::link::messages::{End, Parting, Refuse, Welcome, encode_frame, link_clock};
+use heqis_core::link::authority::{Grants, Party};
+use heqis_core::link::messages::{
+    End, Parting, Refuse, Welcome, control_header, encode_frame, link_clock,
+};
+use heqis_core::link::requests::TAKES_REQUESTS;
 use heqis_core::wire::{Header, MessageKind, WireFrame};
 use heqis_core::{Clock, Delivery, DropCause, Encoding, Ending, StageError, duration_ns};
 use heqis_sp::{Backoff, Connection, SpError, connect};
@@ -46,6 +50,8 @@ pub(crate) struct BridgeSender {
     /// Why the last attempt to connect failed, and when that was last in the log.
     waits: Option<(String, i64)>,
     watch: WindowWatch,
+    /// What the receiver may do.
+    grants: Grants,
 }
 
 /// What this half does.
@@ -70,6 +76,7 @@ impl BridgeSender {
         Self {
             clock: link_clock(&setup.clock),
             window: SendWindow::new(setup.edge.clone(), keeps, setup.window),
+            grants: setup.grants(Party::Receiver),
             setup,
             link: Link::Dialing,
             epoch: 0,
@@ -142,13 +149,8 @@ impl BridgeSender {
             .setup
             .hello(self.window.first_seq(), &self.window.acknowledged());
         let offered = self.setup.options.encoding;
-        let greeted = conn.negotiate(
-            MessageKind::Hello,
-            self.setup.route,
-            self.epoch,
-            offered,
-            &hello,
-        );
+        let header = control_header(MessageKind::Hello, self.setup.route, self.epoch);
+        let greeted = conn.negotiate(header, offered, 0, &hello);
         self.link = Link::Greeting(conn);
         match greeted {
             Ok(_) => flush(self, self.epoch.into(), ctx),
@@ -166,7 +168,7 @@ impl BridgeSender {
         let Some(conn) = link.into_conn() else {
             return;
         };
-        let peer = conn.peer.clone();
+        let peer = conn.who();
         conn.close(ctx);
         self.setup.reject(&peer, reason);
         let now_ns = self.now_ns();
@@ -206,7 +208,9 @@ impl BridgeSender {
             // Sent to an earlier connection; its content is superseded.
             return Ok(());
         }
+        self.setup.allow(self.grants, wire.header.kind)?;
         match wire.header.kind {
+            MessageKind::Request | MessageKind::Reply => self.setup.take_request(wire),
             MessageKind::Welcome => self.welcomed(&wire.read()?, &wire.header, now_ns),
             MessageKind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
                 "acknowledges before its welcome".into(),
@@ -289,6 +293,8 @@ impl BridgeSender {
         self.peer_left = false;
         self.waits = None;
         self.setup.link_up(self.down_since_ns.take(), now_ns);
+        self.setup
+            .requests_cross(header.ts_ns & TAKES_REQUESTS != 0);
         Ok(())
     }
 
@@ -390,6 +396,7 @@ impl BridgeSender {
             Link::Up(up) => &mut up.conn,
         };
         conn.send_heartbeat_if_due(route, epoch, now_ns)?;
+        conn.send_request(self.setup.peer.requests.as_ref(), route, epoch)?;
         let link = &self.setup.link;
         while conn.is_writable() {
             match self.window.due(self.setup.clock.now_ns())? {
@@ -526,7 +533,7 @@ impl Actor for BridgeSender {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.setup.bell.attach(ctx.address().recipient());
+        self.setup.attach_bell(ctx.address().recipient());
     }
 }
 

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use actix::Recipient;
+
 use super::conn::LinkError;
 use crate::control::{Control, Life, Progress};
-use crate::doorbell::Doorbell;
+use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Edge;
 use heqis_core::Committed;
+use heqis_core::link::authority::{Action, Denial, Grants, Party};
+use heqis_core::link::requests::{Message, RequestLink, TAKES_REQUESTS};
+use heqis_core::wire::{MessageKind, WireFrame};
 use heqis_core::{
     BridgeOptions, Clock, Event, LinkMetrics, LinkPeer, Recorded, StageError, TwoWays,
 };
@@ -56,6 +61,14 @@ impl BridgeSetup {
         }
     }
 
+    /// Connects the doorbell with this half, which is also woken by what the program asks.
+    pub(super) fn attach_bell(&self, half: Recipient<Wake>) {
+        self.bell.attach(half);
+        if let Some(port) = &self.peer.requests {
+            port.attach(self.bell.clone());
+        }
+    }
+
     /// The error of a half that cannot be built.
     pub(super) fn unusable(&self, error: &SpError) -> StageError {
         StageError::Config(format!("edge '{}': {error}", self.edge.name))
@@ -81,14 +94,76 @@ impl BridgeSetup {
         if let Some(cause) = error.cause() {
             self.link.reject(cause);
             let edge = self.edge.name.to_string();
+            // By cause, so that a flood of one kind hides no other.
             self.control
-                .publish_limited("rejected", &self.edge.name, |left_out| {
-                    Event::PeerRejected {
-                        edge,
-                        reason: format!("{peer}: {error}"),
-                        left_out,
-                    }
+                .publish_limited(cause, &self.edge.name, |left_out| Event::PeerRejected {
+                    edge,
+                    peer: peer.to_owned(),
+                    action: error.action(),
+                    cause,
+                    reason: format!("{peer}: {error}"),
+                    left_out,
                 });
+        }
+    }
+
+    /// What the peer at the other end, `end`, may do.
+    pub(super) fn grants(&self, end: Party) -> Grants {
+        let grants = Grants::of(end);
+        let requests = self.peer.requests.as_ref();
+        requests.map_or(grants, |port| grants.and(port.peer()))
+    }
+
+    /// Checks that a peer with `grants` may send a message of this kind.
+    pub(super) fn allow(&self, grants: Grants, kind: MessageKind) -> Result<(), LinkError> {
+        let action = Action::of(kind);
+        match grants.allow(action) {
+            true => Ok(()),
+            false => Err(LinkError::Denied {
+                denial: Denial::NotAllowed,
+                action,
+                reason: format!(
+                    "may not {} on edge '{}' ({kind:?}): only {} may",
+                    action.name(),
+                    self.edge.name,
+                    action.party().about().0
+                ),
+            }),
+        }
+    }
+
+    /// What a welcome says that this node takes: merged frames, and requests where `asked`.
+    pub(super) fn welcome_flags(&self, asked: bool) -> i64 {
+        let requests = asked && self.peer.requests.is_some();
+        1 | if requests { TAKES_REQUESTS } else { 0 }
+    }
+
+    /// Reports to the program whether requests can cross.
+    pub(super) fn set_request_link(&self, link: RequestLink) {
+        if let Some(port) = &self.peer.requests {
+            port.set_link(link);
+        }
+    }
+
+    /// There is a connection, whose peer exchanges requests or does not.
+    pub(super) fn requests_cross(&self, peer_takes: bool) {
+        self.set_request_link(match peer_takes {
+            true => RequestLink::Up,
+            false => RequestLink::Refused,
+        });
+    }
+
+    /// Passes a request or a reply on to the program.
+    pub(super) fn take_request(&self, wire: &WireFrame) -> Result<(), LinkError> {
+        let message = match wire.header.kind {
+            MessageKind::Request => Message::Request(wire.read()?),
+            _ => Message::Reply(wire.read()?),
+        };
+        message.check()?;
+        let port = self.peer.requests.as_ref();
+        match port.is_none_or(|port| port.deliver(message)) {
+            true => Ok(()),
+            false => Err(LinkError::Protocol("does not wait for replies".into())),
         }
     }
 
@@ -143,12 +218,14 @@ impl BridgeSetup {
         self.edge.set_full(None);
         self.link.up.set(0);
         self.link.set_clock(None);
+        self.set_request_link(RequestLink::Down);
     }
 
     /// Reports that the connection that carried the edge is lost.
     pub(super) fn link_down(&self, reason: &LinkError) {
         self.link.up.set(0);
         self.link.set_clock(None);
+        self.set_request_link(RequestLink::Down);
         let edge = self.edge.name.to_string();
         let reason = reason.to_string();
         self.edge

@@ -104,8 +104,8 @@ fn a_receiver_that_lies_about_what_it_has() {
             vec![control(MessageKind::Ack, epoch, &Ack::delivered(0, 16))]
         }),
         // Sends messages that only a sender sends.
-        ("protocol", |epoch| vec![data(epoch, 1)]),
-        ("protocol", |epoch| {
+        ("not_allowed", |epoch| vec![data(epoch, 1)]),
+        ("not_allowed", |epoch| {
             vec![control(MessageKind::End, epoch, &End { last_seq: 0 })]
         }),
         ("magic", |_| vec![vec![0; 64]]),

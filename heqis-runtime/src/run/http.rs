@@ -18,6 +18,7 @@ use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpResponse, HttpResponseBuilder, HttpServer, web};
 use heqis_actors::Reporter;
+use heqis_actors::authority::{Action, Party};
 use heqis_dashboard::Token;
 use heqis_dashboard::hosts::Hosts;
 use heqis_dashboard::wrong_tokens::WrongTokens;
@@ -232,7 +233,8 @@ impl Access {
         if self.hosts.requested(request.uri(), headers).is_none() {
             return Some(HttpResponse::MisdirectedRequest());
         }
-        if request.path() == "/healthz"
+        let party = Action::of_path(request.path()).party();
+        if party == Party::Anyone
             || (self.token.is_none() && !self.certified)
             || request.conn_data::<Certified>().is_some()
         {

@@ -119,6 +119,7 @@ fn converted(event: &GraphEvent) -> Option<(EventKind, Level, String, Option<Str
             edge,
             reason,
             left_out,
+            ..
         } => (
             EventKind::PeerRejected,
             Warning,
