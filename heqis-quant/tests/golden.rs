@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Day, supor};
 use heqis_quant::indicators::{
-    Adx, Atr, Boll, Cci, Ema, Indicator, Kdj, KdjStart, Macd, Obv, Profile, Rsi, Stoch, TrueRange,
-    batch,
+    Ad, Adx, Atr, Boll, Cci, Ema, Indicator, Kdj, KdjStart, Macd, Mfi, Obv, Profile, Rsi, Stoch,
+    TrueRange, Willr, batch,
 };
 
 /// The columns of the golden table; an empty cell is `None`.
@@ -152,6 +152,10 @@ fn every_column_of_the_golden_table_is_reproduced() {
     );
     table.compare(["ta_cci14"], Cci::new(14).unwrap(), Day::hlc, |v| [v]);
     table.compare(["ta_obv"], Obv::new(Profile::Talib), Day::volume, |v| [v]);
+
+    table.compare(["ta_willr14"], Willr::new(14).unwrap(), Day::hlc, |v| [v]);
+    table.compare(["ta_mfi14"], Mfi::new(14).unwrap(), Day::hlcv, |v| [v]);
+    table.compare(["ta_ad"], Ad::new(), Day::hlcv, |v| [v]);
 
     let inputs = ["date", "open", "high", "low", "close", "volume"];
     let expected: BTreeSet<&str> = table

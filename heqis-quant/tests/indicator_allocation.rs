@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Day, supor};
 use heqis_quant::indicators::{
-    Adx, Atr, Boll, Cci, Di, Ema, Indicator, Kdj, KdjStart, Ma, Macd, Obv, Profile, Returns, Rsi,
-    SmaCn, Stoch, TrueRange, Volatility, VolumeRatio,
+    Ad, Adx, Atr, Boll, Cci, Di, Ema, Indicator, Kdj, KdjStart, Ma, Macd, Mfi, Obv, Profile,
+    Returns, Rsi, SmaCn, Stoch, TrueRange, Volatility, VolumeRatio, Willr,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -97,6 +97,9 @@ fn no_update_allocates() {
         allocations(Volatility::new(20).unwrap(), &days, close),
         allocations(kdj, &days, Day::hlc),
         allocations(Stoch::new(9, 3, 3).unwrap(), &days, Day::hlc),
+        allocations(Willr::new(14).unwrap(), &days, Day::hlc),
+        allocations(Mfi::new(14).unwrap(), &days, Day::hlcv),
+        allocations(Ad::new(), &days, Day::hlcv),
         allocations(Cci::new(14).unwrap(), &days, Day::hlc),
         allocations(VolumeRatio::new(5).unwrap(), &days, |day| day.volume_shares),
     ] {

@@ -6,8 +6,8 @@ mod common;
 
 use common::{Day, supor};
 use heqis_quant::indicators::{
-    Adx, Atr, Boll, Cci, Di, Ema, Indicator, Kdj, KdjStart, MAX_INPUT, Ma, Macd, Obv, Profile,
-    Returns, Rsi, SETTLED, SmaCn, Stoch, TrueRange, Volatility, VolumeRatio,
+    Ad, Adx, Atr, Boll, Cci, Di, Ema, Indicator, Kdj, KdjStart, MAX_INPUT, Ma, Macd, Mfi, Obv,
+    Profile, Returns, Rsi, SETTLED, SmaCn, Stoch, TrueRange, Volatility, VolumeRatio, Willr,
 };
 use proptest::prelude::*;
 use serde::Serialize;
@@ -129,6 +129,7 @@ fn every() -> Vec<Entry> {
         "adx cn" Hundred Adx::new(14, 6, Cn).unwrap() => |v| vec![v.adx, v.plus_di, v.minus_di];
         "adx talib" Hundred Adx::new(14, 14, Talib).unwrap() => |v| vec![v.adx, v.plus_di, v.minus_di];
         "cci" Hundred Cci::new(14).unwrap() => |v| vec![v];
+        "willr" Hundred Willr::new(14).unwrap() => |v| vec![v];
     }
     for (name, profile) in [("obv cn", Cn), ("obv talib", Talib)] {
         let obv = Obv::new(profile);
@@ -141,6 +142,14 @@ fn every() -> Vec<Entry> {
             |v| vec![v],
         ));
     }
+    let both = (true, true);
+    let mfi = Mfi::new(14).unwrap();
+    all.push(entry("mfi", Scale::Hundred, both, mfi, Day::hlcv, |v| {
+        vec![v]
+    }));
+    all.push(entry("ad", Scale::One, both, Ad::new(), Day::hlcv, |v| {
+        vec![v]
+    }));
     all.push(entry(
         "volume ratio",
         Scale::One,
@@ -347,7 +356,8 @@ fn the_effect_of_a_late_start_fades_as_documented() {
     let days = supor();
     for entry in every() {
         let Some(settled_bars) = entry.lines.settled_bars() else {
-            assert!(entry.name.starts_with("obv"), "{}", entry.name);
+            let sums = entry.name.starts_with("obv") || entry.name == "ad";
+            assert!(sums, "{}", entry.name);
             continue;
         };
         assert!(settled_bars >= entry.lines.warmup_bars(), "{}", entry.name);
@@ -463,6 +473,8 @@ fn lengths_out_of_range_are_refused_with_the_range() {
         (Di::new(1, Cn).unwrap_err(), "di n"),
         (Adx::new(14, 0, Cn).unwrap_err(), "adx m"),
         (Cci::new(1).unwrap_err(), "cci n"),
+        (Willr::new(0).unwrap_err(), "willr n"),
+        (Mfi::new(1).unwrap_err(), "mfi n"),
         (VolumeRatio::new(0).unwrap_err(), "ma n"),
         (Returns::new(usize::MAX).unwrap_err(), "returns n"),
         (Volatility::new(1).unwrap_err(), "volatility n"),

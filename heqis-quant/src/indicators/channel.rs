@@ -1,4 +1,5 @@
-//! The position of the close between the highest and the lowest price of a window: KDJ and the stochastic oscillator.
+//! The position of the close between the highest and the lowest price of a window: KDJ, the stochastic oscillator
+//! and Williams' %R.
 
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +190,47 @@ impl Indicator for Stoch {
     }
 
     /// K and D do not depend on the price level.
+    fn rescale(&mut self, factor: f64) {
+        self.channel.rescale(factor);
+    }
+}
+
+/// Williams' %R, −100 to 0: `(HH − C)/(HH − LL)·(−100)` over the last `n` bars; 0 in a window without any range, as in TA-Lib.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Willr {
+    channel: Channel,
+}
+
+impl Willr {
+    /// Makes an index over `n` bars, usually 14.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when `n` is 0 or above 100,000.
+    pub fn new(n: usize) -> Result<Self, QuantError> {
+        Ok(Self {
+            channel: Channel::new(Bars::new("willr n", n, 1)?),
+        })
+    }
+}
+
+impl Indicator for Willr {
+    type Input = Hlc;
+    type Output = f64;
+
+    fn warmup_bars(&self) -> usize {
+        self.channel.highs.capacity() - 1
+    }
+
+    #[inline]
+    fn update(&mut self, bar: Hlc) -> Option<f64> {
+        if !bar.is_usable() {
+            return None;
+        }
+        let position = self.channel.advance(bar, 100.0);
+        self.channel.is_full().then_some(position - 100.0)
+    }
+
     fn rescale(&mut self, factor: f64) {
         self.channel.rescale(factor);
     }

@@ -11,6 +11,9 @@
 //! | [`SmaCn`] | any number | 0 | `cn` only |
 //! | [`Macd`] | close | 0 in `cn`, slow + signal − 2 in `talib` | starts and histogram differ |
 //! | [`Kdj`] | [`Hlc`] | 0 | `cn` only |
+//! | [`Willr`] | [`Hlc`] | n − 1 | one formula |
+//! | [`Mfi`] | [`Hlcv`] | n | one formula |
+//! | [`Ad`] | [`Hlcv`] | 0 | one formula |
 //! | [`Stoch`] | [`Hlc`] | n + slow k + slow d − 3 | `talib` only |
 //! | [`Rsi`] | close | 1 in `cn`, n in `talib` | starts and still prices differ |
 //! | [`Boll`] | close | n − 1 | `cn` has `ddof` 1, `talib` 0 |
@@ -46,6 +49,7 @@
 mod band;
 mod channel;
 mod direction;
+mod flow;
 mod macd;
 mod mean;
 mod range;
@@ -60,8 +64,9 @@ use crate::bar::Bar;
 use crate::error::QuantError;
 
 pub use band::{Boll, BollValue, Cci};
-pub use channel::{Kdj, KdjStart, KdjValue, Stoch, StochValue};
+pub use channel::{Kdj, KdjStart, KdjValue, Stoch, StochValue, Willr};
 pub use direction::{Adx, AdxValue, Di, DiValue};
+pub use flow::{Ad, Mfi};
 pub use macd::{Macd, MacdValue};
 pub use mean::{Ema, Ma, SmaCn};
 pub use range::{Atr, TrueRange};
@@ -130,6 +135,38 @@ pub struct CloseVolume {
 impl From<&Bar> for CloseVolume {
     fn from(bar: &Bar) -> Self {
         Self {
+            close: bar.close,
+            volume_shares: bar.volume_shares,
+        }
+    }
+}
+
+/// The part of a bar that indicators of prices and volume read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hlcv {
+    /// Highest price.
+    pub high: f64,
+    /// Lowest price.
+    pub low: f64,
+    /// Last price.
+    pub close: f64,
+    /// Traded shares.
+    pub volume_shares: f64,
+}
+
+impl Hlcv {
+    fn is_usable(self) -> bool {
+        [self.high, self.low, self.close, self.volume_shares]
+            .into_iter()
+            .all(usable)
+    }
+}
+
+impl From<&Bar> for Hlcv {
+    fn from(bar: &Bar) -> Self {
+        Self {
+            high: bar.high,
+            low: bar.low,
             close: bar.close,
             volume_shares: bar.volume_shares,
         }

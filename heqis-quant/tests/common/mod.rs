@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use heqis_quant::indicators::{CloseVolume, Hlc};
+use heqis_quant::indicators::{CloseVolume, Hlc, Hlcv};
 use heqis_quant::{Bar, Date, Marks, Symbol};
 
 /// One day of a real series.
@@ -21,6 +21,15 @@ impl Day {
             high: self.high,
             low: self.low,
             close: self.close,
+        }
+    }
+
+    pub(crate) fn hlcv(&self) -> Hlcv {
+        Hlcv {
+            high: self.high,
+            low: self.low,
+            close: self.close,
+            volume_shares: self.volume_shares,
         }
     }
 
