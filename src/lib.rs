@@ -6,7 +6,7 @@
 //! | feature | modules |
 //! |---|---|
 //! | none | [`actors`], [`prelude`]: stages as actors, edges with closed books, the bridge between nodes. Independent of markets |
-//! | `quant` | [`quant`]: bars, instruments, dated A-share rules, streaming indicators, scaler, decision rules. Pure |
+//! | `quant` | [`quant`]: bars, instruments, dated A-share rules, streaming indicators, scaler, decision rules. Pure. [`factors`]: factors as expressions |
 //! | `infer` | [`infer`]: one `Engine` trait, its backends, and the checked model bundle |
 //! | `pipeline` | both, and [`gateway`], [`compute`]: the stages of the two nodes; [`messages`]: their payloads; [`bundle`]; [`data`]: readers of bars and journals |
 //! | `tls` | [`tls`]: certificates of nodes, for edges that leave the machine |
@@ -88,6 +88,8 @@ pub use heqis_bundle as bundle;
 pub use heqis_compute as compute;
 #[cfg(feature = "pipeline")]
 pub use heqis_data as data;
+#[cfg(feature = "quant")]
+pub use heqis_factors as factors;
 #[cfg(feature = "pipeline")]
 pub use heqis_gateway as gateway;
 #[cfg(feature = "infer")]

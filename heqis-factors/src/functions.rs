@@ -79,7 +79,7 @@ const NNN: &[Parameter] = &[Bars(1), Bars(1), Bars(1)];
 
 /// Every function, by groups: of one bar, of the past, indicators, of the day.
 pub(crate) const FUNCTIONS: [Function; 55] = [
-    function("abs", "x", X, Build::Unary(UnaryOp::Abs), "|x|"),
+    function("abs", "x", X, Build::Unary(UnaryOp::Abs), "magnitude of x"),
     function("sign", "x", X, Build::Unary(UnaryOp::Sign), "−1, 0 or 1"),
     function(
         "log",

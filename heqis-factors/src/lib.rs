@@ -39,3 +39,8 @@ pub use functions::functions;
 pub use panel::Panel;
 pub use set::FactorSet;
 pub use stream::FactorSeries;
+
+/// The examples of the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/factors.md")]
+mod guide {}

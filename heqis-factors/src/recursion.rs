@@ -86,7 +86,7 @@ macro_rules! indicators {
                 settled.unwrap_or(0).max(self.warmup_bars())
             }
 
-            /// Takes the inputs of a bar and writes its lines, NaN where there are none.
+            /// Takes the inputs of a bar and writes its lines, NaN where it has no value.
             pub(crate) fn update(&mut self, inputs: [f64; 4], out: &mut [f64]) {
                 match self {
                     $(Self::$kind(indicator) => {

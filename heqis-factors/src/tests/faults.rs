@@ -151,14 +151,9 @@ fn depth_and_size_are_bounded() {
     let mut chained = "a0 = close\n".to_owned();
     (1..300).for_each(|i| chained.push_str(&format!("a{i} = a{} + {i}\n", i - 1)));
     assert!(fault(&chained).contains("nested too deep"));
-    let long = format!(
-        "x = {}",
-        "ref(".repeat(40) + "close" + &", 10000)".repeat(40)
-    );
-    assert!(FactorSet::parse(&long, &Columns::bars()).is_ok());
-    let far: Vec<String> = (0..40)
-        .map(|i| format!("x{i} = sum(sum({long}, 9000), {})", 9000 + i))
-        .collect();
-    let far = far.join("\n").replace("x = ", "");
-    assert!(fault(&far).contains("must remember at most"));
+    let far = |column: &str| format!("{}{column}{}", "ref(".repeat(40), ", 10000)".repeat(40));
+    let one = format!("x = {}", far("close"));
+    assert!(FactorSet::parse(&one, &Columns::bars()).is_ok());
+    let many = format!("{one} + {} + {}", far("open"), far("low"));
+    assert!(fault(&many).contains("must remember at most"));
 }

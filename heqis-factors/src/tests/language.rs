@@ -46,7 +46,7 @@ fn operators_bind_as_in_arithmetic() {
         ("log(exp(1))", 1.0),
         ("argmax(close, 3) * 10 + argmin(close, 3)", 31.0),
         ("mean(1, 3)", 1.0),
-        ("close\n  - 1 # a comment", 3.0),
+        ("(close # a comment\n  - 1) # another", 3.0),
         ("\"close - 1\"", 3.0),
         ("willr(3)", (5.0 - 4.0) / (5.0 - 0.0) * -100.0),
     ] {
