@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use heqis_bundle::{DirectionLayout, load, suggested_rule};
+use heqis_bundle::{DirectionLayout, check_thresholds, load, suggested_rule};
 use heqis_data::predictions::Predictions;
 use heqis_data::predictions::write::rule_path;
 use heqis_quant::DecisionRule;
@@ -30,13 +30,16 @@ impl ChosenRule {
     ///
     /// # Errors
     /// [`BacktestError::Bundle`] when a bundle is invalid, [`BacktestError::Rule`] when the rule of its manifest, or of the
-    /// file next to a table, is invalid.
+    /// file next to a table, is invalid. A model or table of anything but returns is refused by the same errors.
     pub fn of(
         source: &Source,
         table: Option<&Predictions>,
         settings: &Settings,
         path: Option<&Path>,
     ) -> Result<Self, BacktestError> {
+        if let Source::Bundles { direction, .. } = source {
+            check_thresholds(&load::<DirectionLayout>(direction)?)?;
+        }
         if let Some(path) = path.filter(|_| settings.names_rule) {
             return Ok(Self {
                 rule: settings.rule,

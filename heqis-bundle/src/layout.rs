@@ -4,6 +4,7 @@ use std::path::Path;
 
 use heqis_infer::bundle::SCALER_FILE;
 use heqis_infer::{Bundle, BundleParts, Dtype, TensorSpec};
+use heqis_quant::target::TargetKind;
 use heqis_quant::{FeatureSet, RowWindow, Scaler};
 
 use crate::error::{BundleError, defect};
@@ -218,6 +219,23 @@ impl DirectionLayout {
     pub const INPUT: &str = "features";
     /// Names of the outputs.
     pub const OUTPUTS: [&str; 2] = ["predicted_return", "probabilities"];
+}
+
+/// Checks that a direction model predicts returns, which the thresholds of a decision rule are compared with: a rank of 0.3 is
+/// not a return of 30 %.
+///
+/// # Errors
+///
+/// [`BundleError::Contract`] when its target is of another kind.
+pub fn check_thresholds(direction: &Loaded<DirectionLayout>) -> Result<(), BundleError> {
+    let target = direction.layout.scaler.target();
+    match target.kind {
+        TargetKind::Return => Ok(()),
+        _ => {
+            let rule = "the model must predict returns, which the thresholds of a decision rule are compared with";
+            Err(defect(&direction.bundle, rule, target))
+        }
+    }
 }
 
 impl Layout for DirectionLayout {

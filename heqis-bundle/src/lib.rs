@@ -36,7 +36,9 @@ pub mod provenance;
 pub mod role;
 
 pub use error::{BundleError, Defect};
-pub use layout::{AnyLayout, DirectionLayout, FactorsLayout, Layout, Loaded, check, load, write};
+pub use layout::{
+    AnyLayout, DirectionLayout, FactorsLayout, Layout, Loaded, check, check_thresholds, load, write,
+};
 pub use pair::{check_pair, pair_defect};
 pub use provenance::{Provenance, fitted_to, suggested_rule};
 pub use role::{Role, factor_names, joined_names};

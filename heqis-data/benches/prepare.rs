@@ -47,6 +47,7 @@ fn main() {
         features: FeatureSet::standard(),
         window_bars: 16,
         flat_band: 0.005,
+        target: heqis_quant::target::Target::default(),
         train_to: TrainTo::Fraction(0.6),
         clean: CleanConfig::default(),
         adjust: Adjust::None,

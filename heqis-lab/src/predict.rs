@@ -9,8 +9,9 @@ use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{PredictedBar, Source};
 use heqis_bundle::{DirectionLayout, FactorsLayout, check_pair, load, suggested_rule};
 use heqis_data::predictions::Forecast;
-use heqis_data::predictions::write::{PredictionRow, rule_path, write, write_rule};
+use heqis_data::predictions::write::{PredictionRow, rule_path, write_kind, write_rule};
 use heqis_infer::Bundle;
+use heqis_quant::target::TargetKind;
 use heqis_quant::{Cleaner, Date, Prediction, SignalMode};
 use heqis_train::export::run::write_bundles;
 
@@ -96,7 +97,7 @@ pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
             let factors = factors.as_ref().map(load::<FactorsLayout>).transpose()?;
             let direction = load::<DirectionLayout>(direction)?;
             check_pair(factors.as_ref(), &direction)?;
-            Ok::<_, LabError>(direction.bundle)
+            Ok::<_, LabError>((direction.bundle, direction.layout.scaler.target().kind))
         }
         Source::Table(path) => {
             let rule = "must be a model, not a table of predictions";
@@ -104,6 +105,7 @@ pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
         }
     });
     let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
+    let (bundles, kinds): (Vec<Bundle>, Vec<TargetKind>) = bundles.into_iter().unzip();
     let fitted_to = bundles
         .iter()
         .map(|bundle| fitted_to(bundle, args.fitted_to))
@@ -141,8 +143,8 @@ pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
         Ok((lines, bars.count()))
     })?;
     let mut shown = Vec::new();
-    let models = models.iter().zip(&bundles).zip(&fitted_to);
-    for ((((out, _), bundle), fitted_to), stocks) in models.zip(by_source) {
+    let models = models.iter().zip(&bundles).zip(&kinds).zip(&fitted_to);
+    for (((((out, _), bundle), kind), fitted_to), stocks) in models.zip(by_source) {
         let (lines, bars): (Vec<Vec<PredictionRow>>, Vec<usize>) = stocks.into_iter().unzip();
         let (lines, bars) = (lines.concat(), bars.into_iter().sum::<usize>());
         let days = lines.iter().map(|line| line.date);
@@ -155,7 +157,7 @@ pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
             );
             return Err(LabError::rule_got("bars", rule, format!("{bars} bars")));
         };
-        write(out, &lines)?;
+        write_kind(out, &lines, *kind)?;
         let rule = suggested_rule(bundle)?;
         write_rule(out, rule.as_ref())?;
         shown.push(format!(

@@ -8,7 +8,8 @@ use heqis_data::prepare::reference::Tables;
 use heqis_data::prepare::{Options, PrepareOutcome, prepare};
 use heqis_data::store::manifest::{Adjust, TrainTo};
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
-use heqis_quant::{CleanConfig, Date, FeatureSet};
+use heqis_quant::target::{Target, TargetKind, TargetPrice};
+use heqis_quant::{CleanConfig, Date, FeatureSet, Symbol};
 use serde_json::json;
 
 use crate::error::LabError;
@@ -32,6 +33,9 @@ pub struct PrepareArgs {
     /// Largest absolute return that counts as flat.
     #[arg(long, value_name = "RETURN", default_value_t = heqis_train::corpus::FLAT_BAND)]
     pub flat_band: f64,
+    /// What the labels are.
+    #[command(flatten)]
+    pub target: TargetArgs,
     /// Last day of the training span.
     #[arg(long, value_name = "DATE", conflicts_with = "train_fraction")]
     pub train_to: Option<Date>,
@@ -71,6 +75,66 @@ pub struct PrepareArgs {
     /// How tables of bars are read.
     #[command(flatten)]
     pub import: ImportArgs,
+}
+
+/// What the labels are: [`Target`] on the command line.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct TargetArgs {
+    /// Prices of the target: from close to close, or from the next open to a later open, which can be earned.
+    #[arg(long, value_enum, value_name = "PRICE", default_value_t = Price::Close)]
+    pub target_price: Price,
+    /// Bars from the first price of the target to the second.
+    #[arg(long, value_name = "DAYS", default_value_t = 1)]
+    pub target_days: u32,
+    /// Units of the target: the return, or how it compares with the other instruments of the day.
+    #[arg(long, value_enum, value_name = "KIND", default_value_t = Kind::Return)]
+    pub target_kind: Kind,
+    /// Series whose return is subtracted for --target-kind excess [default: the mean of the day].
+    #[arg(long, value_name = "SYMBOL")]
+    pub target_benchmark: Option<Symbol>,
+}
+
+/// [`TargetPrice`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Price {
+    /// From the open of the next bar to a later open.
+    Open,
+    /// From the close of the bar to a later close.
+    Close,
+}
+
+/// [`TargetKind`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// The return.
+    Return,
+    /// The return minus the mean of the day, or minus that of a benchmark.
+    Excess,
+    /// The rank within the day, from −0.5 to 0.5.
+    Rank,
+    /// The return minus the mean of the day, divided by its deviation.
+    Z,
+}
+
+impl TargetArgs {
+    /// Returns the target.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target {
+            price: match self.target_price {
+                Price::Open => TargetPrice::Open,
+                Price::Close => TargetPrice::Close,
+            },
+            horizon_days: self.target_days,
+            kind: match self.target_kind {
+                Kind::Return => TargetKind::Return,
+                Kind::Excess => TargetKind::Excess,
+                Kind::Rank => TargetKind::Rank,
+                Kind::Z => TargetKind::Z,
+            },
+            benchmark: self.target_benchmark,
+        }
+    }
 }
 
 /// [`ScalerKind`] on the command line.
@@ -129,6 +193,7 @@ impl PrepareArgs {
             },
             window_bars: self.window,
             flat_band: self.flat_band,
+            target: self.target.target(),
             train_to: match self.train_to {
                 Some(date) => TrainTo::Date(date),
                 None => TrainTo::Fraction(share),
@@ -191,6 +256,8 @@ fn json(out: &std::path::Path, outcome: &PrepareOutcome) -> serde_json::Value {
         "rows": manifest.rows,
         "rejects": manifest.rejects,
         "marks": manifest.marks,
+        "target": manifest.settings.target,
+        "unlabelled": manifest.unlabelled,
         "adjustment": manifest.settings.adjustment,
         "findings": manifest.findings,
         "import": outcome.report,
@@ -220,9 +287,13 @@ fn lines(out: &std::path::Path, outcome: &PrepareOutcome) -> Vec<String> {
             rows.scaler, manifest.scaler_span.from, manifest.scaler_span.to
         ),
     ];
+    if !manifest.settings.target.is_default() {
+        lines.push(format!("target: {}", manifest.settings.target));
+    }
     for (title, counts) in [
         ("rejected", &manifest.rejects),
         ("marked", &manifest.marks),
+        ("without a label", &manifest.unlabelled),
         ("found", &manifest.findings),
     ] {
         for (name, count) in counts {

@@ -56,14 +56,7 @@ pub struct Label {
 /// Returns [`QuantError::Value`] when `flat_band` is negative or not finite, when bars are of several instruments or
 /// out of order, or when a price is not positive.
 pub fn next_bar_labels(bars: &[Bar], flat_band: f64) -> Result<Vec<Option<Label>>, QuantError> {
-    if !flat_band.is_finite() || flat_band < 0.0 {
-        return Err(QuantError::value(
-            PLACE,
-            "flat_band",
-            "must be finite and not negative",
-            flat_band,
-        ));
-    }
+    check_flat_band(flat_band)?;
     let mut labels = Vec::with_capacity(bars.len());
     for pair in bars.windows(2) {
         let (bar, next) = (&pair[0], &pair[1]);
@@ -97,6 +90,20 @@ pub fn next_bar_labels(bars: &[Bar], flat_band: f64) -> Result<Vec<Option<Label>
         labels.push(None);
     }
     Ok(labels)
+}
+
+/// Checks the largest absolute return that counts as flat.
+///
+/// # Errors
+/// Returns [`QuantError::Value`] when it is negative or not finite.
+pub fn check_flat_band(flat_band: f64) -> Result<(), QuantError> {
+    match flat_band.is_finite() && flat_band >= 0.0 {
+        true => Ok(()),
+        false => {
+            let rule = "must be finite and not negative";
+            Err(QuantError::value(PLACE, "flat_band", rule, flat_band))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@
 //! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
 //! | [`window`] | scaled rows → the flat window that a model reads |
 //! | [`stats`] | moments, correlations, and intervals by clusters |
-//! | [`label`] | the targets of a model: what the next bar did |
+//! | [`label`] | the default target of a model: what the next bar did |
+//! | [`target`] | other targets: prices, horizons and units, and the cross-section of a day |
 //! | [`decision`] | prediction and market → buy, hold or sell, with the reason: **data leaves here** |
 //! | [`pipeline`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
 //!
@@ -78,6 +79,7 @@ pub mod rules;
 pub mod scaler;
 pub mod stats;
 pub mod symbol;
+pub mod target;
 pub mod window;
 
 pub use adjust::{Adjustment, ExRight, ExRights, Factors};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::date::Span;
 use crate::error::QuantError;
 use crate::error::finite;
+use crate::target::Target;
 
 const PLACE: &str = "scaler_params.json";
 /// A z-score beyond five deviations counts as out of range.
@@ -98,6 +99,8 @@ pub struct Scaler {
     window_size: usize,
     span: Span,
     out_of_range: OutOfRange,
+    #[serde(skip_serializing_if = "Target::is_default")]
+    target: Target,
 }
 
 /// The document as written, before it is checked.
@@ -114,6 +117,8 @@ struct Document {
     window_size: usize,
     span: Span,
     out_of_range: OutOfRange,
+    #[serde(default)]
+    target: Target,
 }
 
 impl Scaler {
@@ -191,6 +196,7 @@ impl Scaler {
             window_size: options.window_size,
             span: options.span,
             out_of_range: options.out_of_range,
+            target: Target::default(),
         }
         .check()
     }
@@ -307,6 +313,19 @@ impl Scaler {
         self.kind
     }
 
+    /// Returns the scaler of another target; the file names it unless it is the default.
+    #[must_use]
+    pub fn with_target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// Returns what the model predicts: a rank is not a return.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
     /// Returns the treatment of values outside the range.
     #[must_use]
     pub fn out_of_range(&self) -> OutOfRange {
@@ -362,6 +381,7 @@ impl Document {
             }
         }
         let span = Span::new(self.span.from, self.span.to)?;
+        self.target.check()?;
         Ok(Scaler {
             kind: self.kind,
             feature_names: self.feature_names,
@@ -373,6 +393,7 @@ impl Document {
             window_size: self.window_size,
             span,
             out_of_range: self.out_of_range,
+            target: self.target,
         })
     }
 }

@@ -44,6 +44,7 @@ fn truth_of(value: &Value) -> Truth {
             .into_iter()
             .map(|class| class as usize)
             .collect(),
+        ..Truth::default()
     }
 }
 
@@ -63,7 +64,7 @@ fn every_metric_is_that_of_scikit_learn_and_scipy() {
         (returns.mse, "mse"),
         (returns.rmse, "rmse"),
         (returns.mae, "mae"),
-        (returns.mape_price, "mape_price"),
+        (returns.mape_price.unwrap(), "mape_price"),
         (classes.brier, "brier"),
     ] {
         near(got, &expected[name], 1e-14);

@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 use heqis_data::store::DataSet;
 use heqis_data::store::dataset::Columns;
 use heqis_quant::Symbol;
+use heqis_quant::target::{Target, TargetKind, TargetPrice};
 use heqis_train::corpus::{Corpus, LookBack, Sample, Split};
 use heqis_train::train::TrainConfig;
 use heqis_train::train::config::{Sector, Symbols};
@@ -63,6 +64,71 @@ fn no_bar_belongs_to_samples_on_both_sides_of_a_cut() {
     let further = load(&set, "embargo_days = 7\npurge_bars = 20");
     let days = |corpus: &Corpus| [corpus.days.training.to, corpus.days.validation.from];
     assert!(days(&further)[0] < days(&corpus)[0] && days(&further)[1] > days(&corpus)[1]);
+}
+
+/// A data set of eight instruments with labels over five days; one stock after another is suspended for a day.
+fn of_ranks(root: &Path) -> std::path::PathBuf {
+    let tables = root.join("tables");
+    std::fs::create_dir(&tables).unwrap();
+    for index in 0..8 {
+        let rows = market::rows(index, 400).into_iter().enumerate();
+        let rows = rows.filter(|(at, _)| at % 40 != 5 * index + 3);
+        let rows: Vec<String> = rows.map(|(_, row)| row).collect();
+        market::write_table(&tables, index, &rows);
+    }
+    let set = root.join("set");
+    let target = Target {
+        price: TargetPrice::Open,
+        horizon_days: 5,
+        kind: TargetKind::Rank,
+        benchmark: None,
+    };
+    let options = heqis_data::prepare::Options {
+        target,
+        ..market::options(&[&tables], &set)
+    };
+    heqis_data::prepare::prepare(&options).unwrap();
+    set
+}
+
+#[test]
+fn the_purge_follows_the_horizon_and_windows_contain_rows_without_a_label() {
+    let root = tempfile::tempdir().unwrap();
+    let corpus = load(&of_ranks(root.path()), "");
+    assert_eq!(corpus.target.horizon_bars(), 6);
+    assert_eq!(corpus.scaler.target(), corpus.target);
+    let label = |s: &Sample| corpus.series[s.series as usize].label_dates[s.row as usize];
+    let first = |s: &Sample| {
+        let series = &corpus.series[s.series as usize];
+        series.dates[s.row as usize + 1 - LOOK_BACK.bars()]
+    };
+    for [before, after] in [
+        [Split::Training, Split::Validation],
+        [Split::Validation, Split::Test],
+    ] {
+        for series in 0..8 {
+            let of = |split| corpus.samples(split).iter().filter(|s| s.series == series);
+            let last = of(before).map(label).max().unwrap();
+            let first = of(after).map(first).min().unwrap();
+            assert!(last < first, "{last} {first}");
+        }
+    }
+    // Every row with features is in a window, also that of a stock whose period is not compared.
+    for series in &corpus.series {
+        let unlabelled = series
+            .labelled
+            .iter()
+            .filter(|labelled| !**labelled)
+            .count();
+        assert!(unlabelled > 20, "{unlabelled}");
+        assert!(series.dates.len() > 370, "{}", series.dates.len());
+    }
+    let samples = Split::ALL
+        .into_iter()
+        .flat_map(|split| corpus.samples(split));
+    for sample in samples {
+        assert!(corpus.series[sample.series as usize].labelled[sample.row as usize]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tables of predictions: one format for every command that reads or writes them.
 //!
 //! ```text
-//! symbol,date[,time],predicted_return[,p_down,p_flat,p_up][,fitted_to]
+//! symbol,date[,time],predicted_return[,p_down,p_flat,p_up][,fitted_to][,target]
 //! ```
 //!
 //! - Here: the table in memory, its match with bars ([`Predictions::coverage`]), and its check for a signal mode
@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heqis_quant::target::TargetKind;
 use heqis_quant::{Bar, Date, DecisionRule, Prediction, SignalMode, Span, Symbol};
 use serde::Serialize;
 
@@ -80,6 +81,8 @@ pub struct Predictions {
     /// Whether rows belong to days instead of times.
     by_day: bool,
     ignored_columns: Vec<String>,
+    /// The units of the predicted values.
+    kind: TargetKind,
     /// The first row without probabilities.
     without_probabilities: Option<u32>,
 }
@@ -178,6 +181,12 @@ impl Predictions {
         self.rows.is_empty()
     }
 
+    /// Returns the units of the predicted values: of ranks, say, a decision rule with thresholds on returns knows nothing.
+    #[must_use]
+    pub fn kind(&self) -> TargetKind {
+        self.kind
+    }
+
     /// Returns whether every row has probabilities.
     #[must_use]
     pub fn has_probabilities(&self) -> bool {
@@ -214,6 +223,12 @@ impl Predictions {
     /// # Errors
     /// [`DataError::Rule`] with the first row without them.
     pub fn require(&self, mode: SignalMode, rule: &DecisionRule) -> Result<(), DataError> {
+        if self.kind != TargetKind::Return {
+            let rule =
+                "must predict returns, which the thresholds of a decision rule are compared with";
+            let got = format!("the target {}", self.kind.name());
+            return Err(DataError::rule_got(&self.source, rule, got));
+        }
         let Some(line) = self.without_probabilities else {
             return Ok(());
         };
@@ -243,6 +258,7 @@ impl Predictions {
             rows: rows.map(|rows| (symbol, rows)).into_iter().collect(),
             by_day: self.by_day,
             ignored_columns: Vec::new(),
+            kind: self.kind,
             without_probabilities: self.without_probabilities,
         }
     }

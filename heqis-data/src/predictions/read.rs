@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use heqis_quant::rules::Markets;
+use heqis_quant::target::TargetKind;
 use heqis_quant::{Prediction, QuantError, Symbol};
 
 use super::packed::Bounded;
@@ -17,7 +18,7 @@ use crate::bars::Stamp;
 use crate::error::DataError;
 
 /// Columns with their accepted names, the first of which is written, and whether they are required.
-const COLUMNS: [(&[&str], bool); 8] = [
+const COLUMNS: [(&[&str], bool); 9] = [
     (&["symbol", "ts_code", "ticker", "code"], true),
     (&["date", "trade_date", "datetime", "timestamp"], true),
     (&["time"], false),
@@ -26,6 +27,7 @@ const COLUMNS: [(&[&str], bool); 8] = [
     (&["p_flat", "flat"], false),
     (&["p_up", "up"], false),
     (&["fitted_to"], false),
+    (&["target"], false),
 ];
 const SYMBOL: usize = 0;
 const DATE: usize = 1;
@@ -33,6 +35,7 @@ const TIME: usize = 2;
 const RETURN: usize = 3;
 const DOWN: usize = 4;
 const FITTED_TO: usize = 7;
+const TARGET: usize = 8;
 
 impl Predictions {
     /// Reads a table: CSV, gzip-compressed CSV, or Parquet.
@@ -105,6 +108,8 @@ struct TableReader {
     untimed: Option<u64>,
     /// Whether every row is at midnight in the zone of its exchange.
     all_begin_days: bool,
+    /// The units of the first row.
+    kind: Option<TargetKind>,
     without_probabilities: Option<u32>,
 }
 
@@ -153,6 +158,7 @@ impl TableReader {
             timed: None,
             untimed: None,
             all_begin_days: true,
+            kind: None,
             without_probabilities: None,
         })
     }
@@ -232,6 +238,18 @@ impl TableReader {
             }
         };
 
+        let kind = text(TARGET)?;
+        let parsed = TargetKind::ALL
+            .into_iter()
+            .find(|known| known.name() == kind);
+        let parsed = parsed.or(kind.is_empty().then_some(TargetKind::Return));
+        let Some(parsed) = parsed.filter(|kind| self.kind.is_none_or(|first| first == *kind))
+        else {
+            let rule = "must be one of return, excess, rank and z, the same in every row";
+            return Err(refuse(TARGET, rule, kind));
+        };
+        self.kind = Some(parsed);
+
         let line32 = u32::try_from(line).unwrap_or(u32::MAX);
         if probabilities[0].is_nan() {
             self.without_probabilities.get_or_insert(line32);
@@ -307,6 +325,7 @@ impl TableReader {
             source: self.source,
             rows: self.rows,
             by_day,
+            kind: self.kind.unwrap_or_default(),
             without_probabilities: self.without_probabilities,
         })
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use heqis_base::files::write_atomically_with;
+use heqis_quant::target::TargetKind;
 use heqis_quant::{Date, DecisionRule, Symbol};
 
 use super::{Forecast, time};
@@ -31,11 +32,19 @@ pub struct PredictionRow {
 /// # Errors
 /// [`DataError::File`] when the file cannot be written.
 pub fn write(path: &Path, lines: &[PredictionRow]) -> Result<(), DataError> {
+    write_kind(path, lines, TargetKind::Return)
+}
+
+/// As [`write`], of predictions of any kind. A column `target` names the kind, unless it is that of returns.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_kind(path: &Path, lines: &[PredictionRow], kind: TargetKind) -> Result<(), DataError> {
     let failed = |source| DataError::file(path, source);
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(failed)?;
     }
-    let table = table(lines);
+    let table = table(lines, kind);
     let name = path.to_string_lossy().to_lowercase();
     write_atomically_with(path, |file| {
         if name.ends_with(".parquet") {
@@ -53,7 +62,7 @@ pub fn write(path: &Path, lines: &[PredictionRow]) -> Result<(), DataError> {
     .map_err(failed)
 }
 
-fn table(lines: &[PredictionRow]) -> Table<'_> {
+fn table(lines: &[PredictionRow], kind: TargetKind) -> Table<'_> {
     let mut table = Table::new(lines.len()).with(
         "symbol",
         Values::text(lines, |line| line.symbol.to_string()),
@@ -85,6 +94,10 @@ fn table(lines: &[PredictionRow]) -> Table<'_> {
         let day = |line: &PredictionRow| line.forecast.fitted_to.map(|day| day.to_string());
         let day = move |line: &PredictionRow| day(line).unwrap_or_default();
         table = table.with("fitted_to", Values::text(lines, day));
+    }
+    if kind != TargetKind::Return {
+        let name = move |_: &PredictionRow| kind.name().to_owned();
+        table = table.with("target", Values::text(lines, name));
     }
     table
 }

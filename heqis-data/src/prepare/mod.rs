@@ -3,7 +3,7 @@
 //! - [`inputs`]: the files with the rows.
 //! - [`mod@reference`]: reference data: ex-rights, special treatment, suspensions, trading days.
 //! - [`runs`]: files in any arrangement → the rows of each symbol, in memory that does not grow with their number.
-//! - [`series`]: the rows of one symbol → bars, features, labels.
+//! - [`series`]: the rows of one symbol → bars, features, labels; [`labels`]: labels that compare the instruments of a day.
 //! - [`contradictions`]: disagreements between bars and reference data; [`findings`]: `findings.csv`.
 //! - `run`: one run, and the parts of the previous version that it reuses.
 //! - `sink`: computed or copied series → a draft.
@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
+use heqis_quant::target::Target;
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet};
 
 use crate::bars::TableOptions;
@@ -31,6 +32,7 @@ pub mod contradictions;
 pub mod findings;
 pub mod flat;
 pub mod inputs;
+pub mod labels;
 pub mod lines;
 mod parallel;
 pub mod reference;
@@ -58,6 +60,8 @@ pub struct Options {
     pub window_bars: usize,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
+    /// What the labels are.
+    pub target: Target,
     /// Where the training span ends.
     pub train_to: TrainTo,
     /// Settings of the cleaner.
@@ -100,6 +104,7 @@ pub struct PrepareOutcome {
 /// [`DataError`] when an input cannot be read or its header is refused, a setting is out of range, the training span has
 /// no rows, or the data set cannot be written. The previous version then remains current.
 pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
+    options.target.check()?;
     let (files, tables) = inputs::resolve(&options.inputs, &options.tables)?;
     let mut clean = options.clean.clone();
     let reference = Arc::new(ReferenceTables::read(&tables, options.adjust, &mut clean)?);
@@ -116,6 +121,7 @@ pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
         feature_set_id: options.features.id(),
         window_bars: options.window_bars,
         flat_band: options.flat_band,
+        target: options.target,
         adjustment: options.adjust,
         scaler: options.scaler,
         out_of_range: options.out_of_range,
@@ -127,6 +133,7 @@ pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
         cleaner,
         features: options.features.clone(),
         flat_band: options.flat_band,
+        target: options.target,
         prices: options.reading.prices,
         reference,
         markets: Markets::shipped()?,

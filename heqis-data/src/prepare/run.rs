@@ -8,6 +8,7 @@ use heqis_quant::{Date, Span, Symbol};
 use sha2::{Digest, Sha256};
 
 use super::flat::flat_warning;
+use super::labels;
 use super::parallel::parallel_map;
 use super::report::{self, RejectRow};
 use super::runs::{FileSummary, Origin, Runs};
@@ -66,7 +67,12 @@ impl Run<'_> {
                 report: report::of_version(previous.data.dir(), previous.data.manifest())?,
             }));
         }
+        // Stored labels that compare instruments are not the returns that they were computed from, and a changed series
+        // changes the labels of all others.
+        let target = self.settings.target;
+        let previous = previous.filter(|_| !target.is_cross_sectional());
         let plan = self.plan(&digests, previous.as_ref(), threads)?;
+        self.refuse_minutes(&plan)?;
         let inputs = self.inputs(&digests, &plan, previous.as_ref());
 
         let mut report = report::create(self.draft.dir())?;
@@ -103,8 +109,14 @@ impl Run<'_> {
             Some(previous) => findings::of_bars(previous.data.dir())?,
             None => BTreeMap::new(),
         };
+        // The rows of the first pass, if there is a second one.
+        let first_pass = self.draft.dir().join("runs").join("first-pass");
+        let written_to = match target.is_cross_sectional() {
+            true => first_pass.as_path(),
+            false => self.draft.dir(),
+        };
         let mut sink = Sink {
-            bars: BarsWriter::create(&self.draft.dir().join("bars"), &self.settings.features)?,
+            bars: BarsWriter::create(&written_to.join("bars"), &self.settings.features)?,
             report,
             findings,
             inputs: &inputs,
@@ -147,9 +159,6 @@ impl Run<'_> {
         imported
             .refuse_above(self.options.max_bad_share)
             .inspect_err(|_| crate::import_args::print_report(&imported))?;
-        let runs = self.draft.dir().join("runs");
-        std::fs::remove_dir_all(&runs).map_err(|source| DataError::file(&runs, source))?;
-
         let days: Vec<Date> = files.iter().flat_map(|file| file.days.clone()).collect();
         let (Some(first), Some(last)) = (days.first(), days.last()) else {
             return Err(DataError::kind(
@@ -175,6 +184,7 @@ impl Run<'_> {
             rows: counts,
             rejects,
             marks,
+            unlabelled: BTreeMap::new(),
             findings,
             warnings: flat_warning(flat, counts.labelled, self.settings.flat_band)
                 .into_iter()
@@ -184,6 +194,18 @@ impl Run<'_> {
             tables: self.config.reference.tables.clone(),
             symbols,
         };
+        if target.is_cross_sectional() {
+            let raw = DataSet::at(first_pass.clone(), manifest.clone());
+            let dir = self.draft.dir().join("bars");
+            let second = labels::relabel(&raw, &self.options.out, &dir, &self.config.markets)?;
+            manifest.files = second.files;
+            manifest.unlabelled = second.unlabelled;
+            manifest.rows.labelled = manifest.files.iter().map(|file| file.labelled).sum();
+            // The classes of ranks are thirds of a day, which no band makes flat.
+            manifest.warnings.clear();
+        }
+        let runs = self.draft.dir().join("runs");
+        std::fs::remove_dir_all(&runs).map_err(|source| DataError::file(&runs, source))?;
         let stored = DataSet::at(self.draft.dir().to_owned(), manifest.clone());
         let (scaler, rows) = scale::fit(&stored, &self.options.out, train_to, threads)?;
         manifest.scaler_span = scaler.span();
@@ -371,6 +393,19 @@ impl Run<'_> {
             }
         }
         Ok(same)
+    }
+
+    /// Refuses minute bars for any target but the default: its horizon would count minutes.
+    fn refuse_minutes(&self, plan: &Plan) -> Result<(), DataError> {
+        let target = self.settings.target;
+        let minutes = plan.files.iter().find(|(_, file)| file.has_time);
+        match minutes.filter(|_| !target.is_default()) {
+            Some((index, _)) => {
+                let rule = format!("has minute bars, and the target {target} needs daily bars");
+                Err(DataError::kind(&self.files[*index].0, rule))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Refuses a series with daily bars in one file and minute bars in another, between which no label is defined.

@@ -146,7 +146,7 @@ pub fn fit(
         &spreads,
         target,
     )?;
-    Ok((scaler, rows))
+    Ok((scaler.with_target(settings.target), rows))
 }
 
 /// Summarizes all rows of the span. Each year is summed separately and the sums are added in the order of years, so that

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use heqis_quant::label::next_bar_labels;
+use heqis_quant::label::{Direction, check_flat_band};
 use heqis_quant::rules::Markets;
+use heqis_quant::target::{Target, forward_returns};
 use heqis_quant::{Cleaner, Date, FeatureSet, FeatureState, Marks, Reject, Span, Symbol};
 use sha2::{Digest, Sha256};
 
@@ -49,6 +50,8 @@ pub struct SeriesConfig {
     pub features: FeatureSet,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
+    /// What the labels are.
+    pub target: Target,
     /// The kind of the prices, if declared.
     pub prices: Option<Prices>,
     /// The reference data.
@@ -114,7 +117,7 @@ pub fn prepare(
     // Factors and events are compared with traded prices only.
     let judged = if adjusted.is_some() { &[][..] } else { &bars };
     let findings = contradictions::of_series(&config.reference, &config.markets, judged, &rejects)?;
-    let rows = compute(&bars, &config.features, config.flat_band)?;
+    let rows = compute_for(&bars, &config.features, config.flat_band, &config.target)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),
         _ => None,
@@ -140,7 +143,7 @@ pub fn prepare(
     })
 }
 
-/// Streams clean bars through the features, like a board, and adds the labels.
+/// Streams clean bars through the features, like a board, and adds the labels of the default target.
 ///
 /// # Errors
 ///
@@ -150,18 +153,32 @@ pub fn compute(
     features: &FeatureSet,
     flat_band: f64,
 ) -> Result<Rows, DataError> {
-    let labels = next_bar_labels(bars, flat_band)?;
+    compute_for(bars, features, flat_band, &Target::default())
+}
+
+/// As [`compute`], for any target. The label of a target that compares the instruments of a day is the return that is
+/// compared: see [`super::labels`].
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn compute_for(
+    bars: &[heqis_quant::Bar],
+    features: &FeatureSet,
+    flat_band: f64,
+    target: &Target,
+) -> Result<Rows, DataError> {
+    check_flat_band(flat_band)?;
+    let returns = forward_returns(bars, target)?;
     let mut state = FeatureState::new(features)?;
     let mut row = vec![0.0; features.len()];
     let mut rows = Rows::new(features.len());
-    for (i, (bar, label)) in bars.iter().zip(labels).enumerate() {
+    for (bar, forward) in bars.iter().zip(returns) {
         let known = state.update_into(bar, &mut row)?;
-        let next = label.and_then(|label| {
-            Some(NextBar {
-                date: bars.get(i + 1)?.date,
-                next_return: label.next_return,
-                direction: label.direction,
-            })
+        let next = forward.map(|forward| NextBar {
+            date: forward.known,
+            next_return: forward.value,
+            direction: Direction::of(forward.value, flat_band),
         });
         rows.push(*bar, known.then_some(&row[..]), next);
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
+use heqis_quant::target::Target;
 use heqis_quant::{CleanConfig, Date, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,9 @@ pub struct Manifest {
     pub rejects: BTreeMap<String, u64>,
     /// Number of stored bars with each mark of the cleaner.
     pub marks: BTreeMap<String, u64>,
+    /// Number of bars with a return that have no label by the other instruments of their day, by reason; left out when empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unlabelled: BTreeMap<String, u64>,
     /// Number of findings in the reference data, by evidence.
     #[serde(default)]
     pub findings: BTreeMap<String, u64>,
@@ -67,6 +71,9 @@ pub struct Settings {
     pub window_bars: usize,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
+    /// What the labels are; left out for the return from close to the next close.
+    #[serde(default, skip_serializing_if = "Target::is_default")]
+    pub target: Target,
     /// Whether features and labels use known ex-rights, and the level of the prices to show.
     pub adjustment: Adjust,
     /// How the scaler scales.

@@ -130,6 +130,11 @@ impl BarsWriter {
         Ok(())
     }
 
+    /// Begins with the first symbol again, for the rows of later years.
+    pub(crate) fn restart(&mut self) {
+        self.last = None;
+    }
+
     /// Closes all files and returns their entries, in the order of years.
     ///
     /// # Errors

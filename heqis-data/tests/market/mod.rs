@@ -80,6 +80,7 @@ pub(crate) fn options(inputs: &[&Path], out: &Path) -> Options {
             .unwrap(),
         window_bars: 4,
         flat_band: 0.005,
+        target: heqis_quant::target::Target::default(),
         train_to: TrainTo::Date(Date::parse("2015-12-31").unwrap()),
         clean: CleanConfig::default(),
         adjust: Adjust::None,

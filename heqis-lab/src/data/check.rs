@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use clap::Args;
 use heqis_data::digest::sha256_of_file;
 use heqis_data::prepare;
+use heqis_data::prepare::labels::{CrossSections, DayLabels};
 use heqis_data::prepare::reference::{ReferenceTables, Tables};
-use heqis_data::prepare::series::compute;
+use heqis_data::prepare::series::compute_for;
 use heqis_data::store::dataset::Columns;
-use heqis_data::store::manifest::{Manifest, SymbolEntry};
+use heqis_data::store::manifest::{Manifest, Settings, SymbolEntry};
 use heqis_data::store::{DataSet, Rows};
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
@@ -223,6 +224,7 @@ pub fn check(data: &DataSet, cleaner: &Cleaner) -> Result<Findings, LabError> {
         .map(|entry| (entry.symbol, entry))
         .collect();
     let mut findings = Findings::default();
+    let day_labels = day_labels(data)?;
     let mut reader = data.series(Columns::All)?;
     while let Some(rows) = reader.next()? {
         let Some(symbol) = rows.bars().first().map(|bar| bar.symbol) else {
@@ -240,7 +242,13 @@ pub fn check(data: &DataSet, cleaner: &Cleaner) -> Result<Findings, LabError> {
             });
         }
         validate(&rows, cleaner, &mut findings);
-        recompute(&rows, &features, settings.flat_band, &mut findings);
+        recompute(
+            &rows,
+            settings,
+            &features,
+            day_labels.as_ref(),
+            &mut findings,
+        );
     }
     for entry in missing.values().filter(|entry| entry.bars > 0) {
         findings.violations.push(Finding {
@@ -305,8 +313,34 @@ fn validate(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
     }
 }
 
+/// Recomputes the labels of a target that compares the instruments of a day; `None` for any other.
+fn day_labels(data: &DataSet) -> Result<Option<DayLabels>, LabError> {
+    let settings = &data.manifest().settings;
+    if !settings.target.is_cross_sectional() {
+        return Ok(None);
+    }
+    let markets = Markets::shipped()?;
+    let mut days = CrossSections::new(settings.target, settings.flat_band, &markets);
+    let features = FeatureSet::parse(&settings.features)?;
+    let mut reader = data.series(Columns::Bars)?;
+    while let Some(rows) = reader.next()? {
+        // Bars out of order have no returns; they are reported with their features.
+        if let Ok(rows) = compute_for(rows.bars(), &features, settings.flat_band, &settings.target)
+        {
+            days.add(&rows);
+        }
+    }
+    Ok(Some(days.labels()))
+}
+
 /// Recomputes features and labels and compares bits.
-fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut Findings) {
+fn recompute(
+    rows: &Rows,
+    settings: &Settings,
+    features: &FeatureSet,
+    day_labels: Option<&DayLabels>,
+    findings: &mut Findings,
+) {
     let bars = rows.bars();
     let mut differ = |row: usize, what: &'static str, detail: String| {
         findings.violations.push(Finding {
@@ -316,11 +350,12 @@ fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut 
             detail,
         });
     };
-    let fresh = match compute(bars, features, flat_band) {
+    let fresh = match compute_for(bars, features, settings.flat_band, &settings.target) {
         Ok(fresh) => fresh,
         // Bars out of order or without a price have no features; the cleaner has reported them.
         Err(error) => return differ(0, "features", error.to_string()),
     };
+    let fresh = day_labels.map_or(fresh.clone(), |labels| labels.apply(&fresh));
     for row in 0..rows.len() {
         let bits = |rows: &Rows| {
             let values = rows.features(row).unwrap_or_default();
@@ -330,7 +365,7 @@ fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut 
             differ(row, "features", "differ from those of the bars".into());
         }
         if fresh.next()[row] != rows.next()[row] {
-            differ(row, "label", "differs from that of the next bar".into());
+            differ(row, "label", "differs from that of the later bars".into());
         }
     }
 }

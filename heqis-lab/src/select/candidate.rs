@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{BundleModel, Predictor, Source};
+use heqis_bundle::{DirectionLayout, check_thresholds, load};
 use heqis_quant::{Bar, CleanConfig, Date, SignalMode, Symbol};
 
 use super::folds::Folds;
@@ -67,6 +68,7 @@ impl Candidate {
         bars: &[Bar],
     ) -> Result<Self, LabError> {
         if let Source::Bundles { factors, direction } = source {
+            check_thresholds(&load::<DirectionLayout>(direction)?)?;
             let (_, scaler) = BundleModel::load(factors.as_deref(), direction)?;
             if scaler.span().to > fitted_to {
                 let rule = format!(

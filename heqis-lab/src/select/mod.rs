@@ -139,6 +139,12 @@ pub fn run(args: &SelectArgs) -> Result<CommandOutput, LabError> {
     let trained = trained
         .map(|path| Trained::read(path, args.out.join("folds"), gap_bars))
         .transpose()?;
+    let horizon_bars = trained.as_ref().map_or(1, Trained::horizon_bars);
+    if purge_bars < horizon_bars {
+        let rule =
+            format!("must be at least {horizon_bars}, the horizon of the labels that --train fits");
+        return Err(LabError::rule_got("--purge-bars", rule, purge_bars));
+    }
     let models = models(&args.candidates, trained.as_ref())?;
     let table = match args
         .events

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use heqis_backtest::strategy::Source;
+use heqis_data::store::Manifest;
+use heqis_quant::target::{Target, TargetKind};
 use heqis_quant::{Bar, Date, Symbol};
-use heqis_train::corpus::HORIZON_BARS;
 use heqis_train::export::run::{ExportArgs, run as export};
 use heqis_train::train::progress::ProgressReporter;
 use heqis_train::train::{TrainConfig, TrainedRun, configure_process, train};
@@ -42,6 +43,8 @@ pub struct Trained {
     work: PathBuf,
     /// Bars left out before every evaluated span; of daily bars, one for each trading day.
     gap_bars: usize,
+    /// What the labels of its data set are.
+    target: Target,
 }
 
 impl Trained {
@@ -52,12 +55,24 @@ impl Trained {
     /// [`LabError`] when they cannot be read, and [`LabError::Rule`] when one is out of range.
     pub fn read(path: &Path, work: PathBuf, gap_bars: usize) -> Result<Self, LabError> {
         let config = TrainConfig::read(path)?;
+        let target = Manifest::read(&config.data.set)?.settings.target;
+        if target.kind != TargetKind::Return {
+            let rule = "must have returns as labels, which the thresholds of the selection are compared with";
+            return Err(LabError::rule_got(config.data.set.display(), rule, target));
+        }
         configure_process(config.threads);
         Ok(Self {
             config,
             work,
             gap_bars,
+            target,
         })
+    }
+
+    /// Returns the bars from a sample to the day on which its label is known.
+    #[must_use]
+    pub fn horizon_bars(&self) -> usize {
+        self.target.horizon_bars()
     }
 
     /// Returns the settings.
@@ -125,13 +140,14 @@ impl Trained {
         evaluated: &Range<usize>,
     ) -> Result<Date, LabError> {
         let mut config = self.config.clone();
-        let default = config.look_back().purge_bars();
+        let horizon = self.target.horizon_bars();
+        let default = config.look_back().purge_bars(horizon);
         let data = &mut config.data;
         data.validation_from = Some(bars[fitted.end - fitted.len() / STOP_PART].date);
         data.test_from = Some(bars[evaluated.start].date);
         data.to = Some(bars[evaluated.end - 1].date);
         // The last training label looks ahead by the horizon, which must not reach into the gap either.
-        let gap = self.gap_bars + HORIZON_BARS;
+        let gap = self.gap_bars + horizon;
         data.purge_bars = Some(data.purge_bars.unwrap_or(default).max(gap));
         let path = dir.join("run");
         let start = Instant::now();

@@ -13,7 +13,7 @@ use super::{Baseline, card, features, onnx};
 use crate::bundle::{
     BundleSource, DIRECTION_TOLERANCE, FACTOR_TOLERANCE, Model, direction_figures,
 };
-use crate::corpus::{Split, WINDOW_BARS};
+use crate::corpus::{HORIZON_BARS, Split, WINDOW_BARS};
 use crate::error::TrainError;
 
 /// Writes both bundles below `out` and returns their directories.
@@ -110,7 +110,8 @@ fn direction(report: &Report<'_>) -> Result<Model, TrainError> {
             ("probabilities", &narrow(probabilities.as_flattened())),
         ],
     );
-    let mut figures = direction_figures(json!(report.validation), json!(report.test));
+    let mut figures =
+        direction_figures(&corpus.target, json!(report.validation), json!(report.test));
     figures.insert("samples".to_owned(), samples_table(report.table));
     figures.insert("choice".to_owned(), json!(baseline.choice));
     let provenance = source.provenance(&names, WINDOW_BARS);
@@ -140,7 +141,7 @@ fn samples_table(table: &TableCorpus) -> Value {
         "training": span(Split::Training),
         "validation": span(Split::Validation),
         "test": span(Split::Test),
-        "purged_before_each_cut": table.corpus.look_back.purge_bars(),
+        "purged_before_each_cut": table.corpus.look_back.purge_bars(HORIZON_BARS),
     })
 }
 

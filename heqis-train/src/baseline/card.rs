@@ -97,7 +97,7 @@ fn data(report: &Report<'_>) -> String {
         rows = table.training_rows(),
         from = training.from,
         to = training.to,
-        purge = table.corpus.look_back.purge_bars(),
+        purge = table.corpus.look_back.purge_bars(HORIZON_BARS),
     );
     let columns = "first window ends | last window ends";
     let days = |split| table.days(split);

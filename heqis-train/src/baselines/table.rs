@@ -158,7 +158,7 @@ fn columns() -> Vec<Column> {
         ("mse", |f| Some(returns(f)?.mse)),
         ("rmse", |f| Some(returns(f)?.rmse)),
         ("mae", |f| Some(returns(f)?.mae)),
-        ("mape_price", |f| Some(returns(f)?.mape_price)),
+        ("mape_price", |f| returns(f)?.mape_price),
         ("mse_minus_last_value", |f| {
             Some(returns(f)?.minus_last_value.mean)
         }),
@@ -207,7 +207,9 @@ fn cells(entry: &Entry, with_ic: bool) -> Vec<String> {
         small(returns.map(|r| r.mse)),
         small(returns.map(|r| r.rmse)),
         small(returns.map(|r| r.mae)),
-        returns.map_or_else(dash, |r| format!("{:.3} %", 100.0 * r.mape_price)),
+        returns
+            .and_then(|r| r.mape_price)
+            .map_or_else(dash, |mape| format!("{:.3} %", 100.0 * mape)),
         returns.map_or_else(dash, |r| {
             let d = &r.minus_last_value;
             format!("{:.2e} [{:.2e}, {:.2e}]", d.mean, d.low, d.high)

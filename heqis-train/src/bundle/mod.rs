@@ -7,7 +7,9 @@ use heqis_bundle::{Provenance, Role};
 use heqis_infer::{BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
 use serde_json::{Value, json};
 
-use crate::corpus::{Corpus, FLAT_BAND, HORIZON_BARS, Sample, ScaledSeries, Split};
+use heqis_quant::target::Target;
+
+use crate::corpus::{Corpus, FLAT_BAND, Sample, ScaledSeries, Split};
 use crate::error::TrainError;
 
 pub(crate) mod card;
@@ -152,13 +154,21 @@ impl<'a> BundleSource<'a> {
 }
 
 /// Returns the figures of every direction model: what it predicts, and its metrics by span.
-pub(crate) fn direction_figures(validation: Value, test: Value) -> BTreeMap<String, Value> {
-    BTreeMap::from([
-        ("horizon_bars".to_owned(), json!(HORIZON_BARS)),
+pub(crate) fn direction_figures(
+    target: &Target,
+    validation: Value,
+    test: Value,
+) -> BTreeMap<String, Value> {
+    let mut figures = BTreeMap::from([
+        ("horizon_bars".to_owned(), json!(target.horizon_bars())),
         ("flat_band".to_owned(), json!(FLAT_BAND)),
         ("validation".to_owned(), validation),
         ("test".to_owned(), test),
-    ])
+    ]);
+    if !target.is_default() {
+        figures.insert("target".to_owned(), json!(target));
+    }
+    figures
 }
 
 /// Rounds every fraction in a table to six significant digits: more would be noise.

@@ -1,6 +1,7 @@
 //! The training, validation and test spans of a corpus, cut so that no bar belongs to samples on both sides of a cut.
 
 use heqis_data::store::rows::Rows;
+use heqis_quant::target::Target;
 use heqis_quant::{Date, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,8 @@ pub struct CutConfig {
     pub embargo_days: usize,
     /// Bars between two training samples of a series; 0 and 1: every sample is used.
     pub stride: usize,
+    /// What the labels are; the purge covers its horizon.
+    pub target: Target,
 }
 
 /// The days of the three spans.
@@ -87,7 +90,9 @@ impl Cut {
         Ok(Self {
             boundaries,
             from,
-            purge_bars: config.purge_bars.unwrap_or(look_back.purge_bars()),
+            purge_bars: config
+                .purge_bars
+                .unwrap_or(look_back.purge_bars(config.target.horizon_bars())),
         })
     }
 
@@ -143,11 +148,16 @@ impl Cut {
     }
 }
 
-/// Returns the rows that have both features and a label, of a day up to `to`.
+/// Returns the rows that have features, up to the last one with a label that is known by `to`. A row between them without a
+/// label, as of a stock that is not compared that day, belongs to the windows of later rows.
 pub(crate) fn usable(rows: &Rows, to: Option<Date>) -> impl Iterator<Item = usize> {
-    (0..rows.len()).filter(move |&row| {
-        let label = rows.next()[row];
-        rows.features(row).is_some()
-            && label.is_some_and(|label| to.is_none_or(|to| label.date <= to))
-    })
+    let is_known = |row: &usize| {
+        let label = rows.next()[*row];
+        label.is_some_and(|label| to.is_none_or(|to| label.date <= to))
+    };
+    let end = (0..rows.len())
+        .rev()
+        .find(is_known)
+        .map_or(0, |row| row + 1);
+    (0..end).filter(|row| rows.features(*row).is_some())
 }

@@ -19,9 +19,9 @@ impl LookBack {
     }
 
     /// Returns the number of samples that must be left out before a cut, so that no bar belongs to samples on both sides, in a
-    /// window or in a label.
+    /// window or in a label that is known `horizon_bars` later.
     #[must_use]
-    pub fn purge_bars(&self) -> usize {
-        self.bars() - 1 + super::HORIZON_BARS
+    pub fn purge_bars(&self, horizon_bars: usize) -> usize {
+        self.bars() - 1 + horizon_bars
     }
 }

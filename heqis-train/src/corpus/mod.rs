@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use heqis_data::prepare::flat::flat_warning;
 use heqis_data::store::rows::Rows;
+use heqis_quant::label::Direction;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
+use heqis_quant::target::Target;
 use heqis_quant::{Date, Scaler, Span, Symbol};
 
 use self::cut::{Cut, usable};
@@ -21,7 +23,7 @@ pub use look_back::LookBack;
 
 /// Number of bars in one window of the linear models, and the default of `prepare`.
 pub const WINDOW_BARS: usize = 16;
-/// Number of bars from a window's end to its label: the next bar.
+/// Number of bars from a window's end to the label of the default target: the next bar.
 pub const HORIZON_BARS: usize = 1;
 /// Largest absolute return that counts as flat: half a per cent.
 pub const FLAT_BAND: f64 = 0.005;
@@ -41,10 +43,12 @@ pub struct ScaledSeries {
     pub label_dates: Vec<Date>,
     /// The close of each row's bar.
     pub closes: Vec<f64>,
-    /// The return of the next bar, in plain units.
+    /// The value of each label: for the default target the return of the next bar, in plain units. 0 without a label.
     pub returns: Vec<f64>,
-    /// The class of the next bar, an index into [`CLASSES`].
+    /// The class of each label, an index into [`CLASSES`]; flat without a label.
     pub classes: Vec<u8>,
+    /// Whether each row has a label; a row without one is no sample.
+    pub labelled: Vec<bool>,
     /// Scaled features, row-major `[rows, columns]`.
     pub(crate) rows: Vec<f32>,
 }
@@ -97,6 +101,8 @@ pub struct Corpus {
     pub days: SpanDays,
     /// The number of rows that a sample reads.
     pub look_back: LookBack,
+    /// What the labels are.
+    pub target: Target,
     /// Columns of a row: the features and, once appended, the factors.
     pub columns: usize,
     samples: [Vec<Sample>; 3],
@@ -131,10 +137,11 @@ impl Corpus {
         let mut corpus = Self {
             series,
             columns: scaler.n_features(),
-            scaler,
+            scaler: scaler.with_target(config.target),
             target_scale,
             days,
             look_back,
+            target: config.target,
             samples: Default::default(),
         };
         corpus.samples = corpus.cut(config.stride.max(1), &cut)?;
@@ -215,9 +222,8 @@ impl Corpus {
                 let label = series.label_dates[row];
                 let boundary = |part: usize| cut.boundaries.get(part);
                 let part = cut.part(&series.dates, row);
-                let Some(part) =
-                    part.filter(|part| boundary(*part).is_none_or(|next| label < *next))
-                else {
+                let is_inside = |part: &usize| boundary(*part).is_none_or(|next| label < *next);
+                let Some(part) = part.filter(|part| series.labelled[row] && is_inside(part)) else {
                     continue;
                 };
                 if part == 0 && !(row - first).is_multiple_of(stride) {
@@ -258,21 +264,29 @@ impl ScaledSeries {
             closes: vec![],
             returns: vec![],
             classes: vec![],
+            labelled: vec![],
             rows: vec![],
         };
         let mut scaled = vec![0.0; scaler.n_features()];
         for row in usable(rows, to) {
-            let (Some(values), Some(next)) = (rows.features(row), rows.next()[row]) else {
+            let Some(values) = rows.features(row) else {
                 continue;
             };
+            let (bar, next) = (&rows.bars()[row], rows.next()[row]);
             scaler.transform_into(values, &mut scaled)?;
             series.rows.extend_from_slice(&scaled);
-            series.dates.push(rows.bars()[row].date);
-            series.times_ns.push(rows.bars()[row].time_ns);
-            series.label_dates.push(next.date);
-            series.closes.push(rows.bars()[row].close);
-            series.returns.push(next.next_return);
-            series.classes.push(next.direction.class() as u8);
+            series.dates.push(bar.date);
+            series.times_ns.push(bar.time_ns);
+            series
+                .label_dates
+                .push(next.map_or(bar.date, |next| next.date));
+            series.closes.push(bar.close);
+            series
+                .returns
+                .push(next.map_or(0.0, |next| next.next_return));
+            let direction = next.map_or(Direction::Flat, |next| next.direction);
+            series.classes.push(direction.class() as u8);
+            series.labelled.push(next.is_some());
         }
         Ok(series)
     }
@@ -296,7 +310,7 @@ fn fit(
         let places: Vec<usize> = usable(rows, None).collect();
         let dates: Vec<Date> = places.iter().map(|row| rows.bars()[*row].date).collect();
         for (place, row) in places.into_iter().enumerate() {
-            let (Some(values), Some(next)) = (rows.features(row), rows.next()[row]) else {
+            let Some(values) = rows.features(row) else {
                 continue;
             };
             if cut.part(&dates, place) != Some(0) {
@@ -307,7 +321,7 @@ fn fit(
                 greatest[i] = greatest[i].max(*value);
             }
             // A label whose day lies after the span is not part of it.
-            if span.contains(next.date) {
+            if let Some(next) = rows.next()[row].filter(|next| span.contains(next.date)) {
                 squares += next.next_return * next.next_return;
                 count += 1;
                 targets.0 = targets.0.min(next.next_return);

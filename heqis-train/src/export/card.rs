@@ -72,10 +72,15 @@ pub(super) fn direction(
         direction.width(),
         export.factors_name
     );
+    let to_predict = export.source.corpus.target;
+    let predicted = match to_predict.is_default() {
+        true => format!("The return and the direction {HORIZON_BARS} bar ahead"),
+        false => format!("The {to_predict}, and its direction"),
+    };
     Card {
         name,
         about: format!(
-            "The return and the direction {HORIZON_BARS} bar ahead, by `{target}` of a game of {count} generators against as \
+            "{predicted}, by `{target}` of a game of {count} generators against as \
              many discriminators: {networks}. Seed {seed}.",
             count = manifest.config.generators.len(),
             networks = networks.join(", "),

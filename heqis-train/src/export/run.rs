@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 use heqis_bundle::{Role, joined_names};
 use heqis_infer::bundle::sha256_hex;
+use heqis_quant::target::TargetKind;
 use heqis_quant::{DecisionRule, Scaler};
 use serde_json::{Value, json};
 
@@ -282,7 +283,11 @@ impl<'a> Export<'a> {
             let entry = self.table.get(&label, split.name());
             entry.map_or(Value::Null, |entry| json!(entry.metrics))
         };
-        let mut figures = direction_figures(of(Split::Validation), of(Split::Test));
+        let mut figures = direction_figures(
+            &source.corpus.target,
+            of(Split::Validation),
+            of(Split::Test),
+        );
         figures.extend([
             ("generators".to_owned(), json!(direction.names())),
             ("rule".to_owned(), json!(rule)),
@@ -301,8 +306,12 @@ impl<'a> Export<'a> {
         source.write(out, name, model)
     }
 
-    /// Returns the rule that follows from the model's predictions on the validation span.
+    /// Returns the rule that follows from the model's predictions on the validation span; none for ranks and the like, since a
+    /// rule's thresholds are returns.
     fn rule(&self, direction: &Direction) -> Result<Option<DecisionRule>, TrainError> {
+        if self.source.corpus.target.kind != TargetKind::Return {
+            return Ok(None);
+        }
         let (mut returns, mut ups) = (Vec::new(), Vec::new());
         for chunk in self.source.corpus.samples(Split::Validation).chunks(512) {
             let windows = self.direction_windows(direction, chunk)?;

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use heqis_quant::target::TargetKind;
+
 use crate::corpus::{Corpus, Sample};
 use crate::error::TrainError;
 
@@ -14,10 +16,12 @@ pub struct Truth {
     pub days: Vec<i32>,
     /// Close of that bar, CNY: the base price of the return.
     pub closes: Vec<f64>,
-    /// Return over the horizon in plain units.
+    /// Label of the target: by default the return over the horizon in plain units.
     pub returns: Vec<f64>,
     /// Actual class: 0 down, 1 flat, 2 up.
     pub classes: Vec<usize>,
+    /// The units of `returns`: only returns make a price of the close.
+    pub kind: TargetKind,
 }
 
 impl Truth {
@@ -33,7 +37,10 @@ impl Truth {
 
     /// Returns the outcomes of samples.
     pub fn of(corpus: &Corpus, samples: &[Sample]) -> Truth {
-        let mut truth = Truth::default();
+        let mut truth = Truth {
+            kind: corpus.target.kind,
+            ..Truth::default()
+        };
         for (series, row) in samples.iter().map(|sample| corpus.place(sample)) {
             truth.times_ns.push(series.times_ns[row]);
             truth.days.push(series.dates[row].days());
@@ -77,7 +84,8 @@ impl Truth {
             let rule = format!("closes[{item}] must be positive, got {}", self.closes[item]);
             return Err(TrainError::rule("baselines", rule));
         }
-        match self.returns.iter().position(|value| *value <= -1.0) {
+        let no_price = |value: &f64| self.kind == TargetKind::Return && *value <= -1.0;
+        match self.returns.iter().position(no_price) {
             Some(item) => Err(TrainError::rule(
                 "baselines",
                 format!(
@@ -272,6 +280,7 @@ mod tests {
             closes: vec![10.0, 11.0],
             returns: vec![0.0, -0.5],
             classes: vec![1, 0],
+            kind: TargetKind::Return,
         };
         truth.check().unwrap();
         type Break = fn(&mut Truth);

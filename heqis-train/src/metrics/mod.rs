@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use heqis_quant::stats::{
     LEAST_CROSS_SECTION, MeanInterval, Proportion, deviation, mean, pearson, spearman,
 };
+use heqis_quant::target::TargetKind;
 use serde::Serialize;
 
 use self::errors::{ReturnError, brier, most_likely, squared_error_difference};
@@ -42,8 +43,8 @@ pub struct ReturnMetrics {
     pub rmse: f64,
     /// Mean absolute error of the return.
     pub mae: f64,
-    /// Mean absolute error of the predicted price, relative to the actual price.
-    pub mape_price: f64,
+    /// Mean absolute error of the predicted price, relative to the actual price; `None` for ranks and the like.
+    pub mape_price: Option<f64>,
     /// Squared errors minus those of the last value, which predicts no change; below zero, the forecast is better.
     pub minus_last_value: MeanInterval,
     /// Proportion of moves whose sign was predicted; a prediction of exactly zero is a miss. `None` for a forecast that is zero
@@ -122,7 +123,7 @@ impl ReturnMetrics {
             mse: error.mse,
             rmse: error.mse.sqrt(),
             mae: error.mae,
-            mape_price: mape,
+            mape_price: (truth.kind == TargetKind::Return).then_some(mape),
             minus_last_value: squared_error_difference(predicted, &zeros, actual, &truth.days),
             direction: predicts_signs.then(|| direction(predicted, truth)),
             ic: cross_sections(predicted, truth, pearson),
@@ -238,6 +239,7 @@ mod tests {
             closes: vec![10.0; 3],
             returns: vec![0.01, -0.02, 0.0],
             classes: vec![2, 0, 1],
+            ..Truth::default()
         };
         let direction = |returns: [f64; 3]| {
             let forecast = Forecast {
@@ -272,6 +274,7 @@ mod tests {
                 closes: items.clone().map(|_| 10.0).collect(),
                 returns: items.clone().map(value).collect(),
                 classes: items.clone().map(|_| 2).collect(),
+                ..Truth::default()
             };
             let forecast = Forecast {
                 returns: Some(items.map(value).collect()),

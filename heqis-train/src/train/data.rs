@@ -6,6 +6,7 @@ use heqis_data::store::dataset::{Columns, DataSet};
 use heqis_data::store::rows::Rows;
 use heqis_data::watch_list::WatchList;
 use heqis_quant::Symbol;
+use heqis_quant::target::Target;
 
 use super::config::{DataConfig, Symbols};
 use crate::corpus::{Corpus, CutConfig, LookBack};
@@ -13,7 +14,7 @@ use crate::error::TrainError;
 
 impl DataConfig {
     /// Returns where the spans are cut.
-    fn cut(&self) -> CutConfig {
+    fn cut(&self, target: Target) -> CutConfig {
         CutConfig {
             validation_from: self.validation_from,
             test_from: self.test_from,
@@ -21,6 +22,7 @@ impl DataConfig {
             purge_bars: self.purge_bars,
             embargo_days: self.embargo_days,
             stride: self.stride,
+            target,
         }
     }
 }
@@ -36,8 +38,9 @@ impl Corpus {
         config: &DataConfig,
         look_back: LookBack,
     ) -> Result<Self, TrainError> {
-        let features = &data.manifest().settings.features;
-        Self::new(read(data, config)?, features, &config.cut(), look_back)
+        let settings = &data.manifest().settings;
+        let cut = config.cut(settings.target);
+        Self::new(read(data, config)?, &settings.features, &cut, look_back)
     }
 }
 

@@ -20,6 +20,7 @@ use heqis_infer::{BackendKind, ModelState, TensorView};
 use heqis_messages::{Features, PredictionMessage};
 use heqis_model::StageModel;
 use heqis_quant::Prediction;
+use heqis_quant::target::TargetKind;
 
 heqis_model::model_config! {
     /// Parameters of a `trt-engine` stage.
@@ -79,6 +80,12 @@ impl Stage for TrtEngine {
             .pass(heqis_messages::FILTER_INDICATORS)
             .read_from(bundle.dir())
             .explain(Explain(heqis_bundle::pair_defect));
+        // Only a target of another kind than returns is stated: stages that compare predictions with returns refuse it.
+        let target = layout.scaler.target();
+        let contract = match target.kind {
+            TargetKind::Return => contract,
+            _ => contract.provide(heqis_messages::TARGET, Property::Text(target.to_string())),
+        };
         match bundle.metadata(FACTORS_HASH_KEY) {
             Some(hash) => contract.require("factors model", Property::Text(hash.to_owned())),
             None => contract,

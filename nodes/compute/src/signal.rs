@@ -131,11 +131,13 @@ impl Stage for Signal {
         strategy.into_iter().chain(file).collect()
     }
 
-    /// Requires the indicators of its filters, when one of them needs the market.
+    /// Requires predictions of returns, which its thresholds are compared with, and the indicators of its filters when one of
+    /// them needs the market.
     fn contract(config: &SignalConfig, _: &Path) -> PortContract {
         let strategy = config.strategy();
         let names = format!("{:?}", strategy.filter_indicators().names());
-        let contract = PortContract::default();
+        let contract = PortContract::default()
+            .require(heqis_messages::TARGET, Property::Text("return".to_owned()));
         match strategy.needs_market() {
             true => contract.require(FILTER_INDICATORS, Property::Text(names)),
             false => contract,

@@ -49,6 +49,9 @@ use heqis_quant::{BarRef, Date, Symbol};
 /// Name under which `indicators` provides the filters' indicators and `signal` requires them.
 pub const FILTER_INDICATORS: &str = "filter indicators";
 
+/// Name under which `trt-engine` provides what its model predicts, unless that is returns, and `signal` requires returns.
+pub const TARGET: &str = "target";
+
 /// [`BarRef`] in meta parts.
 #[derive(Clone, Copy, Debug, wincode::SchemaRead, wincode::SchemaWrite)]
 struct BarRefWire {
