@@ -210,18 +210,18 @@ pub fn forward_returns(
             continue;
         }
         // From the first price to the close of its bar, from close to close, and to the second price.
-        let (mut growth, first) = match target.price {
+        let (growth, first) = match target.price {
             TargetPrice::Open => (bars[at + 1].close / bars[at + 1].open, at + 2),
             TargetPrice::Close => (1.0, at + 1),
         };
-        for inner in first..last {
-            growth *= bars[inner].close / reference(inner);
-        }
+        growth = (first..last).fold(growth, |growth, inner| {
+            growth * (bars[inner].close / reference(inner))
+        });
         let end = match target.price {
             TargetPrice::Open => bars[last].open,
             TargetPrice::Close => bars[last].close,
         };
-        growth *= end / reference(last);
+        let growth = growth * (end / reference(last));
         let value = growth - 1.0;
         if !value.is_finite() || growth <= 0.0 {
             let rule = "must have finite positive prices";
