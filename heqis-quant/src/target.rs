@@ -214,7 +214,7 @@ pub fn forward_returns(
             TargetPrice::Open => (bars[at + 1].close / bars[at + 1].open, at + 2),
             TargetPrice::Close => (1.0, at + 1),
         };
-        growth = (first..last).fold(growth, |growth, inner| {
+        let growth = (first..last).fold(growth, |growth, inner| {
             growth * (bars[inner].close / reference(inner))
         });
         let end = match target.price {
