@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use heqis_base::secrets::is_equal;
-use heqis_core::Clock;
+use heqis_core::{Clock, Counters};
 use heqis_tls::WebCertificate;
 
 use crate::error::DashboardError;
@@ -134,6 +134,8 @@ pub struct Settings {
     pub insecure: bool,
     /// Where wrong tokens are counted.
     pub wrong_tokens: Arc<WrongTokens>,
+    /// Where refused connections are counted, by `server` and `cause`.
+    pub refused: Option<Counters<2>>,
 }
 
 impl Settings {
@@ -150,6 +152,7 @@ impl Settings {
             tls: None,
             insecure: false,
             wrong_tokens: Arc::new(WrongTokens::new("page", Clock::real())),
+            refused: None,
         }
     }
 

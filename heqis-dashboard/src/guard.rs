@@ -16,6 +16,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::access::Settings;
 use crate::api_error::error_response;
+use crate::connections::seat;
 use crate::hosts::Hosts;
 
 /// Path of the login link; the only path that needs no token.
@@ -197,7 +198,13 @@ pub(crate) async fn guard(
         )),
     };
     let mut response = match checked {
-        Ok(()) => next.call(request).await?,
+        Ok(()) => {
+            // A request for the login proves nothing yet.
+            if let Some(seat) = seat(&request).filter(|_| request.path() != LOGIN) {
+                seat.authorise();
+            }
+            next.call(request).await?
+        }
         Err((status, reason)) => request.into_response(rejection(status, reason)),
     };
     let headers = response.headers_mut();

@@ -14,7 +14,7 @@
 //!   through the trait [`Jobs`]. [`names`]: names of instruments.
 //! - [`quality`]: predictions compared with realised returns. [`drift`]: inputs compared with the training span.
 //! - [`chart_indicators`]: the indicators of the chart. The browser computes none.
-//! - [`access`]: address and token. [`hosts`]: accepted host names. [`wrong_tokens`]: how many are answered.
+//! - [`connections`]: their number and their certificates. [`access`]: address and token. [`hosts`]: accepted host names. [`wrong_tokens`]: how many are answered.
 //!   `guard`: the checks that every request passes.
 //! - `inbox`: lets a pipeline add to what pages read without waiting for a reader.
 //! - `api`, `stream`, `assets`: the responses; `api_error`: those of errors. `server`: routes and lifetime.
@@ -34,6 +34,7 @@ pub mod archive;
 mod assets;
 pub mod bars;
 pub mod chart_indicators;
+pub mod connections;
 pub mod decisions;
 pub mod drift;
 mod error;

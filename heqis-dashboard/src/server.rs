@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 
 use crate::access::{Settings, Token};
+use crate::connections::{Connections, Patience};
 use crate::error::DashboardError;
 use crate::guard::{AccessRules, LOGIN, guard};
 use crate::sources::Sources;
@@ -16,6 +18,9 @@ use crate::{api, api_error, assets, stream};
 
 /// Connections in addition to those of the streams; a browser opens up to six.
 const SPARE_CONNECTIONS: usize = 48;
+
+/// How long a connection is kept between two requests.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// A running dashboard.
 pub struct Dashboard {
@@ -45,14 +50,14 @@ impl Dashboard {
         let address = settings.address;
         let (timeout, streams) = (settings.request_timeout, settings.max_streams);
         let login = settings.token.clone();
-        let tls = match &settings.tls {
-            Some(certificate) => Some(
-                certificate
-                    .server_config()
-                    .map_err(|source| DashboardError::Tls { address, source })?,
-            ),
-            None => None,
-        };
+        if let Some(certificate) = &settings.tls {
+            certificate
+                .check()
+                .map_err(|source| DashboardError::Tls { address, source })?;
+        }
+        let connections =
+            Connections::new("page", settings.tls.clone(), streams + SPARE_CONNECTIONS)
+                .counters(settings.refused.clone());
         let (scheme, name) = (settings.scheme(), settings.hosts.first().cloned());
         let hub = Arc::new(Hub::new(streams));
         let runs_a_graph = sources.live.is_some();
@@ -61,7 +66,11 @@ impl Dashboard {
             web::Data::new(sources),
             web::Data::from(hub.clone()),
         );
-        let server = HttpServer::new(move || {
+        let patience = Patience {
+            request: timeout,
+            idle: IDLE,
+        };
+        let app = move || {
             if runs_a_graph {
                 lower_priority();
             }
@@ -83,18 +92,9 @@ impl Dashboard {
                 )
                 .wrap(from_fn(guard))
                 .configure(routes)
-        })
-        .workers(1)
-        .max_connections(streams + SPARE_CONNECTIONS)
-        .client_request_timeout(timeout)
-        .client_disconnect_timeout(timeout)
-        .disable_signals()
-        .shutdown_timeout(1);
-        let server = match tls {
-            Some(tls) => server.listen_rustls_0_23(listener, tls),
-            None => server.listen(listener),
         };
-        let server = server.map_err(fault(address))?.run();
+        let server = connections.serve(listener, patience, app);
+        let server = server.map_err(fault(address))?;
         let handle = server.handle();
         actix_rt::spawn(server);
         Ok(Self {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::api::responses::DecisionRow;
 use crate::api_error::error_response;
+use crate::connections::Seat;
 use crate::decisions::Decisions;
 use crate::sources::Sources;
 
@@ -186,6 +187,9 @@ pub(crate) async fn stream(
             .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
         return response;
     };
+    if let Some(seat) = request.conn_data::<Arc<Seat>>() {
+        seat.keep();
+    }
     let page = PageStream {
         has: last_event(&request).and_then(|id| number_of(&id, sources.decisions.epoch())),
         stopping: hub.stopping.subscribe(),

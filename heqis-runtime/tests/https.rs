@@ -3,12 +3,16 @@
 
 mod stand;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use heqis_tls::Authority;
+use heqis_tls::{Authority, Identity, IdentityFiles, client_config};
 use serde_json::Value;
 use stand::{Stand, request, wait_until};
+use tokio_rustls::rustls::{ClientConnection, StreamOwned};
 
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
 
@@ -45,6 +49,104 @@ fn handshake(port: u16, extra: &[&str]) -> String {
         .output()
         .unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Connections that say nothing.
+fn silent(port: u16, count: usize) -> Vec<TcpStream> {
+    let connect = |_| TcpStream::connect(("127.0.0.1", port)).unwrap();
+    (0..count).map(connect).collect()
+}
+
+/// A connection to the metrics of the compute node, with the certificate of the gateway.
+fn connected(certs: &Path, port: u16) -> impl Read + Write + use<> {
+    let identity = Identity::new(IdentityFiles::in_directory(certs, "gateway"), None);
+    let config = client_config(&identity.current().unwrap()).unwrap();
+    let name = "compute".try_into().unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(connection, TcpStream::connect(("127.0.0.1", port)).unwrap())
+}
+
+/// The status of a further request on the same connection.
+fn ask_again(stream: &mut (impl Read + Write)) -> Option<u16> {
+    let question = b"GET /readyz HTTP/1.1\r\nHost: compute\r\n\r\n";
+    stream
+        .write_all(question)
+        .and_then(|()| stream.flush())
+        .ok()?;
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head
+        .split("content-length: ")
+        .nth(1)?
+        .split("\r\n")
+        .next()?;
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).ok()?;
+    head.split(' ').nth(1)?.parse().ok()
+}
+
+/// How many descriptors a process has.
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
+}
+
+/// `ulimit -n 20000; cargo test -p heqis-runtime --test https -- --ignored`
+#[test]
+#[ignore = "needs 5,000 descriptors"]
+fn five_thousand_silent_peers_of_each_port_keep_no_scrape_and_no_decision_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    let authority = Authority::create(&certs, "dual-board", 10).unwrap();
+    for node in ["gateway", "compute"] {
+        authority.issue(node, 5).unwrap();
+    }
+    let stand = Stand::dual_board();
+    let (edge, metrics) = (stand.ports[2], stand.ports[1]);
+    let stand = stand
+        .set(&format!("tls.directory=\"{}\"", certs.display()))
+        .set(&format!("nodes.compute.metrics=\"0.0.0.0:{metrics}\""))
+        .set("edges.ring->engine.transport.scheme=\"tls+tcp\"")
+        .set("stages.market.params.speed=86400.0");
+    let node = stand.start(&["--node", "compute"]);
+    let gateway = stand.start(&["--node", "gateway"]);
+    let scrape = || {
+        let paths = ["pem", "key"].map(|end| certs.join(format!("gateway.{end}")));
+        let [certificate, key] = paths.each_ref().map(|path| path.to_str().unwrap());
+        let shown = ["--cert", certificate, "--key", key];
+        curl(
+            &certs,
+            &format!("https://compute:{metrics}/metrics"),
+            &shown,
+        )
+    };
+    wait_until("the link is up", || {
+        let up = "heqis_link_up{edge=\"ring->engine\"";
+        let text = scrape().1;
+        text.lines()
+            .any(|line| line.starts_with(up) && line.ends_with(" 1"))
+    });
+    let before = descriptors(node.pid());
+    for port in [edge, metrics] {
+        let crowd = silent(port, 5_000);
+        for _ in 0..5 {
+            assert_eq!(scrape().0, 200, "port {port}");
+            assert!(descriptors(node.pid()) < before + 1_100, "port {port}");
+        }
+        drop(crowd);
+    }
+    gateway.signal("TERM");
+    let ended = gateway.finish();
+    ended.clean();
+    node.signal("TERM");
+    node.finish();
+    assert!(stand.journal_lines("journal") > 0);
 }
 
 #[test]
@@ -149,8 +251,43 @@ fn exposed_servers_speak_tls_to_those_with_a_certificate_or_the_token() {
         leaf(&handshake(metrics, &["-showcerts"])) != leaf(&before)
     });
     assert_eq!(ask("/metrics", &own).0, 200);
+    // A scraper whose certificate is revoked while it is connected.
+    let mut scraper = connected(&certs, metrics);
+    assert_eq!(ask_again(&mut scraper), Some(200));
+    authority.revoke("gateway").unwrap();
+    wait_until("the revoked scraper is refused", || {
+        match ask_again(&mut scraper) {
+            Some(200) => false,
+            Some(status) => status == 401,
+            None => panic!("the connection ended before it was refused"),
+        }
+    });
+    authority.issue("gateway", 5).unwrap();
+
+    // Each refusal has its cause.
+    let crowd = silent(metrics, 400);
+    let counted = |cause: &str| {
+        let own = shown(&certs, "compute");
+        let text = ask("/metrics", &own).1;
+        let labels = format!("{{cause=\"{cause}\",node=\"compute\",server=\"metrics\"}}");
+        let name = format!("heqis_refused_connections_total{labels} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |value| value.parse().unwrap())
+    };
+    wait_until("most of a crowd is refused", || counted("crowd") >= 144);
+    drop(crowd);
+    for cause in ["certificate_foreign", "no_tls", "tls"] {
+        assert!(counted(cause) > 0, "{cause}");
+    }
     fleet.signal("TERM");
     let log = fleet.finish().log;
+    let foreign = log
+        .lines()
+        .find(|line| line.contains("certificate_foreign"));
+    assert!(
+        foreign.is_some_and(|line| line.contains("`gateway`")),
+        "{log}"
+    );
     assert!(log.contains("/login?token=$HEQIS_DASHBOARD_TOKEN"), "{log}");
     assert!(!log.contains(TOKEN), "a token that was set is in the log");
 }

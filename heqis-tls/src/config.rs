@@ -8,9 +8,8 @@ use rustls::client::{ClientConfig, Resumption};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::SingleCertAndKey;
-use rustls::{CommonState, version};
+use rustls::version;
 
-use crate::certificate::Certificate;
 use crate::crypto::provider;
 use crate::error::TlsError;
 use crate::loaded::Loaded;
@@ -86,11 +85,4 @@ pub(crate) fn client(loaded: &Loaded, servers: Arc<Gate>) -> Result<ClientConfig
         .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(loaded.key.clone())));
     config.resumption = Resumption::disabled();
     Ok(config)
-}
-
-/// Returns the name of the peer of a connection whose handshake is complete; `None` when it has shown no certificate.
-#[must_use]
-pub fn peer_name(connection: &CommonState) -> Option<String> {
-    let leaf = connection.peer_certificates()?.first()?;
-    Certificate::read(leaf)?.names.into_iter().next()
 }

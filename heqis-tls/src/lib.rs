@@ -33,10 +33,11 @@ mod web;
 
 pub use authority::{Authority, AuthorityFiles, Issued, check_host, check_node_name};
 pub use certificate::Certificate;
-pub use config::{Clients, client_config, peer_name, server_config};
+pub use config::{Clients, client_config, server_config};
 pub use cpu::missing_features;
 pub use error::{TlsError, Whose};
 pub use files::IdentityFiles;
+pub use heqis_sp::PeerIdentity;
 pub use identity::Identity;
 pub use loaded::{Loaded, read_certificate, revoked as revoked_serials};
 pub use web::{OwnCertificate, WebCertificate};

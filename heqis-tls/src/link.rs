@@ -141,7 +141,7 @@ impl Secure for Link {
 }
 
 /// Lets a refused peer read the alert: closing a socket on which something is unread resets it, and the alert is lost.
-async fn let_read(mut stream: TcpStream) {
+pub(crate) async fn let_read(mut stream: TcpStream) {
     let rest = async {
         let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
         let _ = tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await;

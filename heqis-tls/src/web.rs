@@ -4,25 +4,32 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use heqis_sp::PeerIdentity;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::certificate::Certificate;
-use crate::config::server_with;
-use crate::crypto::{now, provider};
-use crate::error::{TlsError, Whose};
+use crate::config::{server, server_with};
+use crate::crypto::now;
+#[cfg(feature = "client")]
+use crate::crypto::provider;
+use crate::error::{TlsError, Whose, of_io};
 use crate::identity::{Identity, LOOK_EVERY, Stamp, stamp};
+use crate::link::let_read;
 use crate::loaded::{certified, chain};
 use crate::verify::{Accepted, Gate};
 
 /// What an HTTPS server proves its name with. Changed files are read again without a restart.
 #[derive(Clone, Debug)]
 pub enum WebCertificate {
-    /// The certificate of a node. Clients may show one of the same authority, see [`peer_name`](crate::peer_name).
+    /// The certificate of a node. Clients may show one of the same authority, see [`WebCertificate::accept`].
     Node(Identity),
     /// A certificate of any authority, such as one that browsers know.
     Own(OwnCertificate),
@@ -40,17 +47,47 @@ impl WebCertificate {
         }
     }
 
-    /// Returns the configuration of a server that shows it.
+    /// Does the handshake with a client, and returns its stream and who it is, where it has shown a certificate. A client
+    /// with a certificate of another authority, or with a revoked one, is refused.
+    ///
+    /// The limit on its time is the caller's.
     ///
     /// # Errors
-    /// As [`WebCertificate::check`].
-    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
-        self.check()?;
-        let clients: Arc<dyn ClientCertVerifier> = match self {
-            Self::Node(identity) => Arc::new(OptionalClients(identity.clone())),
-            Self::Own(_) => Arc::new(NoClientAuth),
+    /// As [`WebCertificate::check`], and why there is no connection.
+    pub async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, Option<PeerIdentity>), TlsError> {
+        // Each has a check of its own, which remembers what it has found.
+        let (config, gate) = match self {
+            Self::Node(identity) => {
+                let loaded = identity.current()?;
+                let gate = Arc::new(Gate::new(loaded.clone(), Accepted::Certified));
+                let config = server(&loaded, Arc::new(OptionalClients(gate.clone())))?;
+                (config, Some(gate))
+            }
+            Self::Own(own) => (own.server_config()?, None),
         };
-        server_with(clients, Arc::new(Resolver(self.clone())))
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => Ok((stream, gate.and_then(|gate| gate.peer()))),
+            Err((error, stream)) => {
+                let_read(stream).await;
+                let fault = gate.and_then(|gate| gate.fault());
+                Err(fault.unwrap_or_else(|| of_io(&error)))
+            }
+        }
+    }
+
+    /// Returns whether the certificate of a client is still accepted: it has not been revoked since.
+    #[must_use]
+    pub fn still_accepts(&self, peer: &PeerIdentity) -> bool {
+        match self {
+            Self::Node(identity) => {
+                (identity.last()).is_some_and(|loaded| !loaded.is_revoked(&peer.serial))
+            }
+            Self::Own(_) => false,
+        }
     }
 }
 
@@ -78,6 +115,15 @@ impl OwnCertificate {
             key,
             state: Arc::default(),
         }
+    }
+
+    /// Returns the configuration of a server that shows it, and takes clients without a certificate.
+    ///
+    /// # Errors
+    /// What is wrong with its files now.
+    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        self.current()?;
+        server_with(Arc::new(NoClientAuth), Arc::new(Resolver(self.clone())))
     }
 
     #[expect(
@@ -131,20 +177,17 @@ fn read(certificate: &Path, key_path: &Path) -> Result<CertifiedKey, TlsError> {
 
 /// Looks for the certificate at each handshake, so that a new one is shown without a restart.
 #[derive(Debug)]
-struct Resolver(WebCertificate);
+struct Resolver(OwnCertificate);
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        match &self.0 {
-            WebCertificate::Node(identity) => Some(identity.current().ok()?.key.clone()),
-            WebCertificate::Own(own) => own.current().ok(),
-        }
+        self.0.current().ok()
     }
 }
 
 /// Accepts clients without a certificate, and those with one of the node's authority.
 #[derive(Debug)]
-struct OptionalClients(Identity);
+struct OptionalClients(Arc<Gate>);
 
 impl ClientCertVerifier for OptionalClients {
     fn client_auth_mandatory(&self) -> bool {
@@ -152,7 +195,7 @@ impl ClientCertVerifier for OptionalClients {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
+        self.0.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -161,8 +204,7 @@ impl ClientCertVerifier for OptionalClients {
         between: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let loaded = (self.0.current()).map_err(|error| Error::General(error.to_string()))?;
-        Gate::new(loaded, Accepted::Certified).verify_client_cert(leaf, between, now)
+        self.0.verify_client_cert(leaf, between, now)
     }
 
     fn verify_tls12_signature(
@@ -171,8 +213,7 @@ impl ClientCertVerifier for OptionalClients {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, leaf, signature, algorithms)
+        ClientCertVerifier::verify_tls12_signature(&*self.0, message, leaf, signature)
     }
 
     fn verify_tls13_signature(
@@ -181,14 +222,11 @@ impl ClientCertVerifier for OptionalClients {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, leaf, signature, algorithms)
+        ClientCertVerifier::verify_tls13_signature(&*self.0, message, leaf, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider()
-            .signature_verification_algorithms
-            .supported_schemes()
+        ClientCertVerifier::supported_verify_schemes(&*self.0)
     }
 }
 

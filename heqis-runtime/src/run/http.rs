@@ -3,33 +3,31 @@
 //! It runs on a thread of its own, so that a scrape never waits for the pipeline nor the pipeline for a scrape. Requests for a
 //! foreign host name are rejected, as on the page; where a token is set, all but `/healthz` need it.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix_rt::net::TcpStream;
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::BoxBody;
-use actix_web::dev::{Extensions, ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpResponse, HttpResponseBuilder, HttpServer, web};
-use heqis_actors::Reporter;
+use actix_web::{App, HttpResponse, HttpResponseBuilder, web};
 use heqis_actors::authority::{Action, Party};
+use heqis_actors::{Counters, Reporter};
 use heqis_dashboard::Token;
+use heqis_dashboard::connections::{Connections, Patience, seat};
 use heqis_dashboard::hosts::Hosts;
 use heqis_dashboard::wrong_tokens::WrongTokens;
-use heqis_tls::{WebCertificate, peer_name};
+use heqis_tls::WebCertificate;
 
 use crate::machine::MachineGauges;
 
 /// The variable that holds the token for metrics, `/report` and `/readyz`; with `_FILE` at its end, that of a file with it.
 pub(super) const METRICS_TOKEN: &str = "HEQIS_METRICS_TOKEN";
 /// Most connections that the endpoint keeps at once.
-const MAX_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 256;
 /// Time between two attempts to bind an address that no interface has.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// How long a connection may be idle.
@@ -121,10 +119,9 @@ pub(crate) struct Served {
     /// The token that requests must carry. Over HTTPS they need it, or a certificate of the topology's authority.
     pub(crate) token: Option<Token>,
     pub(crate) wrong_tokens: Arc<WrongTokens>,
+    /// Where refused connections are counted.
+    pub(crate) refused: Counters<2>,
 }
-
-/// The peer of a connection has shown a certificate of the topology's authority.
-struct Certified;
 
 impl Served {
     fn scheme(&self) -> &'static str {
@@ -135,18 +132,11 @@ impl Served {
     }
 }
 
-/// Remembers whether the peer of a new connection has shown a certificate of the topology's authority.
-fn note_peer(io: &dyn Any, connection: &mut Extensions) {
-    let stream = io.downcast_ref::<TlsStream<TcpStream>>();
-    if stream.is_some_and(|stream| peer_name(stream.get_ref().1).is_some()) {
-        connection.insert(Certified);
-    }
-}
-
 struct Access {
     hosts: Hosts,
     /// Whether requests need the token or a certificate.
     certified: bool,
+    connections: Connections,
     token: Option<Token>,
     wrong_tokens: Arc<WrongTokens>,
 }
@@ -160,18 +150,18 @@ fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, Se
         tls,
         token,
         wrong_tokens,
+        refused,
     } = served;
-    let config = match &tls {
-        Some(tls) => Some(tls.server_config().map_err(std::io::Error::other)?),
-        None => None,
-    };
+    let connections =
+        Connections::new("metrics", tls.clone(), MAX_CONNECTIONS).counters(Some(refused));
     let access = web::Data::new(Access {
         hosts: Hosts::new(address.ip(), names),
         certified: tls.is_some(),
+        connections: connections.clone(),
         token,
         wrong_tokens,
     });
-    let server = HttpServer::new(move || {
+    let app = move || {
         // Probes ask by HEAD as well; the server leaves out the body.
         macro_rules! at {
             ($path:literal, $handler:ident) => {
@@ -189,21 +179,15 @@ fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, Se
             .service(at!("/healthz", healthz))
             .service(at!("/readyz", readyz))
             .service(at!("/report", report))
-    })
-    .workers(1)
-    // Idle connections must not block a scrape.
-    .client_request_timeout(IDLE)
-    .keep_alive(IDLE)
-    .max_connections(MAX_CONNECTIONS)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .on_connect(note_peer);
-    let server = match config {
-        Some(config) => server.bind_rustls_0_23(address, config)?,
-        None => server.bind(address)?,
     };
-    let bound = server.addrs().first().copied().unwrap_or(address);
-    let server = server.run();
+    let listener = std::net::TcpListener::bind(address)?;
+    let bound = listener.local_addr()?;
+    // Idle connections must not block a scrape.
+    let patience = Patience {
+        request: IDLE,
+        idle: IDLE,
+    };
+    let server = connections.serve(listener, patience, app)?;
     let handle = server.handle();
     actix_rt::spawn(server);
     Ok((bound, handle))
@@ -219,12 +203,22 @@ async fn guard(
         .map(|access| Arc::clone(access));
     let rejected = access.and_then(|access| access.reject(&request));
     match rejected {
-        None => next.call(request).await,
+        None => {
+            if let Some(seat) = seat(&request).filter(|_| !is_open(&request)) {
+                seat.authorise();
+            }
+            next.call(request).await
+        }
         Some(mut response) => {
             let plain = ContentType::plaintext();
             Ok(request.into_response(response.content_type(plain).finish()))
         }
     }
+}
+
+/// Whether anyone may send the request.
+fn is_open(request: &ServiceRequest) -> bool {
+    Action::of_path(request.path()).party() == Party::Anyone
 }
 
 impl Access {
@@ -233,10 +227,9 @@ impl Access {
         if self.hosts.requested(request.uri(), headers).is_none() {
             return Some(HttpResponse::MisdirectedRequest());
         }
-        let party = Action::of_path(request.path()).party();
-        if party == Party::Anyone
+        if is_open(request)
             || (self.token.is_none() && !self.certified)
-            || request.conn_data::<Certified>().is_some()
+            || seat(request).is_some_and(|seat| self.connections.is_certified(seat))
         {
             return None;
         }

@@ -74,6 +74,11 @@ pub(super) fn run(
         "Requests with a wrong token, by server: `metrics` or `page`.",
         ["server"],
     )?;
+    let refused = metrics.counters(
+        "heqis_refused_connections_total",
+        "Connections that were refused, by server, `metrics` or `page`, and cause.",
+        ["server", "cause"],
+    )?;
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
@@ -102,6 +107,7 @@ pub(super) fn run(
             wrong_tokens: Arc::new(
                 WrongTokens::new("metrics", Clock::real()).counter(wrong_tokens.of(["metrics"])),
             ),
+            refused: refused.clone(),
         };
         let server =
             http::Endpoint::serve(&spec.name, socket, served).map_err(RunError::io(what))?;
@@ -124,7 +130,7 @@ pub(super) fn run(
             obey_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
         }
         if let Some(page) = &mut page {
-            page.serve(plan, node, graph.events(), wrong_tokens.of(["page"]));
+            page.serve(plan, node, graph.events(), wrong_tokens.of(["page"]), refused);
         }
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());

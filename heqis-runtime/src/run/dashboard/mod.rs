@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_rt::task::JoinHandle;
 use actix_rt::time::sleep;
-use heqis_actors::{Clock, Counter, Events, GraphBuilder, StopHandle};
+use heqis_actors::{Clock, Counter, Counters, Events, GraphBuilder, StopHandle};
 use heqis_dashboard::{
     Dashboard, DashboardError, Decisions, Journal, LiveBars, Names, Settings, Sources, Token,
 };
@@ -105,6 +105,7 @@ impl Page {
         node: usize,
         graph_events: Events,
         wrong_tokens: Counter,
+        refused: Counters<2>,
     ) {
         let spec = &plan.nodes[node];
         let Some(page) = &spec.dashboard else { return };
@@ -132,6 +133,7 @@ impl Page {
             graph: self.graph.clone(),
             served: self.served.clone(),
             wrong_tokens: Arc::new(WrongTokens::new("page", Clock::real()).counter(wrong_tokens)),
+            refused,
         };
         match server.start() {
             Ok(()) => {}
@@ -209,6 +211,7 @@ struct Server {
     graph: Arc<Graph>,
     served: Rc<RefCell<Option<Dashboard>>>,
     wrong_tokens: Arc<WrongTokens>,
+    refused: Counters<2>,
 }
 
 impl Server {
@@ -254,6 +257,7 @@ impl Server {
         };
         settings.control = page.control;
         settings.wrong_tokens = self.wrong_tokens.clone();
+        settings.refused = Some(self.refused.clone());
         settings.token = match Token::from_environment(TOKEN_VARIABLE)? {
             None if settings.is_exposed() || page.control => Some(Token::draw()?),
             token => token,

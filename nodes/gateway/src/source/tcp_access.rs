@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use heqis_actors::StageError;
 use heqis_base::secrets::is_equal;
-use heqis_tls::{OwnCertificate, WebCertificate};
+use heqis_tls::OwnCertificate;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::tcp_config::TcpLinesConfig;
@@ -66,7 +66,7 @@ impl Access {
             None => None,
             Some(tls) => {
                 let (certificate, key) = (base.join(&tls.certificate), base.join(&tls.key));
-                let certificate = WebCertificate::Own(OwnCertificate::new(certificate, key));
+                let certificate = OwnCertificate::new(certificate, key);
                 Some(Arc::new(
                     certificate.server_config().map_err(StageError::config)?,
                 ))
