@@ -218,6 +218,10 @@ pub enum AlarmName {
     NoDecision,
     /// The clocks of two connected nodes differ by more than the configured limit.
     ClocksApart,
+    /// A certificate ends soon, or has ended.
+    CertificateEnds,
+    /// New certificate files cannot be used; the ones before stay in use.
+    CertificateUnusable,
 }
 
 /// Condition of a node.

@@ -68,7 +68,7 @@ fn connected(certs: &Path, port: u16) -> impl Read + Write + use<> {
 
 /// The status of a further request on the same connection.
 fn ask_again(stream: &mut (impl Read + Write)) -> Option<u16> {
-    let question = b"GET /readyz HTTP/1.1\r\nHost: compute\r\n\r\n";
+    let question = b"GET /report HTTP/1.1\r\nHost: compute\r\n\r\n";
     stream
         .write_all(question)
         .and_then(|()| stream.flush())

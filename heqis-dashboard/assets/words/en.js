@@ -112,7 +112,7 @@ export default {
   },
   alarmNames: {
     link_down: "Link down", books_open: "Books do not close", age_over_budget: "Age over budget", engine_fell_back: "Backend fallback", no_decision: "No decision",
-    stage_restarting: "Stage restarting", node_unreachable: "Node unreachable", losing_frames: "Frames dropped", clocks_apart: "Clocks differ",
+    stage_restarting: "Stage restarting", node_unreachable: "Node unreachable", losing_frames: "Frames dropped", clocks_apart: "Clocks differ", certificate_ends: "Certificate ends soon", certificate_unusable: "Certificate files unusable",
   },
   alarmNode: (node) => `Node ${node} does not respond. Is it running? heqis-runtime --topology … --node ${node}`,
   alarmDrop: (edge, frames, cause) => `Edge ${edge} dropped ${frames} frames: ${cause}.`,

@@ -113,7 +113,7 @@ export default {
   },
   alarmNames: {
     link_down: "链路中断", books_open: "账目不平", age_over_budget: "时延超出预算", engine_fell_back: "引擎降级", no_decision: "没有决策",
-    stage_restarting: "级在重启", node_unreachable: "节点无应答", losing_frames: "丢帧", clocks_apart: "时钟不一致",
+    stage_restarting: "级在重启", node_unreachable: "节点无应答", losing_frames: "丢帧", clocks_apart: "时钟不一致", certificate_ends: "证书即将到期", certificate_unusable: "证书文件不可用",
   },
   alarmNode: (node) => `节点 ${node} 无应答。是否已启动？heqis-runtime --topology … --node ${node}`,
   alarmDrop: (edge, frames, cause) => `边 ${edge} 丢弃 ${frames} 帧：${cause}。`,

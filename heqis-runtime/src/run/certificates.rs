@@ -11,8 +11,8 @@ use crate::topology::Plan;
 /// Time between two looks.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Days before the end from which the log says so, once a day.
-const WARN_DAYS: i64 = 30;
+/// Days before the end from which the log says so, once a day, and the page has an alarm.
+pub(super) const WARN_DAYS: i64 = 30;
 
 const DAY_NS: i64 = 86_400 * 1_000_000_000;
 
@@ -34,6 +34,19 @@ pub fn certificate_gauges(metrics: &Metrics) -> Result<[Gauges<1>; 2], MetricsEr
     Ok([days, unusable])
 }
 
+/// The identity of the node with this index; `None` when neither an edge nor a server of it uses TLS.
+pub(super) fn identity(plan: &Plan, node: usize) -> Option<Identity> {
+    let uses_tls = plan.edges.iter().any(|edge| {
+        let bridge = edge.bridge.as_ref();
+        bridge.is_some_and(|bridge| {
+            (bridge.from_node == node || bridge.to_node == node)
+                && matches!(bridge.options.endpoint, Endpoint::Tls { .. })
+        })
+    });
+    let node = &plan.nodes[node];
+    (uses_tls || node.https_servers().next().is_some()).then(|| node.tls.clone())
+}
+
 /// The certificate of a node with an edge or a server that needs one.
 pub(super) struct CertificateWatch {
     identity: Identity,
@@ -48,20 +61,12 @@ impl CertificateWatch {
         node: usize,
         metrics: &Metrics,
     ) -> Result<Option<Self>, MetricsError> {
-        let uses_tls = plan.edges.iter().any(|edge| {
-            let bridge = edge.bridge.as_ref();
-            bridge.is_some_and(|bridge| {
-                (bridge.from_node == node || bridge.to_node == node)
-                    && matches!(bridge.options.endpoint, Endpoint::Tls { .. })
-            })
-        });
-        let serves_https = plan.nodes[node].https_servers().next().is_some();
-        if !uses_tls && !serves_https {
+        let Some(identity) = identity(plan, node) else {
             return Ok(None);
-        }
+        };
         let [days, unusable] = certificate_gauges(metrics)?;
         Ok(Some(Self {
-            identity: plan.nodes[node].tls.clone(),
+            identity,
             days,
             unusable,
         }))

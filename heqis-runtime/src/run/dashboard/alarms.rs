@@ -7,10 +7,12 @@ use std::time::Duration;
 use heqis_dashboard::live::{
     Alarm, AlarmName, Condition, EdgeState, EventKind, Level, NodeState, State, Topology,
 };
+use heqis_tls::Identity;
 
 use super::events::EventLog;
 use super::webhook::Webhook;
 use super::words::word;
+use crate::run::certificates::WARN_DAYS;
 
 /// How long a restart or a loss keeps its alarm, milliseconds: a single event must be seen too.
 const LASTING_MS: i64 = 60_000;
@@ -272,6 +274,30 @@ pub(super) fn clocks_apart(topology: &Topology, state: &State, allowed: Duration
     found
 }
 
+/// Returns an alarm for the certificate of `node`, and for that of its authority, which ends soon or has ended, and one for
+/// new files that cannot be used.
+pub(super) fn certificates(node: &str, identity: &Identity) -> Found {
+    let mut found = Found::new();
+    let days = [
+        (node, identity.days_left()),
+        ("authority", identity.authority_days_left()),
+    ];
+    for (subject, days) in days {
+        if let Some(days) = days.filter(|days| *days <= WARN_DAYS) {
+            let text = match days {
+                0.. => format!("the certificate ends in {days} days"),
+                _ => "the certificate has ended: links are not made again".to_owned(),
+            };
+            found.insert((AlarmName::CertificateEnds, subject.to_owned()), text);
+        }
+    }
+    if let Some(problem) = identity.problem() {
+        let key = (AlarmName::CertificateUnusable, node.to_owned());
+        found.insert(key, problem.to_string());
+    }
+    found
+}
+
 /// Returns whether a count has increased recently. The first value is the base: the page may be younger than the node.
 fn grew<K: Ord>(
     entry: std::collections::btree_map::Entry<'_, K, (u64, i64)>,
@@ -526,5 +552,28 @@ mod tests {
         let (events, _) = log.before(None, 10);
         let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::AlarmCleared, EventKind::AlarmRaised]);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_raises_an_alarm_until_it_is_renewed() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = heqis_tls::Authority::create(directory.path(), "dual", 25).unwrap();
+        let look = |days| {
+            authority.issue("gateway", days).unwrap();
+            let files = heqis_tls::IdentityFiles::in_directory(directory.path(), "gateway");
+            let identity = Identity::new(files, Some("gateway"));
+            let _ = identity.current();
+            certificates("gateway", &identity)
+        };
+        let own = (AlarmName::CertificateEnds, "gateway".to_owned());
+        let of_authority = (AlarmName::CertificateEnds, "authority".to_owned());
+        let found = look(30);
+        assert_eq!(found[&own], "the certificate ends in 30 days");
+        assert_eq!(found[&of_authority], "the certificate ends in 25 days");
+        assert_eq!(look(31).into_keys().collect::<Vec<_>>(), [of_authority]);
+        std::fs::write(directory.path().join("ca.pem"), "half a copy").unwrap();
+        let unusable = look(31);
+        let text = &unusable[&(AlarmName::CertificateUnusable, "gateway".to_owned())];
+        assert!(text.contains("ca.pem"), "{text}");
     }
 }

@@ -41,6 +41,7 @@ use heqis_dashboard::{
 use heqis_dashboard::wrong_tokens::WrongTokens;
 use heqis_tls::{OwnCertificate, WebCertificate};
 
+use super::certificates;
 use super::http::{RETRY, Ready};
 use crate::topology::{DashboardSpec, Node, Plan, Time};
 use alarms::Limits;
@@ -116,7 +117,8 @@ impl Page {
                 .clock_offset
                 .map_or(CLOCK_OFFSET, |Time(offset)| offset),
         };
-        observe::for_alarms(&self.graph, &self.decisions, limits);
+        let identity = certificates::identity(plan, node);
+        observe::for_alarms(&self.graph, &self.decisions, limits, identity);
         self.read_journals(plan, node);
         let source = format!("{} · {}", plan.name, spec.name);
         let sources = Sources {

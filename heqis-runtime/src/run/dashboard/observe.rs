@@ -4,9 +4,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use heqis_dashboard::Decisions;
+use heqis_tls::Identity;
 use tokio::time::sleep;
 
-use super::alarms::{Detector, Limits, clocks_apart};
+use super::alarms::{Detector, Limits, certificates, clocks_apart};
 use super::graph::Graph;
 
 /// Time between two observations for alarms.
@@ -29,11 +30,22 @@ pub(super) fn for_page(graph: &Arc<Graph>) {
 }
 
 /// Observes the graph for alarms, until the graph is dropped.
-pub(super) fn for_alarms(graph: &Arc<Graph>, decisions: &Arc<Decisions>, limits: Limits) {
-    actix_rt::spawn(detect(Arc::downgrade(graph), decisions.clone(), limits));
+pub(super) fn for_alarms(
+    graph: &Arc<Graph>,
+    decisions: &Arc<Decisions>,
+    limits: Limits,
+    identity: Option<Identity>,
+) {
+    let graph = Arc::downgrade(graph);
+    actix_rt::spawn(detect(graph, decisions.clone(), limits, identity));
 }
 
-async fn detect(graph: Weak<Graph>, decisions: Arc<Decisions>, limits: Limits) {
+async fn detect(
+    graph: Weak<Graph>,
+    decisions: Arc<Decisions>,
+    limits: Limits,
+    identity: Option<Identity>,
+) {
     let mut detector = Detector::default();
     loop {
         sleep(ALARM_PERIOD).await;
@@ -47,6 +59,11 @@ async fn detect(graph: Weak<Graph>, decisions: Arc<Decisions>, limits: Limits) {
         found.extend(detector.decision_gap(&state, decisions.last(), limits.decision_gap));
         found.extend(clocks_apart(graph.topology(), &state, limits.clock_offset));
         let own = graph.own_name();
+        found.extend(
+            identity
+                .iter()
+                .flat_map(|identity| certificates(own, identity)),
+        );
         graph
             .alarms
             .update(&graph.topology().name, own, found, state.at_ms);
