@@ -23,14 +23,15 @@ pub trait Live: Send + Sync {
     /// Returns the newest `most` events before number `before`, newest first, and whether older ones are kept.
     fn events(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool);
 
-    /// Returns whether a stage of this node has a trading state that can be set.
+    /// Returns whether the trading state of a stage can be set from this page: of this node, or of one that this node may ask.
     fn can_set_trading_state(&self) -> bool;
 
-    /// Sets the trading state of the stages of this node.
+    /// Sets the trading state of the stages of this node, and asks other nodes to set theirs. Returns the nodes that were asked;
+    /// what becomes of that is in [`Live::state`].
     ///
     /// # Errors
-    /// [`Rejected::NotFound`] when no stage of this node has one that can be set, [`Rejected::Failed`] when writing it failed.
-    fn set_trading_state(&self, state: TradingState) -> Result<(), Rejected>;
+    /// [`Rejected::NotFound`] when no state can be set, [`Rejected::Failed`] when writing it failed.
+    fn set_trading_state(&self, state: TradingState) -> Result<Vec<String>, Rejected>;
 }
 
 /// Nodes, their stages, and the edges between them.
@@ -268,6 +269,57 @@ pub struct TradingStates {
     /// Former name of `trading_states`, written for one version.
     #[schemars(extend("deprecated" = true))]
     kill: Vec<StageTradingState>,
+    /// The last request of this page's node for another trading state; absent on its own node and where it has asked nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trading_state_request: Option<TradingStateRequest>,
+}
+
+impl TradingStates {
+    /// States of the stages of a node that was asked for another state.
+    #[must_use]
+    pub fn new(
+        trading_states: Vec<StageTradingState>,
+        trading_state_request: Option<TradingStateRequest>,
+    ) -> Self {
+        Self {
+            trading_state_request,
+            ..trading_states.into()
+        }
+    }
+
+    /// Returns the state of a stage.
+    #[must_use]
+    pub fn of(&self, stage: &str) -> Option<&str> {
+        let mut states = self.trading_states.iter();
+        Some(&states.find(|state| state.stage == stage)?.state)
+    }
+}
+
+/// A request to a node for another trading state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TradingStateRequest {
+    /// The state that was asked for.
+    pub state: String,
+    /// What became of it.
+    pub status: RequestStatus,
+    /// Why it was refused, or why there is no answer.
+    pub reason: Option<String>,
+    /// When it was made, milliseconds since the Unix epoch.
+    pub at_ms: i64,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestStatus {
+    /// It was sent; the answer is awaited.
+    Requested,
+    /// The node has done it.
+    Acknowledged,
+    /// The node has not done it.
+    Refused,
+    /// There is no link to the node: whether it was done is not known.
+    NotAcknowledged,
 }
 
 impl From<Vec<StageTradingState>> for TradingStates {
@@ -275,6 +327,7 @@ impl From<Vec<StageTradingState>> for TradingStates {
         Self {
             kill: trading_states.clone(),
             trading_states,
+            trading_state_request: None,
         }
     }
 }
@@ -284,9 +337,9 @@ impl From<Vec<StageTradingState>> for TradingStates {
 pub struct StageTradingState {
     /// The stage.
     pub stage: String,
-    /// `active`, `reducing` (no purchases) or `halted` (no trades).
+    /// `active`, `reducing` (no purchases) or `halted` (no trades); `unknown` where another node has not reported it.
     pub state: String,
-    /// Whether this page can set it: the stage runs on the page's node and has a file for it.
+    /// Whether this page can set it: the stage runs on the page's node and has a file for it, or on a node that this one may ask.
     pub settable: bool,
 }
 

@@ -61,6 +61,13 @@ function killSwitch() {
   }
 }
 
+/** Shows what became of the last request to each other node. The buttons show the state that the node has reported, not the one asked for. */
+function killRequests() {
+  const asked = state.nodes.filter((node) => node.trading_state_request);
+  $("kill-requests").replaceChildren(...asked.map(({ node, trading_state_request: { state: wanted, status, reason, at_ms: at } }) =>
+    el("div", { class: status === "acknowledged" ? "dim" : "bad", "data-status": status }, `${hour(at)} `, word("askedStates", status)(word("kills", wanted), node), reason ? `: ${reason}` : "")));
+}
+
 function waterfall() {
   for (const button of $("waterfall-of").children) button.setAttribute("aria-pressed", String((button.dataset.of === "one") === (decision !== undefined)));
   if (decision !== undefined) return;
@@ -145,6 +152,7 @@ function draw(whole = true) {
   overview();
   if (!whole) return;
   killSwitch();
+  killRequests();
   waterfall();
   tables();
   curves();

@@ -95,7 +95,10 @@ export default {
 
   // Pipeline
   topology: "Topology, live", drain: "Drain this node", sureDrain: "Drain this node? Its sources end and frames in flight are processed.",
-  kill: "Trading state", kills: { active: "Active", reducing: "Reduce only", halted: "Halted" }, sureKill: (state) => `Set the trading state to "${state}"?`, noControl: "Started without control = true: this page is read-only.",
+  kill: "Trading state", kills: { active: "Active", reducing: "Reduce only", halted: "Halted", unknown: "Unknown" }, askedStates: {
+    requested: (state, node) => `${state}: requested of node ${node}, not yet acknowledged`, acknowledged: (state, node) => `${state}: acknowledged by node ${node}`,
+    refused: (state, node) => `${state}: refused by node ${node}`, not_acknowledged: (state, node) => `${state}: not acknowledged by node ${node}`,
+  }, sureKill: (state) => `Set the trading state to "${state}"?`, noControl: "Started without control = true: this page is read-only.",
   alarms: "Alarms", noAlarms: "None.", nodes: "Nodes and engines", node: "Node", condition: "State", restarts: "Restarts", detail: "Details", engines: "Backends in use and skipped", noEngines: "–",
   latency: "Time in each stage", allFrames: "All frames", oneDecision: "One decision", p50to99: "median to 99th percentile", to999: "to 99.9th", worked: "worked", waited: "waited", noFrames: "No frame yet.",
   throughput: "Frames per second, last two minutes", events: "Events", noEvents: "No events.",

@@ -95,7 +95,10 @@ export default {
 
   // 流水线
   topology: "拓扑 · 实时", drain: "排空本节点", sureDrain: "排空本节点？数据源将结束，在途的帧会处理完。",
-  kill: "交易状态", kills: { active: "正常", reducing: "只减仓", halted: "停止" }, sureKill: (state) => `将交易状态设为“${state}”？`, noControl: "启动时未设 control = true，此处只读。",
+  kill: "交易状态", kills: { active: "正常", reducing: "只减仓", halted: "停止", unknown: "未知" }, askedStates: {
+    requested: (state, node) => `${state}：已向节点 ${node} 请求，尚未确认`, acknowledged: (state, node) => `${state}：节点 ${node} 已确认`,
+    refused: (state, node) => `${state}：节点 ${node} 已拒绝`, not_acknowledged: (state, node) => `${state}：节点 ${node} 未确认`,
+  }, sureKill: (state) => `将交易状态设为“${state}”？`, noControl: "启动时未设 control = true，此处只读。",
   alarms: "告警", noAlarms: "无。", nodes: "节点与引擎", node: "节点", condition: "状态", restarts: "重启", detail: "说明", engines: "所用引擎及原因", noEngines: "–",
   latency: "各级用时", allFrames: "全部帧", oneDecision: "单条决策", p50to99: "中位数至 p99", to999: "至 p99.9", worked: "处理", waited: "等待", noFrames: "尚无帧到达。",
   throughput: "每秒帧数，最近两分钟", events: "事件", noEvents: "没有事件。",

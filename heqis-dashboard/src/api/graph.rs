@@ -73,11 +73,15 @@ pub(crate) async fn set_trading_state(
 ) -> Result<HttpResponse, ApiError> {
     let state = order.state;
     live(&sources)?;
-    blocking(sources, move |sources| {
+    let asked = blocking(sources, move |sources| {
         Ok(live(sources)?.set_trading_state(state)?)
     })
     .await?;
-    Ok(HttpResponse::Ok().json(json!({ "state": state })))
+    // Another node has yet to do it.
+    Ok(match asked.is_empty() {
+        true => HttpResponse::Ok().json(json!({ "state": state })),
+        false => HttpResponse::Accepted().json(json!({ "state": state, "requested": asked })),
+    })
 }
 
 /// `POST /api/control/drain`; as above.

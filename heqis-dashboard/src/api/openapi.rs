@@ -231,7 +231,7 @@ pub(crate) fn document() -> Value {
     for path in ["/api/control/trading-state", "/api/control/kill"] {
         writer.control(
             path,
-            "Sets the trading state of the stages of this node.",
+            "Sets the trading state of the stages of this node, and asks other nodes to (202).",
             Vec::new(),
             "200",
             Some(order.clone()),

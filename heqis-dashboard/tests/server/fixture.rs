@@ -80,9 +80,9 @@ impl Live for Graph {
         true
     }
 
-    fn set_trading_state(&self, state: TradingState) -> Result<(), Rejected> {
+    fn set_trading_state(&self, state: TradingState) -> Result<Vec<String>, Rejected> {
         *self.trading_state.lock().unwrap() = Some(state);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn drain(&self) {

@@ -4,7 +4,8 @@
 //! plan ▸ fleet ▸ child process per node ▸ node ▸ GraphBuilder ▸ report ▸ summary
 //! ```
 //!
-//! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `certificates`: its certificate while it runs. `fleet`: child processes, their logs, their restarts,
+//! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `certificates`: its certificate while it runs.
+//!   `trading_state`: how far stages may trade, here and on other nodes. `fleet`: child processes, their logs, their restarts,
 //!   stopping them from the sources down. `http`: the endpoint. [`Service`]: the service manager. `summary`: the report of a run.
 
 mod certificates;
@@ -14,6 +15,7 @@ mod http;
 mod node;
 mod service;
 mod summary;
+mod trading_state;
 
 use std::ffi::OsString;
 use std::io::Write as _;

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::certificates::CertificateWatch;
 use super::dashboard::Page;
 use super::http;
+use super::trading_state::Links;
 use super::{Notifier, Options, RunError};
 use crate::machine::{Identity, MachineGauges, Sensors};
 use crate::topology::{Board, Node, Plan};
@@ -81,8 +82,9 @@ pub(super) fn run(
     )?;
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
-    let mut page = Page::of(plan, node, &ready);
-    let mut graph = plan.graph_of(node).warned().metrics(metrics);
+    let mut links = Links::of(plan, node, &metrics)?;
+    let mut page = Page::of(plan, node, &ready, links.requests.clone());
+    let mut graph = plan.graph_of(node, &links.ports).warned().metrics(metrics);
     if let Some(page) = &page {
         graph = page.tap(graph, plan, node);
     }
@@ -132,6 +134,12 @@ pub(super) fn run(
         if let Some(page) = &mut page {
             page.serve(plan, node, graph.events(), wrong_tokens.of(["page"]), refused);
         }
+        if let Some(page) = &page {
+            links.notify(page.notice_of_trading_states());
+        }
+        links
+            .start()
+            .map_err(RunError::io("threads for trading states"))?;
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
         if let Some(page) = &page {

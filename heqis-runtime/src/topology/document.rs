@@ -171,6 +171,11 @@ pub struct NodeSpec {
     /// otherwise served over HTTPS with the node's certificate. Default: false.
     #[serde(default)]
     pub insecure: bool,
+    /// Nodes that may set the trading state of this node's stages, by name, from their page: over an edge between the two,
+    /// proved by its certificate. Default: none, only this node's own page may.
+    #[serde(default)]
+    #[schemars(extend("uniqueItems" = true))]
+    pub trading_state_from: Vec<String>,
     /// Nodes that this one watches, by name: it raises an alarm when one stalls, and may run a command.
     #[serde(default)]
     pub watch: BTreeMap<String, WatchSpec>,
@@ -266,6 +271,11 @@ pub struct DashboardSpec {
     /// Whether the page may drain the node and set the trading state of its stages; needs a token everywhere. Default: false.
     #[serde(default)]
     pub control: bool,
+    /// File in which requests to other nodes for a trading state are kept until they are answered, so that none is forgotten when
+    /// this node is restarted; missing directories are created. Needed where `control` is set and a node names this one in
+    /// `trading_state_from`.
+    #[serde(default)]
+    pub requests: Option<PathBuf>,
     /// Whether the node keeps serving the page when its stages have ended, until it is stopped. Default: false.
     #[serde(default)]
     pub stay: bool,

@@ -11,7 +11,7 @@
 //! - `document`: the format as types; its JSON schema serves editors and the check alike. `schema`: the check of
 //!   a tree against a JSON schema, also used for the parameters of each stage kind. `board`: what is known of the machines.
 //! - `written`: the topology as written. `check`: one pass per rule. `plan`: the topology resolved.
-//!   `node_graph`: the graph of one of its nodes.
+//!   `node_graph`: the graph of one of its nodes. `trading_state`: which edges carry requests for trading states.
 //! - `fault`, `report`: what can be wrong, and how it is reported. `graph`: the plan as mermaid or dot. `editor`: the
 //!   JSON schema with the parameters of every kind.
 //!
@@ -32,6 +32,7 @@ mod plan;
 mod renamed;
 pub mod report;
 mod schema;
+mod trading_state;
 mod tree;
 
 pub use board::Board;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use heqis_actors::requests::RequestPort;
 use heqis_actors::sp::Endpoint;
 use heqis_actors::{BridgeOptions, GraphBuilder, LinkPeer};
 
@@ -21,11 +22,16 @@ impl Plan {
     /// ```
     #[must_use]
     pub fn graph(&self, node: &str) -> Option<GraphBuilder> {
-        Some(self.graph_of(self.node(node)?))
+        Some(self.graph_of(self.node(node)?, &BTreeMap::new()))
     }
 
-    /// The graph of the node with this index.
-    pub(crate) fn graph_of(&self, node: usize) -> GraphBuilder {
+    /// The graph of the node with this index, with the ports for requests by the route of their edge.
+    pub(crate) fn graph_of(&self, node: usize, ports: &BTreeMap<u32, RequestPort>) -> GraphBuilder {
+        let peer = |route: u32, other: usize, properties: &BTreeMap<String, String>| {
+            LinkPeer::new(self.nodes[other].name.clone())
+                .properties(properties.clone())
+                .requests(ports.get(&route).cloned())
+        };
         let mut graph = GraphBuilder::new(&self.name)
             .node(&self.nodes[node].name)
             .base(&self.base)
@@ -54,7 +60,7 @@ impl Plan {
             graph = match &edge.bridge {
                 None if from.node == node => graph.edge(names.0, names.1, edge.options),
                 Some(bridge) if bridge.from_node == node => graph
-                    .peer(edge.route, self.peer(bridge.to_node, &bridge.makes))
+                    .peer(edge.route, peer(edge.route, bridge.to_node, &bridge.makes))
                     .edge_out(
                         edge.route,
                         names,
@@ -63,7 +69,10 @@ impl Plan {
                         self.secured(bridge, node, bridge.to_node),
                     ),
                 Some(bridge) if bridge.to_node == node => graph
-                    .peer(edge.route, self.peer(bridge.from_node, &bridge.takes))
+                    .peer(
+                        edge.route,
+                        peer(edge.route, bridge.from_node, &bridge.takes),
+                    )
                     .edge_in(
                         edge.route,
                         names,
@@ -93,10 +102,5 @@ impl Plan {
             }
             _ => options,
         }
-    }
-
-    /// The node at the other end of a bridged edge, with the properties of the frames at this end.
-    fn peer(&self, other: usize, properties: &BTreeMap<String, String>) -> LinkPeer {
-        LinkPeer::new(self.nodes[other].name.clone()).properties(properties.clone())
     }
 }

@@ -70,6 +70,8 @@ pub struct Node {
     pub tls: Identity,
     /// Whether metrics and page may leave the machine as plain HTTP.
     pub insecure: bool,
+    /// Names of the nodes that may set the trading state of its stages.
+    pub trading_state_from: Vec<String>,
     /// The nodes that it watches.
     pub watch: Vec<Watch>,
 }
@@ -257,6 +259,7 @@ impl Plan {
                     Some(&declared.name),
                 ),
                 insecure: header.insecure || spec.insecure,
+                trading_state_from: spec.trading_state_from.clone(),
                 watch: spec
                     .watch
                     .iter()

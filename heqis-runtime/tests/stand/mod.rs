@@ -123,6 +123,19 @@ impl Stand {
         self
     }
 
+    /// Carries the bridged edges of the two boards over sockets in this stand's folder.
+    pub fn over_ipc(mut self) -> Self {
+        self.overrides
+            .retain(|change| !change.contains(".transport.port="));
+        [5555, 5556].iter().fold(self, |stand, port| {
+            let socket = stand.folder.path().join(format!("{port}.sock"));
+            stand.rewrite(
+                &format!("scheme = \"tcp\", port = {port}"),
+                &format!("scheme = \"ipc\", path = \"{}\"", socket.display()),
+            )
+        })
+    }
+
     /// Takes the pages away that the nodes of `live-tcp` would serve.
     pub fn without_pages(mut self) -> Self {
         self.overrides

@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use heqis_actors::Stage as _;
 use heqis_actors::{EdgeReport, NodeReport, StageReport, StopHandle};
+use heqis_compute::Signal;
 use heqis_dashboard::Live;
 use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{
     Budget, ClockState, Condition, EdgeInfo, EdgeState, EngineState, Event, EventKind, Level,
-    NodeInfo, NodeState, Quantiles, Skipped, StageInfo, StageState, StageTradingState, State,
-    Topology,
+    NodeInfo, NodeState, Quantiles, RequestStatus, Skipped, StageInfo, StageState,
+    StageTradingState, State, Topology, TradingStateRequest, TradingStates,
 };
 use heqis_quant::TradingState;
 use heqis_tls::Identity;
 
 use super::super::http::Ready;
+use super::super::trading_state::{Requests, Status, TradingStateSwitch, switches};
 use super::alarms::Alarms;
 use super::events::EventLog;
-use super::trading_state::{TradingStateSwitch, switches};
 use super::webhook::Webhook;
 use super::words::{now_ms, word};
 use crate::topology::Plan;
@@ -39,6 +41,8 @@ pub(super) struct Graph {
     asked_ms: AtomicI64,
     /// The stages of this node whose trading state can be set.
     switches: Vec<TradingStateSwitch>,
+    /// The requests to other nodes for theirs.
+    requests: Option<Arc<Requests>>,
     pub(super) log: Arc<EventLog>,
     pub(super) alarms: Alarms,
     /// The last observation, for the page.
@@ -51,7 +55,13 @@ const CLOSED_MS: i64 = 3_000;
 const SHOWN_EVENTS: usize = 20;
 
 impl Graph {
-    pub(super) fn new(plan: &Plan, own: usize, ready: Ready, webhook: Option<Webhook>) -> Self {
+    pub(super) fn new(
+        plan: &Plan,
+        own: usize,
+        ready: Ready,
+        requests: Option<Arc<Requests>>,
+        webhook: Option<Webhook>,
+    ) -> Self {
         let log = Arc::new(EventLog::default());
         let others = (0..plan.nodes.len()).filter(|&node| node != own);
         Self {
@@ -64,6 +74,7 @@ impl Graph {
             peers: others.map(|node| (node, peer(plan, own, node))).collect(),
             asked_ms: AtomicI64::new(0),
             switches: switches(plan, own),
+            requests,
             alarms: Alarms::new(log.clone(), webhook),
             log,
             shown: Mutex::default(),
@@ -161,8 +172,12 @@ impl Graph {
                 Some(other) => other.clone(),
                 None => self.unreported(node),
             })
-            .collect();
+            .collect::<Vec<_>>();
         drop(others);
+        let nodes = nodes.into_iter().enumerate();
+        let nodes = nodes
+            .map(|(node, state)| self.with_requests(node, state))
+            .collect();
         let state = State {
             at_ms,
             nodes,
@@ -202,6 +217,53 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// Adds to the state of another node what this one has asked of it, and its trading state as it has reported over the link
+    /// that carries the requests: its metrics show the state only after the next frame, and may be out of reach.
+    fn with_requests(&self, node: usize, mut state: NodeState) -> NodeState {
+        let requests = self.requests.as_ref().filter(|all| all.reaches(node));
+        let Some(requests) = requests else {
+            return state;
+        };
+        let reported = requests.reported(node);
+        let name = &self.topology.nodes[node].name;
+        let deciding = self.topology.stages.iter();
+        let deciding = deciding.filter(|stage| stage.node == *name && stage.kind == Signal::KIND);
+        let states = deciding.map(|stage| {
+            // The last figures of a node that does not respond say nothing about now.
+            let responds = state.condition != Condition::Unreachable;
+            let known = state.trading_states.of(&stage.name);
+            let known = known.filter(|_| responds).map(str::to_owned);
+            StageTradingState {
+                stage: stage.name.clone(),
+                state: reported
+                    .clone()
+                    .or(known)
+                    .unwrap_or_else(|| "unknown".into()),
+                settable: true,
+            }
+        });
+        let asked = requests.status(node).map(asked);
+        state.trading_states = TradingStates::new(states.collect(), asked);
+        state
+    }
+}
+
+/// What became of a request, as the page shows it.
+fn asked(status: Status) -> TradingStateRequest {
+    TradingStateRequest {
+        state: status.state.to_string(),
+        status: match status.done {
+            Some(true) => RequestStatus::Acknowledged,
+            Some(false) => RequestStatus::Refused,
+            None if status.reason.is_some() => RequestStatus::NotAcknowledged,
+            None => RequestStatus::Requested,
+        },
+        reason: status.reason,
+        at_ms: status.at_ms,
+    }
+}
+
 impl Live for Graph {
     fn topology(&self) -> Topology {
         self.topology.clone()
@@ -221,17 +283,29 @@ impl Live for Graph {
     }
 
     fn can_set_trading_state(&self) -> bool {
-        !self.switches.is_empty()
+        !self.switches.is_empty() || self.requests.is_some()
     }
 
-    fn set_trading_state(&self, state: TradingState) -> Result<(), Rejected> {
-        if self.switches.is_empty() {
+    fn set_trading_state(&self, state: TradingState) -> Result<Vec<String>, Rejected> {
+        if !self.can_set_trading_state() {
             return Err(Rejected::NotFound(
-                "no stage of this node has a trading_state_file".into(),
+                "no stage of this node has a trading_state_file, and this node asks no other one"
+                    .into(),
             ));
         }
+        let mut asked = Vec::new();
+        if let Some(requests) = &self.requests {
+            asked = requests.ask(state, now_ms()).map_err(Rejected::Failed)?;
+            for node in &asked {
+                tracing::warn!(%node, %state, "trading state requested on the dashboard");
+                let cause = format!("{state} requested of node '{node}' on the page");
+                let (own, kind) = (self.own_name(), EventKind::TradingState);
+                self.log
+                    .add(now_ms(), own, kind, Level::Warning, node, Some(cause));
+            }
+        }
         for switch in &self.switches {
-            switch.set(state)?;
+            switch.set(state).map_err(Rejected::Failed)?;
             tracing::warn!(stage = %switch.stage, ?state, "trading state set on the dashboard");
             let (node, cause) = (self.own_name(), format!("set to {state} on the page"));
             self.log.add(
@@ -244,7 +318,7 @@ impl Live for Graph {
             );
         }
         self.observe();
-        Ok(())
+        Ok(asked)
     }
 
     fn drain(&self) {

@@ -8,7 +8,7 @@
 //!
 //! - `taps`: copies of frames. `graph`: the running graph as the page presents it. `peers`: the reports of the other nodes.
 //! - `observe`: reads the graph periodically. `alarms`: detected there; `webhook`: sends them. `events`: the event log.
-//! - `trading_state`: reads and sets how far stages may trade. `words`: small conversions.
+//! - `words`: small conversions. Trading states are a matter of `run::trading_state`.
 //!
 //! The pipeline never waits for the page: what the page does not fetch is dropped, and a page that cannot be served is a
 //! warning.
@@ -19,7 +19,6 @@ mod graph;
 mod observe;
 mod peers;
 mod taps;
-mod trading_state;
 mod webhook;
 mod words;
 
@@ -38,15 +37,18 @@ use heqis_dashboard::{
     Dashboard, DashboardError, Decisions, Journal, LiveBars, Names, Settings, Sources, Token,
 };
 
+use heqis_dashboard::live::{EventKind, Level};
 use heqis_dashboard::wrong_tokens::WrongTokens;
 use heqis_tls::{OwnCertificate, WebCertificate};
 
 use super::certificates;
 use super::http::{RETRY, Ready};
+use super::trading_state::Requests;
 use crate::topology::{DashboardSpec, Node, Plan, Time};
 use alarms::Limits;
 use graph::Graph;
 use webhook::Webhook;
+use words::now_ms;
 
 /// The variable that holds a token which outlives a restart; with `_FILE` at its end, that of a file with it.
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
@@ -71,12 +73,17 @@ pub(super) struct Page {
 
 impl Page {
     /// Returns the page of the node with index `node`; `None` when the topology gives it none. `ready` is filled when its
-    /// stages are built.
+    /// stages are built. `requests` are what the node may ask of others.
     #[expect(
         clippy::disallowed_methods,
         reason = "an identity of the process, by the time of its start"
     )]
-    pub(super) fn of(plan: &Plan, node: usize, ready: &Ready) -> Option<Self> {
+    pub(super) fn of(
+        plan: &Plan,
+        node: usize,
+        ready: &Ready,
+        requests: Option<Arc<Requests>>,
+    ) -> Option<Self> {
         let spec = plan.nodes[node].dashboard.as_ref()?;
         let features = taps::feature_names(plan, node);
         let now_ns = SystemTime::now()
@@ -87,7 +94,13 @@ impl Page {
         Some(Self {
             bars: Arc::new(LiveBars::new(ROOM_BARS, features)),
             decisions: Arc::new(Decisions::new(ROOM_DECISIONS, epoch)),
-            graph: Arc::new(Graph::new(plan, node, ready.clone(), webhook(spec))),
+            graph: Arc::new(Graph::new(
+                plan,
+                node,
+                ready.clone(),
+                requests,
+                webhook(spec),
+            )),
             served: Rc::default(),
             retry: None,
             stays: spec.stay,
@@ -161,6 +174,17 @@ impl Page {
     /// Returns whether the page is served.
     pub(super) fn is_served(&self) -> bool {
         self.served.borrow().is_some()
+    }
+
+    /// Returns what adds a changed trading state to the events.
+    pub(super) fn notice_of_trading_states(
+        &self,
+    ) -> impl Fn(&str, String) + Send + Sync + Clone + 'static {
+        let (log, node) = (self.graph.log.clone(), self.graph.own_name().to_owned());
+        move |subject, cause| {
+            let kind = EventKind::TradingState;
+            log.add(now_ms(), &node, kind, Level::Warning, subject, Some(cause));
+        }
     }
 
     /// Gives the page the handle by which it may drain the graph.

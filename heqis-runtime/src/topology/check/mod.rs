@@ -10,9 +10,11 @@ mod graph;
 mod names;
 mod params;
 mod resources;
+mod trading_state;
 mod transport;
 
 pub(crate) use graph::stage_options;
+pub(crate) use trading_state::pick;
 pub(crate) use transport::{address, endpoint, is_open};
 
 use std::collections::HashMap;
@@ -128,6 +130,7 @@ pub(crate) fn run(
     faults: &mut Vec<Fault>,
 ) -> Vec<Option<Prepared>> {
     names::check(resolved, faults);
+    trading_state::check(resolved, faults);
     transport::check(resolved, base, faults);
     let prepared = params::check(resolved, base, only, faults);
     let described = resolved.describe(&prepared);
