@@ -1,10 +1,12 @@
 //! Latency and throughput of `heqis_actors::sp`, compared with a bare tokio socket and libzmq.
 //!
 //! ```text
-//! cargo bench --bench wire                                  # libzmq columns: "not built"
-//! cargo bench --bench wire --features bench-libzmq          # builds libzmq 4.3.4: needs a C++ compiler
-//! cargo bench --bench wire -- --rounds 3
+//! cargo bench --bench wire                                  # columns of libzmq and NNG: "-"
+//! cargo bench --bench wire -- --libzmq LIBRARY --nng LIBRARY --rounds 3
 //! ```
+//!
+//! `LIBRARY` is a shared library, such as those in the wheels of pyzmq (`pyzmq.libs/libzmq-*.so*`) and pynng
+//! (`pynng/_nng.abi3.so`).
 //!
 //! The peers are processes of their own: the bench starts itself once more for each arm. Every round
 //! alternates over all sizes and arms, so that a busy machine disturbs all of them alike; read the
@@ -14,19 +16,32 @@
 //!   reused read buffer; no coalescing, no checks: the lower bound of any framing.
 //! - `sp tcp`, `sp ipc`: pair1 over `heqis_actors::sp` with its default options.
 //! - `sp tls`: the same over `tls+tcp`, each process with a certificate that the other requires.
-//! - `libzmq tcp`: one PUSH/PULL pair of sockets each way, default options.
+//! - `libzmq`: one PUSH/PULL pair of sockets each way, default options; `curve`: the same, encrypted by CURVE.
+//! - `nng tls`: NNG's pair1 over `tls+tcp`, with the certificates of `sp tls`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
+
+#[path = "peers/foreign.rs"]
+mod foreign;
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use foreign::{Nng, Zmq};
 use heqis_actors::sp::{Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect};
 use heqis_tls::{Authority, Identity, IdentityFiles};
 use tokio::net::{TcpListener, TcpStream};
 
 const SIZES: [usize; 4] = [64, 8 << 10, 64 << 10, 1 << 20];
-const ARMS: [Arm; 5] = [Arm::Raw, Arm::SpTcp, Arm::SpTls, Arm::SpIpc, Arm::Libzmq];
+const ARMS: [Arm; 7] = [
+    Arm::Raw,
+    Arm::SpTcp,
+    Arm::SpTls,
+    Arm::SpIpc,
+    Arm::Libzmq,
+    Arm::Curve,
+    Arm::NngTls,
+];
 
 /// What the peer does with a message, given by its first byte.
 const ECHO: u8 = 0;
@@ -40,6 +55,8 @@ enum Arm {
     SpTls,
     SpIpc,
     Libzmq,
+    Curve,
+    NngTls,
 }
 
 impl Arm {
@@ -49,7 +66,9 @@ impl Arm {
             Self::SpTcp => "sp tcp",
             Self::SpTls => "sp tls",
             Self::SpIpc => "sp ipc",
-            Self::Libzmq => "libzmq tcp",
+            Self::Libzmq => "libzmq",
+            Self::Curve => "curve",
+            Self::NngTls => "nng tls",
         }
     }
 }
@@ -58,11 +77,8 @@ impl Arm {
 enum Link {
     Raw(Raw),
     Sp(Reader, Writer),
-    #[cfg(feature = "bench-libzmq")]
-    Libzmq {
-        push: zmq::Socket,
-        pull: zmq::Socket,
-    },
+    Zmq(Zmq),
+    Nng(Nng),
 }
 
 impl Link {
@@ -76,8 +92,8 @@ impl Link {
                 }
                 writer.feed_bytes(&[], body.clone()).unwrap();
             }
-            #[cfg(feature = "bench-libzmq")]
-            Self::Libzmq { push, .. } => push.send(&body[..], 0).unwrap(),
+            Self::Zmq(zmq) => zmq.send(body),
+            Self::Nng(nng) => nng.send(body),
         }
     }
 
@@ -92,8 +108,8 @@ impl Link {
         match self {
             Self::Raw(raw) => raw.recv().await.map(look),
             Self::Sp(reader, _) => reader.recv().await.unwrap().map(|body| look(&body)),
-            #[cfg(feature = "bench-libzmq")]
-            Self::Libzmq { pull, .. } => pull.recv_msg(0).ok().map(|message| look(&message)),
+            Self::Zmq(zmq) => zmq.recv(|body| (look(body), false)),
+            Self::Nng(nng) => nng.recv(|body| (look(body), false)),
         }
     }
 
@@ -106,18 +122,16 @@ impl Link {
                     Ok(Some(body)) => reply(body[0], || body.clone()),
                     _ => return,
                 },
-                #[cfg(feature = "bench-libzmq")]
-                Self::Libzmq { push, pull } => {
-                    let Ok(message) = pull.recv_msg(0) else {
-                        return;
-                    };
-                    match message[0] {
-                        ECHO => push.send(message, 0).unwrap(),
-                        LAST => push.send(&[LAST][..], 0).unwrap(),
-                        _ => {}
-                    }
-                    None
-                }
+                Self::Zmq(zmq) => match zmq.recv(|body| (body[0], body[0] == ECHO)) {
+                    Some(LAST) => Some(Bytes::from_static(&[LAST])),
+                    Some(_) => None,
+                    None => return,
+                },
+                Self::Nng(nng) => match nng.recv(|body| (body[0], body[0] == ECHO)) {
+                    Some(LAST) => Some(Bytes::from_static(&[LAST])),
+                    Some(_) => None,
+                    None => return,
+                },
                 Self::Raw(raw) => match raw.recv().await {
                     None => return,
                     Some(body) if body[0] == SINK => None,
@@ -252,7 +266,14 @@ fn start(arm: Arm, addresses: &[String]) -> Child {
     child.unwrap()
 }
 
-async fn open(arm: Arm, directory: &str) -> Option<Peer> {
+/// Paths of the shared libraries of libzmq and NNG.
+#[derive(Default)]
+struct Libraries {
+    libzmq: Option<String>,
+    nng: Option<String>,
+}
+
+async fn open(arm: Arm, directory: &str, libraries: &Libraries) -> Option<Peer> {
     match arm {
         Arm::Raw => {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -280,36 +301,39 @@ async fn open(arm: Arm, directory: &str) -> Option<Peer> {
             let link = Link::Sp(reader, writer);
             Some(Peer { child, link })
         }
-        #[cfg(feature = "bench-libzmq")]
-        Arm::Libzmq => {
-            let context = zmq::Context::new();
-            let (push, pull) = (context.socket(zmq::PUSH), context.socket(zmq::PULL));
-            let (push, pull) = (push.unwrap(), pull.unwrap());
-            let addresses = [&push, &pull].map(|socket| {
-                socket.set_linger(0).unwrap();
-                socket.bind("tcp://127.0.0.1:*").unwrap();
-                socket.get_last_endpoint().unwrap().unwrap()
-            });
-            let child = start(arm, &addresses);
-            let link = Link::Libzmq { push, pull };
+        Arm::Libzmq | Arm::Curve => {
+            let path = libraries.libzmq.as_ref()?;
+            let (zmq, addresses) = Zmq::bind(path, arm == Arm::Curve);
+            let child = start(
+                arm,
+                &[std::slice::from_ref(path), addresses.as_slice()].concat(),
+            );
+            let link = Link::Zmq(zmq);
             Some(Peer { child, link })
         }
-        #[cfg(not(feature = "bench-libzmq"))]
-        Arm::Libzmq => None,
+        Arm::NngTls => {
+            let path = libraries.nng.as_ref()?;
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = free.local_addr().unwrap().to_string();
+            drop(free);
+            let nng = Nng::new(path, &address, directory, ["bench", "peer"], true);
+            let child = start(arm, &[path.clone(), address, directory.to_owned()]);
+            let link = Link::Nng(nng);
+            Some(Peer { child, link })
+        }
     }
 }
 
 async fn serve(arm: &str, addresses: &[String]) {
     let link = match arm {
         "raw tokio" => Link::Raw(Raw::new(TcpStream::connect(&addresses[0]).await.unwrap())),
-        #[cfg(feature = "bench-libzmq")]
-        "libzmq tcp" => {
-            let context = zmq::Context::new();
-            let (pull, push) = (context.socket(zmq::PULL), context.socket(zmq::PUSH));
-            let (pull, push) = (pull.unwrap(), push.unwrap());
-            pull.connect(&addresses[0]).unwrap();
-            push.connect(&addresses[1]).unwrap();
-            Link::Libzmq { push, pull }
+        "libzmq" | "curve" => Link::Zmq(Zmq::connect(&addresses[0], &addresses[1..])),
+        "nng tls" => {
+            let [path, address, directory] = addresses else {
+                return;
+            };
+            let names = ["peer", "bench"];
+            Link::Nng(Nng::new(path, address, directory, names, false))
         }
         _ => {
             let endpoint = addresses[0].parse().unwrap();
@@ -389,8 +413,8 @@ fn print_row(size: usize, picked: [Option<f64>; ARMS.len()], shown: impl Fn(f64)
         1_048_576 => "1 MiB".to_owned(),
         kib => format!("{} KiB", kib >> 10),
     };
-    let cells = picked.map(|m| m.map_or("not built".to_owned(), &shown));
-    let [raw, tcp, tls, ipc, libzmq] = picked;
+    let cells = picked.map(|m| m.map_or("-".to_owned(), &shown));
+    let [raw, tcp, tls, ipc, libzmq, curve, nng] = picked;
     let ratio = |of: Option<f64>, to: Option<f64>| match (of, to) {
         (Some(of), Some(to)) => format!("{:.2}", of / to),
         _ => "-".to_owned(),
@@ -401,41 +425,34 @@ fn print_row(size: usize, picked: [Option<f64>; ARMS.len()], shown: impl Fn(f64)
         ratio(ipc, raw),
         ratio(libzmq, tcp),
         ratio(libzmq, tls),
+        ratio(curve, tls),
+        ratio(nng, tls),
     ];
-    println!(
-        "{size:>7} |{:>10} {:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>8} {:>11} {:>11}",
-        cells[0],
-        cells[1],
-        cells[2],
-        cells[3],
-        cells[4],
-        ratios[0],
-        ratios[1],
-        ratios[2],
-        ratios[3],
-        ratios[4],
-    );
+    print_line(&size, &cells, &ratios);
+}
+
+fn print_line(size: &str, cells: &[String], ratios: &[String]) {
+    let cells: Vec<_> = cells.iter().map(|cell| format!("{cell:>10}")).collect();
+    let ratios: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:>11}")).collect();
+    println!("{size:>7} |{} |{}", cells.concat(), ratios.concat());
 }
 
 fn print_head(what: &str) {
     println!("\n{what}");
-    println!(
-        "{:>7} |{:>10} {:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>8} {:>11} {:>11}",
-        "",
-        "raw tokio",
-        "sp tcp",
-        "sp tls",
-        "sp ipc",
-        "libzmq tcp",
+    let ratios = [
         "tcp/raw",
         "tls/tcp",
         "ipc/raw",
         "libzmq/tcp",
         "libzmq/tls",
-    );
+        "curve/tls",
+        "nng/tls",
+    ];
+    let names = ARMS.map(|arm| arm.name().to_owned());
+    print_line("", &names, &ratios.map(str::to_owned));
 }
 
-async fn bench(rounds: usize) {
+async fn bench(rounds: usize, libraries: &Libraries) {
     let certificates = tempfile::tempdir().unwrap();
     let authority = Authority::create(certificates.path(), "bench", 1).unwrap();
     for name in ["bench", "peer"] {
@@ -444,7 +461,7 @@ async fn bench(rounds: usize) {
     let directory = certificates.path().display().to_string();
     let mut peers = Vec::new();
     for arm in ARMS {
-        peers.push(open(arm, &directory).await);
+        peers.push(open(arm, &directory, libraries).await);
     }
     let mut trips: [[Vec<Duration>; ARMS.len()]; SIZES.len()] = Default::default();
     let mut floods: [[Vec<Duration>; ARMS.len()]; SIZES.len()] = Default::default();
@@ -498,7 +515,14 @@ fn main() {
         runtime.block_on(serve(&arguments[1], &arguments[2..]));
         return;
     }
-    let at = arguments.iter().position(|argument| argument == "--rounds");
-    let rounds = at.map_or(21, |at| arguments[at + 1].parse().unwrap());
-    runtime.block_on(bench(rounds));
+    let option = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.map(|at| arguments[at + 1].clone())
+    };
+    let rounds = option("--rounds").map_or(21, |rounds| rounds.parse().unwrap());
+    let libraries = Libraries {
+        libzmq: option("--libzmq"),
+        nng: option("--nng"),
+    };
+    runtime.block_on(bench(rounds, &libraries));
 }

@@ -15,6 +15,7 @@ use heqis_gateway::source::{Simulated, SimulatedConfig};
 use heqis_gateway::{Cleaner, Indicators, IndicatorsConfig, NpuFeature, NpuFeatureConfig};
 use heqis_messages::{DecisionMessage, FeatureRow, Features, PredictionMessage};
 use heqis_quant::Prediction;
+use heqis_tls::{Identity, IdentityFiles};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -160,6 +161,7 @@ impl Stage for Watch {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Arm {
     Shipped,
+    Tls,
     Linear,
     OneThread,
     Null,
@@ -174,11 +176,18 @@ struct Models {
 }
 
 impl Arm {
-    pub(crate) const ALL: [Self; 4] = [Self::Shipped, Self::Linear, Self::OneThread, Self::Null];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Shipped,
+        Self::Tls,
+        Self::Linear,
+        Self::OneThread,
+        Self::Null,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Shipped => "shipped",
+            Self::Tls => "tls",
             Self::Linear => "linear",
             Self::OneThread => "one thread",
             Self::Null => "null",
@@ -187,7 +196,7 @@ impl Arm {
 
     fn models(self) -> Option<Models> {
         match self {
-            Self::Shipped => Some(Models {
+            Self::Shipped | Self::Tls => Some(Models {
                 features: "models/cae-factors",
                 rows: 32,
                 direction: "models/multi-gan-direction",
@@ -206,8 +215,13 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn bridge(port: u16) -> BridgeOptions {
-    BridgeOptions::new(format!("tcp://127.0.0.1:{port}").parse().unwrap()).credit(64)
+/// One end of an edge; with TLS the certificates lie next to the journal.
+fn bridge(arm: Arm, port: u16, [name, peer]: [&str; 2], journal: &Path) -> BridgeOptions {
+    let scheme = if arm == Arm::Tls { "tls+tcp" } else { "tcp" };
+    let options = BridgeOptions::new(format!("{scheme}://127.0.0.1:{port}").parse().unwrap());
+    let files = IdentityFiles::in_directory(journal.parent().unwrap(), name);
+    let security = (arm == Arm::Tls).then(|| Identity::new(files, Some(name)).link_with(peer));
+    options.security(security).credit(64)
 }
 
 fn plain() -> StageOptions {
@@ -305,7 +319,14 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
 }
 
 /// Runs the gateway and returns the times of the returned decisions.
-pub(crate) fn gateway(arm: Arm, days: u32, rate_per_s: Option<f64>, ports: [u16; 2]) -> Seen {
+pub(crate) fn gateway(
+    arm: Arm,
+    days: u32,
+    rate_per_s: Option<f64>,
+    ports: [u16; 2],
+    journal: &Path,
+) -> Seen {
+    let bridge = |port| bridge(arm, port, ["gateway", "compute"], journal);
     let graph = GraphBuilder::new("bench").node("gateway").base(root());
     let mut graph = with_gateway(graph, arm, days, rate_per_s);
     for stage in &STAGES[5..8] {
@@ -335,6 +356,7 @@ pub(crate) fn gateway(arm: Arm, days: u32, rate_per_s: Option<f64>, ports: [u16;
 }
 
 pub(crate) fn compute(arm: Arm, ports: [u16; 2], journal: &Path) -> NodeReport {
+    let bridge = |port| bridge(arm, port, ["compute", "gateway"], journal);
     let mut graph = GraphBuilder::new("bench").node("compute").base(root());
     for stage in &STAGES[..5] {
         graph = graph.remote(stage);

@@ -8,6 +8,7 @@
 //! `topologies/dual-board.toml` connect them over TCP. Rounds alternate over all arms:
 //!
 //! - `shipped`: the trained models of that topology; the engine has a thread of its own, the default.
+//! - `tls`: the same over `tls+tcp`, with certificates of both nodes.
 //! - `linear`: the linear baselines, where the models cost next to nothing.
 //! - `one thread`: the same, with the engine on the arbiter of all the other stages: `arbiter = "pipeline"`.
 //! - `null`: stages that compute nothing in place of `npu-feature` and `trt-engine`.
@@ -29,6 +30,7 @@ use std::process::{Child, Command, Stdio};
 
 use graph::{Arm, Seen, compute, gateway, one_process};
 use heqis_actors::NodeReport;
+use heqis_tls::Authority;
 use serde::Deserialize;
 
 const SYMBOLS: u32 = 4;
@@ -64,7 +66,7 @@ fn two_processes(
     let [from, to] = ports.map(|port| port.to_string());
     let path = journal.to_str().unwrap();
     let child = again(&["compute", arm.name(), &from, &to, path]);
-    let seen = gateway(arm, days, rate_per_s, ports);
+    let seen = gateway(arm, days, rate_per_s, ports, journal);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     let report: NodeReport = serde_json::from_slice(&output.stdout).unwrap();
@@ -274,6 +276,10 @@ fn main() {
             let rounds = at.map_or(5, |at| words[at + 1].parse().unwrap());
             let folder = tempfile::tempdir().unwrap();
             let journal = folder.path().join("decisions.jsonl");
+            let authority = Authority::create(folder.path(), "bench", 1).unwrap();
+            for name in ["gateway", "compute"] {
+                authority.issue(name, 1).unwrap();
+            }
             let mut measured = Rounds::default();
             for _ in 0..rounds {
                 measured.measure(&journal);

@@ -130,12 +130,16 @@ fn run(
 fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    // A peer causes any number of them; what they say is in the reason of a refusal, at a limited rate.
-    let asked = std::env::var("RUST_LOG").is_ok_and(|asked| asked.contains("rustls"));
-    let filter = match "rustls=off".parse() {
-        Ok(off) if !asked => filter.add_directive(off),
-        _ => filter,
-    };
+    // A peer causes any number of their lines. What rustls says is in the reason of a refusal, at a limited rate.
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let mut filter = filter;
+    for noisy in ["rustls", "actix_http"] {
+        if !asked.contains(noisy)
+            && let Ok(off) = format!("{noisy}=off").parse()
+        {
+            filter = filter.add_directive(off);
+        }
+    }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -98,6 +98,45 @@ fn bars_are_taken_after_a_handshake_and_the_token_alone() {
 }
 
 #[test]
+fn strangers_neither_keep_the_feed_out_nor_end_the_source() {
+    let folder = folder();
+    let cx = context("");
+    let mut params = params(folder.path());
+    params["end_on_close"] = true.into();
+    params["max_clients"] = 1.into();
+    let mut source = TcpLines::build(&config(params), &cx).unwrap();
+    let address = source.address();
+    // One that comes and leaves, and more silent ones than there are places.
+    drop(TcpStream::connect(address).unwrap());
+    wait_for("the first one has left", || {
+        (count(&cx, "failed_handshake") == 1).then_some(())
+    });
+    assert!(
+        matches!(source.next().unwrap(), Next::Waiting),
+        "it had proved nothing"
+    );
+    let strangers: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    wait_for("strangers make room for each other", || {
+        (count(&cx, "refused_client") >= 136).then_some(())
+    });
+    let mut feed = secure(TcpStream::connect(address).unwrap(), folder.path());
+    feed.write_all(format!("{TOKEN}\n{BAR}").as_bytes())
+        .unwrap();
+    feed.flush().unwrap();
+    wait_for("a bar comes", || match source.next().unwrap() {
+        Next::Item(BarMessage(_)) => Some(()),
+        _ => None,
+    });
+    drop(feed);
+    wait_for("the source ends with its feed", || {
+        matches!(source.next().unwrap(), Next::End).then_some(())
+    });
+    drop(strangers);
+}
+
+#[test]
 fn an_address_that_others_reach_needs_tls_and_a_token() {
     let folder = folder();
     let faults = |change: Value| {

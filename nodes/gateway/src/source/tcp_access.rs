@@ -44,6 +44,11 @@ impl Access {
         !local && (config.tls.is_none() || config.token_file.is_none())
     }
 
+    /// Whether clients must prove anything.
+    pub(super) fn is_asked(&self) -> bool {
+        self.tls.is_some() || self.token.is_some()
+    }
+
     /// Why the configuration is refused: an address that other machines reach without TLS or without a token.
     pub(super) fn faults(config: &TcpLinesConfig) -> Option<String> {
         let missing = match (&config.tls, &config.token_file) {

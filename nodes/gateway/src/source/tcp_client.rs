@@ -36,6 +36,9 @@ pub(super) struct Clients {
     wrong_token: Counter,
     failed_handshake: Counter,
     access: Access,
+    refused: Counter,
+    /// Those that have a place.
+    places: Mutex<Vec<Arc<Seat>>>,
     long_line: Counter,
     bad_lines: BadInput,
     /// Limits lines about anything but bad lines.
@@ -52,13 +55,51 @@ impl Clients {
             wrong_token: cx.counter("wrong_token"),
             failed_handshake: cx.counter("failed_handshake"),
             access,
+            refused: cx.counter("refused_client"),
+            places: Mutex::default(),
             long_line: cx.counter("long_line"),
             bad_lines: BadInput::new(cx, "bad_line"),
             log: Mutex::new(LogLimit::new(cx.clock().clone())),
         }
     }
 
-    /// Returns whether a client has connected and none is connected now.
+    /// Whether clients must prove something before they have a place.
+    pub(super) fn is_asked(&self) -> bool {
+        self.access.is_asked()
+    }
+
+    /// Gives a client a place: there is one, or the client that has been silent longest has lost its own.
+    fn admit(&self, seat: &Arc<Seat>, config: &TcpLinesConfig) -> bool {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.retain(|other| other.is_here());
+        if places.len() >= config.max_clients {
+            let silent = places
+                .iter()
+                .filter_map(|other| Some((other.silent_for()?, other)))
+                .max_by_key(|(silent, _)| *silent);
+            match silent {
+                Some((silent, other)) if silent >= config.idle_timeout.0 => other.give_up_place(),
+                _ => return false,
+            }
+        }
+        // Here before it has come: in between, the source must not think that all have left.
+        self.here.fetch_add(1, Ordering::AcqRel);
+        self.came.fetch_add(1, Ordering::AcqRel);
+        seat.admitted.store(true, Ordering::Release);
+        self.client.inc();
+        places.push(seat.clone());
+        true
+    }
+
+    /// Counts a client for which there is no place.
+    pub(super) fn crowded(&self, peer: &dyn std::fmt::Display, max: usize) {
+        self.refused.inc();
+        if let Some(left_out) = self.admit_line() {
+            tracing::warn!(%peer, max, suppressed = left_out, "client refused: too many are here");
+        }
+    }
+
+    /// Returns whether a client has had a place and none has one now.
     pub(super) fn have_left(&self) -> bool {
         self.came.load(Ordering::Acquire) > 0 && self.here.load(Ordering::Acquire) == 0
     }
@@ -88,13 +129,42 @@ struct Seat {
     last_ms: AtomicU64,
     /// Whether there was a bar.
     spoke: AtomicBool,
+    /// Whether it has shown what is asked for, and has had a place.
+    admitted: AtomicBool,
     /// Whether its place was taken away.
     idle: AtomicBool,
     gone: AtomicBool,
 }
 
+impl Seat {
+    fn is_here(&self) -> bool {
+        !self.gone.load(Ordering::Acquire) && !self.idle.load(Ordering::Acquire)
+    }
+
+    /// How long it has sent no bar; `None` while the pipeline makes it wait.
+    fn silent_for(&self) -> Option<Duration> {
+        let last_ms = self.last_ms.load(Ordering::Acquire);
+        let last = Duration::from_millis(last_ms);
+        (last_ms != WAITING).then(|| self.came.elapsed().saturating_sub(last))
+    }
+
+    /// Ends it because another client needs its place.
+    fn give_up_place(&self) {
+        self.idle.store(true, Ordering::Release);
+        self.hang_up();
+    }
+
+    /// Ends it: its thread reads no further.
+    fn hang_up(&self) {
+        let stream = self.stream.lock();
+        if let Some(stream) = &*stream.unwrap_or_else(PoisonError::into_inner) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 impl Client {
-    /// Starts the thread that reads a client.
+    /// Starts the thread that reads a client; `None` where it needs no proof and there is no place.
     #[expect(
         clippy::disallowed_methods,
         reason = "a blocking read has a thread that ends with its connection, whose age is in real time"
@@ -105,20 +175,20 @@ impl Client {
         shared: &Arc<Clients>,
         config: &TcpLinesConfig,
         sender: &LiveSender,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Option<Self>> {
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         let seat = Arc::new(Seat {
             stream: Mutex::new(Some(stream.try_clone()?)),
             came: Instant::now(),
             last_ms: AtomicU64::new(0),
             spoke: AtomicBool::new(false),
+            admitted: AtomicBool::new(false),
             idle: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         });
-        // Here before it has come: in between, the source must not think that all have left.
-        shared.here.fetch_add(1, Ordering::AcqRel);
-        shared.came.fetch_add(1, Ordering::AcqRel);
-        shared.client.inc();
+        if !shared.is_asked() && !shared.admit(&seat, config) {
+            return Ok(None);
+        }
         // Made here, so that a thread that cannot be started gives the place back too.
         let reading = Reading {
             stream,
@@ -130,7 +200,7 @@ impl Client {
         std::thread::Builder::new()
             .name(format!("tcp-lines-{number}"))
             .spawn(move || reading.serve(&config))
-            .map(|thread| Self { seat, thread })
+            .map(|thread| Some(Self { seat, thread }))
     }
 
     /// Whether its thread has ended.
@@ -138,30 +208,19 @@ impl Client {
         self.thread.is_finished()
     }
 
-    /// Whether it holds a place.
-    pub(super) fn is_here(&self) -> bool {
-        !self.seat.gone.load(Ordering::Acquire) && !self.seat.idle.load(Ordering::Acquire)
-    }
-
-    /// How long it has sent no bar; `None` while the pipeline makes it wait.
-    pub(super) fn silent_for(&self) -> Option<Duration> {
-        let last_ms = self.seat.last_ms.load(Ordering::Acquire);
-        let last = Duration::from_millis(last_ms);
-        (last_ms != WAITING).then(|| self.seat.came.elapsed().saturating_sub(last))
-    }
-
-    /// Ends it because another client needs its place.
-    pub(super) fn give_up_place(&self) {
-        self.seat.idle.store(true, Ordering::Release);
-        self.hang_up();
+    /// Whether it is connected and has not shown what is asked for.
+    pub(super) fn is_unproved(&self) -> bool {
+        self.seat.is_here() && !self.seat.admitted.load(Ordering::Acquire)
     }
 
     /// Ends it: its thread reads no further.
     pub(super) fn hang_up(&self) {
-        let stream = self.seat.stream.lock();
-        if let Some(stream) = &*stream.unwrap_or_else(PoisonError::into_inner) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        self.seat.hang_up();
+    }
+
+    /// Ends it because another client needs its place.
+    pub(super) fn give_up_place(&self) {
+        self.seat.give_up_place();
     }
 
     pub(super) fn join(self) {
@@ -182,7 +241,9 @@ impl Drop for Reading {
         let stream = self.seat.stream.lock();
         stream.unwrap_or_else(PoisonError::into_inner).take();
         self.seat.gone.store(true, Ordering::Release);
-        self.shared.here.fetch_sub(1, Ordering::AcqRel);
+        if self.seat.admitted.load(Ordering::Acquire) {
+            self.shared.here.fetch_sub(1, Ordering::AcqRel);
+        }
         self.sender.wake();
     }
 }
@@ -208,6 +269,9 @@ impl Reading {
             Ok(stream) => stream,
             Err(no_access) => return self.refuse(&peer, &no_access),
         };
+        if shared.is_asked() && !shared.admit(seat, config) {
+            return shared.crowded(&peer, config.max_clients);
+        }
         let mut lines = WholeLines::new(stream, config.max_line_bytes);
         let mut hand_over = |bar| {
             seat.last_ms.store(WAITING, Ordering::Release);

@@ -3,7 +3,8 @@
 //! One thread accepts, one thread per client reads; they send bars over a bounded channel. When the pipeline is full the
 //! channel fills, the threads stop reading, and TCP makes the client wait. Dropping the source ends every thread.
 //!
-//! Counts `client`; `wrong_token` for clients without the token, `failed_handshake` for those without TLS; `refused_client` for clients above the limit; `idle_client` for those that lost their place because
+//! Counts `client`; `wrong_token` for clients without the token, `failed_handshake` for those without TLS; `refused_client` for clients above the limit, and for the oldest of 64
+//! that have proved nothing when one more comes; `idle_client` for those that lost their place because
 //! they sent no bar; `bad_line` for lines that are not bars, of these `bad_line_syntax`, `bad_line_value` and
 //! `bad_line_torn` (the client left within it); `long_line` for clients cut off because a line of theirs was too
 //! long. A client stays after a bad line, except when it is the CSV header, without which nothing after it can be
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Counter, Next, Note, Source, StageError};
+use heqis_actors::{BuildContext, Next, Note, Source, StageError};
 use heqis_messages::BarMessage;
 use socket2::SockRef;
 
@@ -29,6 +30,9 @@ use super::tcp_config::{CLIENTS, LINE_BYTES, TcpLinesConfig};
 
 /// Pause of the accepting thread when it cannot accept, for instance because the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most clients that have not yet shown what is asked for.
+const UNPROVED: usize = 64;
 
 /// How long it waits before it tries again to listen at an address that no interface has yet.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
@@ -47,7 +51,6 @@ pub struct TcpLines {
 struct Shared {
     listening: Mutex<Listening>,
     note: Note,
-    refused: Counter,
     clients: Arc<Clients>,
 }
 
@@ -101,7 +104,6 @@ impl Source for TcpLines {
                 listener: None,
             }),
             note: cx.note("listen"),
-            refused: cx.counter("refused_client"),
             clients: Arc::new(Clients::new(cx, access)),
         });
         // An address in use is a permanent fault. One that no interface has yet may appear with the network.
@@ -247,15 +249,26 @@ fn accept(
         }
         clients.retain(|client| !client.is_finished());
         let started = accepted.and_then(|(stream, peer)| {
-            if !make_room(&clients, config) {
-                shared.refused.inc();
-                if let Some(left_out) = shared.clients.admit_line() {
-                    tracing::warn!(%peer, max = config.max_clients, suppressed = left_out, "client refused: too many are here");
-                }
-                return Ok(None);
+            let most = UNPROVED.max(config.max_clients);
+            let mut unproved = clients.iter().filter(|client| client.is_unproved());
+            // The oldest of those that have proved nothing makes room, so that silent strangers keep no feed out.
+            let surplus = unproved.next().filter(|_| unproved.count() + 1 >= UNPROVED);
+            if let Some(oldest) = surplus {
+                oldest.give_up_place();
+                shared.clients.crowded(&peer, UNPROVED);
             }
-            number += 1;
-            Client::start(stream, number, &shared.clients, config, sender).map(Some)
+            // One that lost its place may need a moment to end.
+            let client = match clients.len() < 2 * most + 2 * config.max_clients {
+                true => {
+                    number += 1;
+                    Client::start(stream, number, &shared.clients, config, sender)?
+                }
+                false => None,
+            };
+            if client.is_none() {
+                shared.clients.crowded(&peer, config.max_clients);
+            }
+            Ok(client)
         });
         match started {
             Ok(client) => clients.extend(client),
@@ -272,27 +285,5 @@ fn accept(
     }
     for client in clients {
         client.join();
-    }
-}
-
-/// Whether another client may come: there is a place, or the one that has been silent longest has lost its own. One that
-/// lost its place may need a moment to end; twice as many threads as places are the most.
-fn make_room(clients: &[Client], config: &TcpLinesConfig) -> bool {
-    if clients.iter().filter(|client| client.is_here()).count() < config.max_clients {
-        return true;
-    }
-    let silent = clients
-        .iter()
-        .filter(|client| client.is_here())
-        .filter_map(|client| Some((client.silent_for()?, client)))
-        .max_by_key(|(silent, _)| *silent);
-    match silent {
-        Some((silent, client))
-            if silent >= config.idle_timeout.0 && clients.len() < 2 * config.max_clients =>
-        {
-            client.give_up_place();
-            true
-        }
-        _ => false,
     }
 }
