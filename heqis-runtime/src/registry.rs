@@ -1,7 +1,7 @@
 //! The one list of stage kinds that a topology may name.
 
 use heqis_actors::Registry;
-use heqis_compute::{Journal, Signal, TrtEngine};
+use heqis_compute::{Journal, PortfolioStage, Rank, Signal, TrtEngine};
 use heqis_gateway::source::{CsvReplay, Serial, Simulated, TcpLines};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature, SymbolRouter};
 
@@ -19,6 +19,8 @@ pub fn registry() -> Registry {
         .with_stage::<NpuFeature>()
         .with_stage::<TrtEngine>()
         .with_stage::<Signal>()
+        .with_stage::<Rank>()
+        .with_stage::<PortfolioStage>()
         .with_stage::<Journal>()
         .with_stage::<Feedback>()
 }

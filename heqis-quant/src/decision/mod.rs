@@ -7,7 +7,8 @@
 //! ```
 //!
 //! - `rule`: prediction → signal, in three [`SignalMode`]s. `filters`: what can refuse a signal. `market`: the inputs of
-//!   filters. `state`: what lasts from one decision to the next. `record`: the decision. `reason`: its reasons.
+//!   filters. `state`: what lasts from one decision to the next. `record`: the decision. `ranked`: what a decision made from ranks has beside.
+//!   `reason`: its reasons.
 //! - [`journal`]: decisions as lines of text.
 //!
 //! A decision contains the state after it, so that the last decision of an instrument restores the state. Not here: where
@@ -16,6 +17,7 @@
 mod filters;
 pub mod journal;
 mod market;
+mod ranked;
 mod reason;
 mod record;
 mod rule;
@@ -29,6 +31,7 @@ pub use filters::{AdxFilter, Filters, GapFallBack, LimitLockBreak, RsiFilter};
 pub use market::{
     AdxParams, Band, FilterIndicators, MarketSnapshot, MarketState, RsiParams, TrendParams,
 };
+pub use ranked::{Moments, PortfolioOrder, Ranked};
 pub use reason::{DecisionReason, Side};
 pub use record::Decision;
 pub use rule::{DecisionRule, Prediction, SignalMode};

@@ -105,6 +105,36 @@ reasons! {
     Reducing = "reducing",
     /// Refused to buy or sell: the trading state is halted.
     Halted = "halted",
+    /// Bought by rank: among the best.
+    TopRanked = "top_ranked",
+    /// Sold by rank: a better one takes its place, or more are held than allowed.
+    Dropped = "dropped",
+    /// Bought more: the weight is below the target.
+    Increased = "increased",
+    /// Sold a part: the weight is above the target.
+    Reduced = "reduced",
+    /// Held flat: others rank higher.
+    Outranked = "outranked",
+    /// Held long: no better one takes its place.
+    Kept = "kept",
+    /// Held: portfolios are not rebalanced after this cross-section.
+    NotRebalanced = "not_rebalanced",
+    /// Held long: what a replacement is expected to gain does not cover its cost.
+    BelowCost = "below_cost",
+    /// Held: the turnover limit of the rebalancing is reached.
+    TurnoverLimit = "turnover_limit",
+    /// Held flat: the sector has its share already.
+    SectorCap = "sector_cap",
+    /// Held: the bar closed at a limit, where the next one is not expected to trade.
+    AtLimit = "at_limit",
+    /// Held flat: there is no cash.
+    NoCash = "no_cash",
+    /// An earlier order was not filled yet and waits for the next bar.
+    Waiting = "waiting",
+    /// An earlier order was not filled in its time and is given up.
+    GivenUp = "given_up",
+    /// Held: the prediction came after its cross-section was closed.
+    Late = "late",
 }
 
 impl DecisionReason {
@@ -112,10 +142,20 @@ impl DecisionReason {
     #[must_use]
     pub const fn side(self) -> Side {
         match self {
-            Self::Entered => Side::Buy,
-            Self::Exited | Self::StopLoss | Self::LimitLockBroken => Side::Sell,
+            Self::Entered | Self::TopRanked | Self::Increased => Side::Buy,
+            Self::Exited
+            | Self::StopLoss
+            | Self::LimitLockBroken
+            | Self::Dropped
+            | Self::Reduced => Side::Sell,
             _ => Side::Hold,
         }
+    }
+
+    /// Returns whether only a portfolio decides so.
+    #[must_use]
+    pub const fn is_of_portfolio(self) -> bool {
+        self as u8 >= Self::TopRanked as u8
     }
 
     /// Returns whether a filter or the trading state refused an order.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::ranked::Ranked;
 use super::reason::{DecisionReason, Side};
 use super::rule::Prediction;
 use super::state::{DecisionState, Position, RiskState};
@@ -42,10 +43,13 @@ pub struct Decision {
     /// Probabilities of down, flat and up.
     #[serde(deserialize_with = "numbers")]
     pub probabilities: [f64; 3],
+    /// The place in a cross-section, of a decision that is made from ranks; left out of the text of all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranked: Option<Ranked>,
 }
 
 /// Reads a number; null is a number that was not finite, as in a decision on an invalid prediction.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 

@@ -170,6 +170,7 @@ impl Strategy {
             risk: state.risk,
             predicted_return: prediction.predicted_return,
             probabilities: prediction.probabilities,
+            ranked: None,
         }
     }
 

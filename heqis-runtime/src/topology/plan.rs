@@ -185,7 +185,7 @@ impl Plan {
         self.nodes.iter().position(|node| node.name == name)
     }
 
-    /// Returns what identifies the decisions of the graph on `node`: the rule of every `signal` stage, and the bundles of the
+    /// Returns what identifies the decisions of the graph on `node`: the rule of every `signal`, `rank` and `portfolio` stage, and the bundles of the
     /// node's own stages.
     #[must_use]
     pub fn identity(&self, node: usize) -> RunIdentity {
@@ -194,7 +194,7 @@ impl Plan {
         for stage in self
             .stages
             .iter()
-            .filter(|stage| stage.kind.name == "signal")
+            .filter(|stage| matches!(stage.kind.name, "signal" | "rank" | "portfolio"))
         {
             has_rule = true;
             // A renamed parameter changes no rule.
@@ -203,6 +203,10 @@ impl Plan {
                 // The trading state is not part of the rule.
                 params.remove("kill");
                 params.remove("kill_file");
+                if stage.kind.name == "portfolio" {
+                    params.remove("trading_state");
+                    params.remove("trading_state_file");
+                }
             }
             let _ = write!(rule, "{} {params} ", stage.name);
         }

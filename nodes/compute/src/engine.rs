@@ -78,6 +78,7 @@ impl Stage for TrtEngine {
             .require("rows", Property::Number(layout.rows as u64))
             .require("scaler", Property::Text(scaler.to_owned()))
             .pass(heqis_messages::FILTER_INDICATORS)
+            .pass(heqis_messages::MARKET)
             .read_from(bundle.dir())
             .explain(Explain(heqis_bundle::pair_defect));
         // Only a target of another kind than returns is stated: stages that compare predictions with returns refuse it.

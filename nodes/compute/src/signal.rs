@@ -161,6 +161,7 @@ impl Stage for Signal {
                 .into_iter()
                 .filter(|reason| {
                     !matches!(reason, DecisionReason::Entered | DecisionReason::Exited)
+                        && !reason.is_of_portfolio()
                 })
                 .map(|reason| (reason, cx.counter(reason.name())))
                 .collect(),
@@ -244,13 +245,7 @@ impl Stage for Signal {
         {
             counter.inc();
         }
-        out.emit(
-            frame.head(),
-            DecisionMessage {
-                decision,
-                number: 0,
-            },
-        );
+        out.emit(frame.head(), DecisionMessage::from(decision));
         Ok(())
     }
 

@@ -66,6 +66,7 @@ fn golden_decisions() -> [Frame<DecisionMessage>; 2] {
         risk: RiskState::default(),
         predicted_return: 0.0125,
         probabilities: [0.1, 0.3, 0.6],
+        ranked: None,
     };
     let invalid = Decision {
         symbol: other.symbol,
@@ -79,10 +80,8 @@ fn golden_decisions() -> [Frame<DecisionMessage>; 2] {
         predicted_return: f64::NAN,
         ..sound
     };
-    [(7, sound), (8, invalid)].map(|(position, decision)| {
-        let number = 0;
-        framed(position, DecisionMessage { decision, number })
-    })
+    [(7, sound), (8, invalid)]
+        .map(|(position, decision)| framed(position, DecisionMessage::from(decision)))
 }
 
 #[test]

@@ -10,7 +10,7 @@ use heqis_actors::{
     BuildContext, Counter, Emitter, Frame, Key, LogLimit, PortContract, Property, Snapshot, Stage,
     StageError,
 };
-use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow, put_series, symbol_of};
+use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow, MARKET, put_series, symbol_of};
 use heqis_quant::decision::FilterIndicators;
 use heqis_quant::rules::Markets;
 use heqis_quant::{
@@ -139,7 +139,13 @@ impl Stage for Indicators {
             Some(market) => format!("{:?}", market.filter_indicators.names()),
             None => "nothing".to_owned(),
         };
-        contract.provide(FILTER_INDICATORS, Property::Text(names))
+        let market = match config.market {
+            Some(_) => "given",
+            None => "nothing",
+        };
+        contract
+            .provide(FILTER_INDICATORS, Property::Text(names))
+            .provide(MARKET, Property::Text(market.to_owned()))
     }
 
     fn build(config: &IndicatorsConfig, cx: &BuildContext) -> Result<Self, StageError> {

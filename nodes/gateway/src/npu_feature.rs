@@ -129,6 +129,7 @@ impl Stage for NpuFeature {
             .provide("factors model", hash(MODEL_FILE))
             .provide("scaler", hash(SCALER_FILE))
             .pass(heqis_messages::FILTER_INDICATORS)
+            .pass(heqis_messages::MARKET)
             .read_from(bundle.dir())
     }
 

@@ -41,9 +41,9 @@ fn feedback_counts_decisions_by_side() {
                 risk: RiskState::default(),
                 predicted_return: 0.0,
                 probabilities: [0.2, 0.3, 0.5],
+                ranked: None,
             };
-            let number = 0;
-            nothing(feedback.take(DecisionMessage { decision, number }).unwrap());
+            nothing(feedback.take(DecisionMessage::from(decision)).unwrap());
         }
     }
     assert_eq!(

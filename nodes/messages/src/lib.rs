@@ -3,9 +3,10 @@
 //! ```text
 //! market ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ indicators ▸ FeatureRow ▸ npu-feature ▸ Features ▸ trt-engine
 //!        ▸ PredictionMessage ▸ signal ▸ DecisionMessage ▸ journal, feedback
+//!        ▸ PredictionMessage ▸ rank ▸ CrossSection ▸ portfolio ▸ DecisionMessage ▸ journal, feedback
 //! ```
 //!
-//! Every message is keyed by its symbol and carries the bar's date and close time, so that a decision can be traced to its
+//! Every message but [`CrossSection`], which has many, is keyed by its symbol and carries the bar's date and close time, so that a decision can be traced to its
 //! bar. The meta part is a fixed struct in the bincode layout; [`Features`] adds a tensor. Where filters need it, a snapshot
 //! of the market travels with the bar to its decision. Decoding checks every rule of the domain again, since a peer can be
 //! older, newer or broken. A prediction is sent as the model computed it, non-finite numbers included: `signal` holds on
@@ -30,12 +31,14 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 mod bar;
+mod cross_section;
 mod decision;
 mod features;
 mod prediction;
 mod snapshot;
 
 pub use bar::BarMessage;
+pub use cross_section::CrossSection;
 pub use decision::DecisionMessage;
 pub use features::{FeatureRow, Features};
 pub use prediction::PredictionMessage;
@@ -51,6 +54,9 @@ pub const FILTER_INDICATORS: &str = "filter indicators";
 
 /// Name under which `trt-engine` provides what its model predicts, unless that is returns, and `signal` requires returns.
 pub const TARGET: &str = "target";
+
+/// Name under which `indicators` says whether it sends snapshots of the market, and `rank` requires them.
+pub const MARKET: &str = "market";
 
 /// [`BarRef`] in meta parts.
 #[derive(Clone, Copy, Debug, wincode::SchemaRead, wincode::SchemaWrite)]

@@ -204,6 +204,7 @@ fn decision() -> DecisionMessage {
             risk: RiskState::default(),
             predicted_return: prediction.predicted_return,
             probabilities: prediction.probabilities,
+            ranked: None,
         },
         number: 1_337,
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{FORMAT, MadeFrom, checked, object, seal};
 use crate::decision::Decision;
+use crate::symbol::Symbol;
 
 /// The number of a decision in its journal, and the source item that it derives from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,10 @@ pub struct EntryId {
     /// [newest](MadeFrom::newest).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made_from: Option<Box<MadeFrom>>,
+    /// The instruments that did not come in time, with the last decision on a cross-section; left out of the text where there is
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Symbol>,
 }
 
 impl EntryId {
@@ -31,6 +36,7 @@ impl EntryId {
             stream,
             position,
             made_from: None,
+            missing: Vec::new(),
         }
     }
 
@@ -176,6 +182,7 @@ pub struct StreamName {
 ///
 /// Exhaustive: a reader of journals must decide what to do with each kind of line.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "nearly all lines are decisions")]
 pub enum JournalLine {
     /// The first line of a segment.
     Header(SegmentHeader),

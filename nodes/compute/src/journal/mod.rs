@@ -271,11 +271,8 @@ impl Stage for Journal {
             cx.committed().insert_origins(&origins_of(items));
         }
         for (id, decision) in resumed.last {
-            let message = DecisionMessage {
-                decision,
-                number: 0,
-            };
-            cx.committed().keep(origins(&id), message);
+            cx.committed()
+                .keep(origins(&id), DecisionMessage::from(decision));
         }
         let delivered = Delivered::open(&path, resumed.decisions)?;
         let timings = config
@@ -313,6 +310,7 @@ impl Stage for Journal {
         let number = self.file.decisions() + self.batch.len() as u64 + 1;
         let id = EntryId {
             made_from: made_from(head)?,
+            missing: frame.missing.clone(),
             ..EntryId::of(number, head.origin.stream, head.origin.position)
         };
         self.batch.push(frame.clone());
@@ -367,8 +365,9 @@ impl Stage for Journal {
         for record in self.file.records_from(from).map_err(stage_error)? {
             let (id, decision) = record.map_err(stage_error)?;
             let message = DecisionMessage {
-                decision,
                 number: id.n,
+                missing: id.missing.clone(),
+                ..DecisionMessage::from(decision)
             };
             out.emit_replayed(origins(&id), message, id.n, &self.deliveries);
         }

@@ -111,11 +111,10 @@ pub fn decisions(count: u64) -> Vec<Frame<DecisionMessage>> {
                 &frame.prediction,
                 TradingState::Active,
             );
-            let message = DecisionMessage {
-                decision,
-                number: 0,
-            };
-            framed(frame.head().origin.position, message)
+            framed(
+                frame.head().origin.position,
+                DecisionMessage::from(decision),
+            )
         })
         .collect()
 }

@@ -83,7 +83,9 @@ impl DecisionFile {
         origin: Origin,
         message: &DecisionMessage,
     ) -> Result<(), StageError> {
-        let DecisionMessage { decision, number } = message;
+        let DecisionMessage {
+            decision, number, ..
+        } = message;
         let (stream, position) = (origin.stream, origin.position);
         let (symbol, date, side) = (decision.symbol, decision.date, decision.side);
         let line = format!("{number},{stream:016x},{position},{symbol},{date},{side}\n");

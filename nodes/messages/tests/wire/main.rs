@@ -241,7 +241,7 @@ prop_compose! {
         let Prediction { predicted_return, probabilities } = prediction;
         let BarRef { symbol, date, time_ns, close } = bar;
         let decision = Decision {
-            symbol, date, time_ns, close, side, confidence, reason, position, risk, predicted_return, probabilities,
+            symbol, date, time_ns, close, side, confidence, reason, position, risk, predicted_return, probabilities, ranked,
         };
         DecisionMessage { decision, number }
     }
