@@ -41,7 +41,7 @@ pub enum Max {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CsvReplayConfig {
-    /// The files, each in order of time: CSV, also compressed with gzip, or Parquet if it is built in; Tushare, Yahoo and
+    /// The files, each in order of time unless `sort` is set: CSV, also compressed with gzip, or Parquet if it is built in; Tushare, Yahoo and
     /// similar headers are recognised. A file without a symbol column holds the symbol that it is named after, such as
     /// `002032.SZ.csv`.
     #[schemars(length(min = 1))]
@@ -49,6 +49,10 @@ pub struct CsvReplayConfig {
     /// How fast.
     #[serde(default = "max")]
     pub speed: Speed,
+    /// Whether the rows of each file are sorted by time and symbol first, for files with one series after another. Such a file is
+    /// read as a whole, and is read again after a restart.
+    #[serde(default)]
+    pub sort: bool,
     /// First day to replay.
     #[serde(default)]
     pub from: Option<Date>,
@@ -105,6 +109,36 @@ impl Rows for BarFile {
 
     fn skip_to(&mut self, place: &FilePlace) -> Result<(), QuantError> {
         self.skip_to(place)
+    }
+}
+
+/// The rows of a file by time and symbol; those that are no bars come first.
+struct Sorted(std::vec::IntoIter<Result<Bar, QuantError>>);
+
+impl Sorted {
+    fn of(rows: impl Iterator<Item = Result<Bar, QuantError>>) -> Self {
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|row| row.as_ref().ok().map(|bar| (bar.time_ns, bar.symbol)));
+        Self(rows.into_iter())
+    }
+}
+
+impl Iterator for Sorted {
+    type Item = Result<Bar, QuantError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl Rows for Sorted {
+    /// A restarted source begins at its first bar.
+    fn place(&self) -> Option<FilePlace> {
+        None
+    }
+
+    fn skip_to(&mut self, _: &FilePlace) -> Result<(), QuantError> {
+        Ok(())
     }
 }
 
@@ -166,6 +200,7 @@ impl CsvReplayConfig {
         Self {
             paths,
             speed: max(),
+            sort: false,
             from: None,
             to: None,
             prices: None,
@@ -273,6 +308,9 @@ impl Source for CsvReplay {
             (&config.timezone, config.day_order),
         );
         let _ = write!(hash, "{understood:?}");
+        if config.sort {
+            let _ = write!(hash, "sorted");
+        }
         for path in &config.paths {
             let path = base.join(path);
             let failed = |error| StageError::config(format!("{}: {error}", path.display()));
@@ -313,10 +351,11 @@ impl Source for CsvReplay {
                 tracing::warn!(stage = cx.stage(), path = %path.display(), %warning, "table of bars");
             }
             tracing::info!(stage = cx.stage(), path = %path.display(), table = %rows.detected(), "table of bars");
-            let mut file = Replayed {
-                rows: Box::new(rows),
-                next: None,
+            let rows: Box<dyn Rows + Send> = match config.sort {
+                true => Box::new(Sorted::of(rows)),
+                false => Box::new(rows),
             };
+            let mut file = Replayed { rows, next: None };
             file.next = file.read(days, &mut bad_rows);
             files.push(file);
         }
