@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use heqis_actors::{Config, Source, Stage, StageKind};
-use heqis_compute::{Journal, Signal, TrtEngine};
+use heqis_compute::{Journal, PortfolioStage, Rank, Signal, TrtEngine};
 use heqis_gateway::source::{CsvReplay, Serial, Simulated, TcpLines};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature, SymbolRouter};
 use heqis_runtime::registry::registry;
@@ -77,6 +77,11 @@ pub(crate) fn stages() -> Vec<StageCase> {
                     "filters": { "stop_loss": 0.1 },
                 })
             })
+        },
+        StageCase::of::<Rank>(TrtEngine::KIND, |_| json!({})),
+        StageCase {
+            into: Some(Journal::KIND),
+            ..StageCase::of::<PortfolioStage>(Rank::KIND, |_| json!({ "rule": { "hold": 1 } }))
         },
         StageCase {
             artefacts: &["decisions.jsonl"],

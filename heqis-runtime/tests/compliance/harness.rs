@@ -12,7 +12,9 @@ use heqis_actors::{
     Nothing, Payload, PortContract, Prepared, Snapshot, Stage, StageError, StageKind, StageOptions,
     StageReport, StateOptions, Tap, Tensor,
 };
-use heqis_messages::{BarMessage, DecisionMessage, FeatureRow, Features, PredictionMessage};
+use heqis_messages::{
+    BarMessage, CrossSection, DecisionMessage, FeatureRow, Features, PredictionMessage,
+};
 use heqis_quant::Bar;
 use heqis_runtime::registry::registry;
 use schemars::JsonSchema;
@@ -40,6 +42,8 @@ pub(crate) enum Feed {
 pub(crate) struct Recorded {
     pub(crate) stream: u64,
     pub(crate) position: u64,
+    /// Distinguishes frames that are made from the same items.
+    pub(crate) tag: u64,
     pub(crate) meta: Vec<u8>,
     pub(crate) tensor: Option<Tensor>,
 }
@@ -53,6 +57,7 @@ impl Recorded {
         Self {
             stream: origin.stream,
             position: origin.position,
+            tag: frame.head().origins().tag(),
             meta,
             tensor: payload.tensor().cloned(),
         }
@@ -284,13 +289,15 @@ impl Ended {
         }
     }
 
-    /// Each item leads to one frame at most, in the order of the items.
+    /// Each item leads to one frame at most, in the order of the items; of several frames of the same items only the last one
+    /// has no tag.
     pub(crate) fn check_order(&self) {
         let mut last = BTreeMap::new();
         for frame in &self.frames {
-            let before = last.insert(frame.stream, frame.position);
+            let tag = if frame.tag == 0 { u64::MAX } else { frame.tag };
+            let before = last.insert(frame.stream, (frame.position, tag));
             assert!(
-                before.is_none_or(|before| before < frame.position),
+                before.is_none_or(|before| before < (frame.position, tag)),
                 "position {} after {before:?}",
                 frame.position
             );
@@ -344,6 +351,7 @@ payloads!(
     FeatureRow,
     Features,
     PredictionMessage,
+    CrossSection,
     DecisionMessage
 );
 
@@ -397,6 +405,7 @@ impl<S: Stage> Stage for FailsOnce<S> {
     const TAKES_WARM_UP: bool = S::TAKES_WARM_UP;
     const RECOVERS: bool = S::RECOVERS;
     const ROUTES: bool = S::ROUTES;
+    const HOLDS_FRAMES: bool = S::HOLDS_FRAMES;
 
     fn check(config: &S::Config, base: &Path) -> Vec<String> {
         S::check(config, base)

@@ -207,6 +207,7 @@ fn decision() -> DecisionMessage {
             ranked: None,
         },
         number: 1_337,
+        missing: Vec::new(),
     }
 }
 

@@ -62,6 +62,36 @@ pub(crate) struct RiskLayout {
 }
 
 #[derive(Encode)]
+pub(crate) struct RankedLayout {
+    pub(crate) section: u64,
+    pub(crate) rank: Option<u32>,
+    pub(crate) of: u32,
+    pub(crate) missing: u32,
+    pub(crate) numbers: (f64, f64, f64, f64),
+    pub(crate) orders: (Option<(u64, f64, f64)>, Option<(u64, f64, f64)>),
+    pub(crate) moments: Option<(u32, f64, f64, f64)>,
+    pub(crate) names: Vec<u128>,
+}
+
+#[derive(Encode)]
+pub(crate) struct CrossSectionLayout {
+    pub(crate) number: u64,
+    pub(crate) time_ns: i64,
+    pub(crate) rows: Vec<RowOfSection>,
+    pub(crate) missing: Vec<u128>,
+    pub(crate) is_late: bool,
+}
+
+#[derive(Encode)]
+pub(crate) struct RowOfSection {
+    pub(crate) bar: RefLayout,
+    pub(crate) snapshot: SnapshotLayout,
+    pub(crate) predicted_return: f64,
+    pub(crate) probabilities: (f64, f64, f64),
+    pub(crate) score: f64,
+}
+
+#[derive(Encode)]
 pub(crate) struct DecisionLayout {
     pub(crate) bar: RefLayout,
     pub(crate) side: u8,
