@@ -310,7 +310,7 @@ fn size(
     let volume = match allocation.volume_share_e4 {
         0 => u64::MAX,
         share => {
-            let volume = average_volume(market, intent, allocation.volume_bars);
+            let volume = average_volume(market, intent.stock, intent.step, allocation.volume_bars);
             // At most the volume, since the share is at most one.
             (volume * u128::from(share) / 10_000) as u64
         }
@@ -340,7 +340,7 @@ fn bars_to(market: &MarketHistory, stock: usize, step: u32) -> &[super::market::
 }
 
 /// Returns the last close of a stock up to a step, or 0 before its first bar.
-fn last_close(market: &MarketHistory, stock: usize, step: u32) -> i64 {
+pub(crate) fn last_close(market: &MarketHistory, stock: usize, step: u32) -> i64 {
     bars_to(market, stock, step)
         .last()
         .map_or(0, |bar| bar.close)
@@ -350,8 +350,9 @@ fn price(market: &MarketHistory, intent: &OrderIntent) -> i64 {
     last_close(market, intent.stock, intent.step)
 }
 
-fn average_volume(market: &MarketHistory, intent: &OrderIntent, bars: u32) -> u128 {
-    let bars_to = bars_to(market, intent.stock, intent.step);
+/// Returns the mean volume of the last `bars` bars of a stock up to a step.
+pub(crate) fn average_volume(market: &MarketHistory, stock: usize, step: u32, bars: u32) -> u128 {
+    let bars_to = bars_to(market, stock, step);
     let last = &bars_to[bars_to.len().saturating_sub(bars as usize)..];
     let sum: u128 = last.iter().map(|bar| u128::from(bar.volume)).sum();
     sum.checked_div(last.len() as u128).unwrap_or(0)

@@ -7,6 +7,7 @@
 //! - [`market`]: calendar, bars in integer price units, limits and entitlements.
 //! - [`broker`]: cash, positions and orders, which are submitted after a close and filled at the next open.
 //! - [`allocation`]: order intents → orders of a shared account; [`simulate`] runs a whole history.
+//! - [`portfolio`]: ranks of all stocks → orders of a shared account, with the fills fed back.
 //! - [`alternatives`]: the same account without a model: *hold* and *cash*.
 //! - [`metrics`]: the metrics of a run; [`caveats`]: its limits, such as missing dividends and delisted holdings.
 //! - [`report`]: the files of a run: **data leaves here**.
@@ -29,6 +30,7 @@ pub mod inputs;
 pub mod instrument;
 pub mod market;
 pub mod metrics;
+pub mod portfolio;
 pub mod report;
 pub mod rule;
 pub mod run;

@@ -12,6 +12,7 @@ use crate::broker::Ledger;
 use crate::caveats::Caveats;
 use crate::error::BacktestError;
 use crate::metrics::{Metrics, daily_returns};
+use crate::portfolio::{self, RankedBar};
 use crate::settings::Settings;
 
 /// The result of a run.
@@ -25,6 +26,8 @@ pub struct RunResult {
     pub metrics: Metrics,
     /// The limits of what the metrics show.
     pub caveats: Caveats,
+    /// Of a portfolio, the decision on each predicted bar in the order of the input.
+    pub ranked: Option<Vec<RankedBar>>,
 }
 
 /// Trades the decisions of a signal mode and computes the metrics.
@@ -92,17 +95,35 @@ pub fn run(
 ) -> Result<RunResult, BacktestError> {
     let markets = settings.rules()?;
     let intents = input.intents(mode);
-    let config = settings.broker;
-    let ledger = simulate(
-        &input.market,
-        &markets,
-        &intents,
-        config,
-        &settings.allocation,
-    )?;
+    let (config, allocation) = (settings.broker, &settings.allocation);
+    let ledger = simulate(&input.market, &markets, &intents, config, allocation)?;
+    result(input, settings, ledger, None)
+}
+
+/// Trades the ranks of a signal mode's scores in one account, with the fills fed back, and computes the metrics.
+///
+/// # Errors
+/// The errors of [`portfolio::trade`] and [`Metrics::of`].
+pub fn run_portfolio(
+    input: &BacktestInput,
+    settings: &Settings,
+    mode: SignalMode,
+) -> Result<RunResult, BacktestError> {
+    let markets = settings.rules()?;
+    let (ledger, ranked) = portfolio::trade(input, &markets, settings, mode)?;
+    result(input, settings, ledger, Some(ranked))
+}
+
+fn result(
+    input: &BacktestInput,
+    settings: &Settings,
+    ledger: Ledger,
+    ranked: Option<Vec<RankedBar>>,
+) -> Result<RunResult, BacktestError> {
+    let cash_cents = settings.broker.cash_cents;
     let metrics = Metrics::of(
         &ledger,
-        config.cash_cents,
+        cash_cents,
         input.benchmark.as_deref(),
         &input.scores(),
         settings.basis_of(&input.market),
@@ -115,9 +136,10 @@ pub fn run(
             &ledger,
             settings.basis.days_per_year,
         ),
-        returns: daily_returns(&ledger, config.cash_cents)?,
+        returns: daily_returns(&ledger, cash_cents)?,
         ledger,
         metrics,
+        ranked,
     })
 }
 

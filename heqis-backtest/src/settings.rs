@@ -4,6 +4,7 @@ use std::path::Path;
 
 use heqis_data::Rule;
 use heqis_data::renamed::{RenamedKey, warnings, without_former};
+use heqis_portfolio::PortfolioConfig;
 use heqis_quant::decision::{Filters, SignalMode, Strategy, TradingState};
 use heqis_quant::{Date, DecisionRule, Markets};
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct Settings {
     pub broker: BrokerConfig,
     /// The division of the account among stocks.
     pub allocation: Allocation,
+    /// What a portfolio holds; without it, what the keys of `allocation` describe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portfolio: Option<PortfolioConfig>,
     /// The agreed commission; by default that of the fee table.
     pub commission: Option<Commission>,
     /// The basis of the metrics. The days of a year are those of the market unless the settings file sets them.
@@ -97,6 +101,7 @@ impl Default for Settings {
             trading_states: Vec::new(),
             broker: BrokerConfig::default(),
             allocation: Allocation::default(),
+            portfolio: None,
             commission: None,
             basis: Basis::default(),
             names_year: false,
@@ -149,6 +154,9 @@ impl Settings {
         self.strategy(SignalMode::Return).validate()?;
         self.broker.validate()?;
         self.allocation.validate()?;
+        if let Some(portfolio) = &self.portfolio {
+            portfolio.validate()?;
+        }
         self.basis.validate()?;
         if let Some(pair) = self
             .trading_states

@@ -8,7 +8,7 @@ use heqis_bundle::{DirectionLayout, FactorsLayout, check_pair, load};
 use heqis_data::predictions::Predictions;
 use heqis_infer::{BackendKind, Bundle, ModelState, StatefulModel, TensorView, open};
 use heqis_quant::decision::{
-    DecisionReason, DecisionState, MarketSnapshot, MarketState, Side, SignalMode, Strategy,
+    Band, DecisionReason, DecisionState, MarketSnapshot, MarketState, Side, SignalMode, Strategy,
     TradingState,
 };
 use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig};
@@ -107,6 +107,10 @@ pub struct DecidedBar {
     pub close: f64,
     /// The return to the next predicted bar of the same stock; 0 for the last one.
     pub next_return: f64,
+    /// The reference price of the day, not a number where it is unknown.
+    reference_close: f64,
+    /// Lower and upper limit of the day in cents; 0 where none is in force, and beyond 21 million.
+    limits_cents: [i32; 2],
     /// The output of the model.
     pub prediction: Prediction,
 }
@@ -116,6 +120,20 @@ impl DecidedBar {
     #[must_use]
     pub fn decision(&self, mode: SignalMode) -> (Side, DecisionReason) {
         self.decisions[mode as usize]
+    }
+
+    /// Returns the market at its close, as far as a portfolio reads it.
+    #[must_use]
+    pub fn snapshot(&self) -> MarketSnapshot {
+        let [down, up] = self.limits_cents;
+        MarketSnapshot {
+            reference_close: Some(self.reference_close).filter(|price| !price.is_nan()),
+            limits: (up > 0).then_some(Band {
+                down_cents: down.into(),
+                up_cents: up.into(),
+            }),
+            ..MarketSnapshot::of_close(self.date, self.close)
+        }
     }
 }
 
@@ -150,6 +168,14 @@ impl PredictedSeries {
                 decisions: [(Side::Hold, DecisionReason::InvalidPrediction); 3],
                 close: bar.close,
                 next_return,
+                reference_close: row.snapshot.reference_close.unwrap_or(f64::NAN),
+                limits_cents: row.snapshot.limits.map_or([0; 2], |band| {
+                    let cents = [band.down_cents, band.up_cents].map(i32::try_from);
+                    match cents {
+                        [Ok(down), Ok(up)] => [down, up],
+                        _ => [0; 2],
+                    }
+                }),
                 prediction: row.prediction,
             }
         }));

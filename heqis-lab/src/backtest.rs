@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use heqis_backtest::allocation::Allocation;
 use heqis_backtest::alternatives::Alternatives;
 use heqis_backtest::backtest_input::BacktestInput;
 use heqis_backtest::caveats::{self, MissingDividends};
 use heqis_backtest::inputs::{Benchmark, LeftOut, RawBars, ReferenceData, markets};
 use heqis_backtest::metrics::Metrics;
+use heqis_backtest::portfolio;
 use heqis_backtest::report::files::RunFiles;
 use heqis_backtest::rule::ChosenRule;
 use heqis_backtest::run::{self, Origin, RunId};
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{DecidedSeries, Source};
 use heqis_data::predictions::{Coverage, Predictions, SymbolCoverage};
+use heqis_portfolio::PortfolioConfig;
 use heqis_quant::decision::SignalMode;
 use heqis_quant::{CleanConfig, Cleaner, DecisionRule, Symbol};
 use serde::Serialize;
@@ -67,7 +70,7 @@ pub struct BacktestArgs {
     /// Directory to write the runs into.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Trade all stocks in one account instead of one account for each.
+    /// Trade the ranks of all stocks in one account, by the key `portfolio` of the settings, instead of one account for each.
     #[arg(long)]
     pub portfolio: bool,
     /// Table of bars, usually of an index, to compare with.
@@ -88,8 +91,11 @@ pub struct Line {
     pub label: RunId,
     /// The directory of its files.
     pub dir: PathBuf,
-    /// The rule for entries and exits.
+    /// The rule for entries and exits; of a portfolio that of the settings, which it does not use.
     pub rule: DecisionRule,
+    /// The rule of a portfolio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portfolio: Option<PortfolioConfig>,
     /// Where its decisions come from.
     #[serde(flatten)]
     pub origin: Origin,
@@ -124,6 +130,17 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         None => Settings::default(),
     };
     settings.markets = Some(markets(args.input.markets.as_deref())?);
+    if args.portfolio {
+        if settings.portfolio.is_none() && settings.allocation != Allocation::default() {
+            eprintln!(
+                "warning: `allocation` describes a portfolio by former keys, which are read for one more version: set \
+                 `portfolio = {{ hold = {}, … }}`",
+                settings.allocation.max_positions
+            );
+        }
+        settings.portfolio = Some(portfolio::rule_of(&settings));
+        settings.validate()?;
+    }
     let clean = read_clean(args.input.clean.as_deref())?;
     let sources: Vec<Source> = args
         .strategy
@@ -216,7 +233,10 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
                 mode: (*mode).into(),
                 symbol: symbol.clone(),
             };
-            let result = run::run(&input, settings, id.mode)?;
+            let result = match args.portfolio {
+                true => run::run_portfolio(&input, settings, id.mode)?,
+                false => run::run(&input, settings, id.mode)?,
+            };
             let dir = args
                 .out
                 .join(&id.strategy)
@@ -236,6 +256,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
                 label: id,
                 dir,
                 rule: settings.rule,
+                portfolio: settings.portfolio.clone().filter(|_| args.portfolio),
                 origin: origin.clone(),
                 orders: result.ledger.orders.len(),
                 fills: result.ledger.fills.len(),
@@ -298,7 +319,7 @@ fn plans(
 }
 
 /// Returns names and values of the summary's columns.
-fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
+fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 17] {
     let benchmark = metrics.benchmark.as_ref();
     [
         ("total_return", Some(metrics.curve.total_return)),
@@ -310,6 +331,18 @@ fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
         ("max_drawdown", Some(metrics.curve.max_drawdown)),
         ("alpha", benchmark.and_then(|benchmark| benchmark.alpha)),
         ("beta", benchmark.and_then(|benchmark| benchmark.beta)),
+        (
+            "relative_return",
+            benchmark.and_then(|benchmark| benchmark.relative_return),
+        ),
+        (
+            "tracking_error",
+            benchmark.and_then(|benchmark| benchmark.tracking_error),
+        ),
+        (
+            "information_ratio",
+            benchmark.and_then(|benchmark| benchmark.information_ratio),
+        ),
         ("win_rate", metrics.trades.win_rate),
         ("profit_factor", metrics.trades.profit_factor),
         ("turnover", metrics.turnover),
@@ -425,6 +458,10 @@ pub fn run(args: &BacktestArgs) -> Result<CommandOutput, LabError> {
         .iter()
         .map(|line| {
             let (name, rule) = (&line.label.strategy, line.rule);
+            if let Some(portfolio) = &line.portfolio {
+                let portfolio = serde_json::to_string(portfolio).unwrap_or_default();
+                return format!("portfolio of {name}: {portfolio}");
+            }
             format!(
                 "rule of {name}: enter {}, exit {}, min_confidence {}, min_exit_confidence {} ({})",
                 rule.enter,
@@ -437,6 +474,24 @@ pub fn run(args: &BacktestArgs) -> Result<CommandOutput, LabError> {
         .collect();
     rules.dedup();
     shown.append(&mut rules);
+    for line in &lines {
+        let Some(benchmark) = line.metrics.benchmark else {
+            continue;
+        };
+        let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
+        shown.push(format!(
+            "{} {} against the benchmark: {} in all, tracking error {}, information ratio {}, beta {}; turnover {} a year, \
+             costs {} of what was traded",
+            line.label.strategy,
+            line.label.symbol,
+            percent(benchmark.relative_return),
+            percent(benchmark.tracking_error),
+            number(benchmark.information_ratio),
+            number(benchmark.beta),
+            number(line.metrics.turnover),
+            percent(line.metrics.cost_share),
+        ));
+    }
     let unbridged: usize = instruments.values().map(|line| line.unbridged).sum();
     if unbridged > 0 {
         shown.push(format!(

@@ -73,6 +73,19 @@ pub fn drawdowns(returns: &[f64]) -> Vec<f64> {
         .collect()
 }
 
+/// Returns the growth of an account over that of a benchmark after each of the same days.
+#[must_use]
+pub fn relative(returns: &[f64], benchmark: &[f64]) -> Vec<f64> {
+    let mut ratio = 1.0;
+    let pairs = returns.iter().zip(benchmark);
+    pairs
+        .map(|(r, b)| {
+            ratio *= (1.0 + r) / (1.0 + b);
+            ratio
+        })
+        .collect()
+}
+
 /// The metrics of an equity curve compared with a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BenchmarkMetrics {
@@ -82,6 +95,10 @@ pub struct BenchmarkMetrics {
     pub beta: Option<f64>,
     /// The mean of `r - b` divided by its deviation, times `√days_per_year`.
     pub information_ratio: Option<f64>,
+    /// The deviation of `r - b` times `√days_per_year`.
+    pub tracking_error: Option<f64>,
+    /// The growth of the account over that of the benchmark, less 1.
+    pub relative_return: Option<f64>,
     /// The annual return of the benchmark.
     pub benchmark_return: Option<f64>,
     /// The maximum drawdown of the benchmark.
@@ -128,6 +145,12 @@ impl BenchmarkMetrics {
                 .and_then(|deviation| {
                     Some(mean(active.iter().copied())? / deviation * basis.days_per_year.sqrt())
                 }),
+            tracking_error: deviation(&active, basis.ddof)
+                .map(|deviation| deviation * basis.days_per_year.sqrt()),
+            relative_return: relative(returns, benchmark)
+                .last()
+                .map(|ratio| ratio - 1.0)
+                .filter(|ratio| ratio.is_finite()),
             benchmark_return: other.annual_return,
             benchmark_drawdown: other.max_drawdown,
         })

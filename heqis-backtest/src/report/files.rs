@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use heqis_data::table::{Table, Values};
+use heqis_quant::Date;
 use heqis_quant::decision::{Side, SignalMode};
 use serde::Serialize;
 
@@ -11,7 +12,9 @@ use super::html::Page;
 use crate::alternatives::Alternatives;
 use crate::backtest_input::{BacktestInput, BarIndex};
 use crate::error::BacktestError;
+use crate::metrics::returns::relative;
 use crate::metrics::{Metrics, returns_of};
+use crate::portfolio::RankedBar;
 use crate::run::{Origin, RunId, RunResult};
 use crate::settings::Settings;
 use crate::strategy::DecidedBar;
@@ -48,7 +51,12 @@ impl RunFiles<'_> {
         } = self.result;
         std::fs::create_dir_all(dir).map_err(|source| BacktestError::file(dir, source))?;
         let returns = returns_of(&ledger.days, settings.broker.cash_cents)?;
-        signals(input, self.id.mode).save(dir, "signals")?;
+        signals(input, self.id.mode, self.result.ranked.as_deref()).save(dir, "signals")?;
+        if let Some(benchmark) = &input.benchmark {
+            let ratios = relative(&self.result.returns, benchmark);
+            let days = input.market.days();
+            against(days, &self.result.returns, benchmark, &ratios).save(dir, "relative")?;
+        }
         for (name, table) in books::tables(&input.market, ledger, &returns) {
             table.save(dir, name)?;
         }
@@ -83,14 +91,25 @@ impl RunFiles<'_> {
             .map_err(|source| BacktestError::json(dir, source))?;
         write(&dir.join("summary.json"), &(json + "\n"))?;
         if with_page {
+            let rule = match (&settings.portfolio, &self.result.ranked) {
+                (Some(portfolio), Some(_)) => [
+                    ("portfolio", text(portfolio)),
+                    ("filters", "of single stocks do not apply".to_owned()),
+                ],
+                _ => [
+                    (
+                        "rule",
+                        format!("{} from {}", text(&settings.rule), self.origin.rule_from),
+                    ),
+                    ("filters", text(&settings.filters)),
+                ],
+            };
+            let [rule, filters] = rule;
             let shown = [
                 ("strategy", self.id.strategy.clone()),
                 ("mode", text(&self.id.mode)),
-                (
-                    "rule",
-                    format!("{} from {}", text(&settings.rule), self.origin.rule_from),
-                ),
-                ("filters", text(&settings.filters)),
+                rule,
+                filters,
                 ("kill", text(&settings.trading_states)),
                 ("broker", text(&settings.broker)),
                 ("allocation", text(&settings.allocation)),
@@ -125,7 +144,26 @@ fn write(path: &Path, text: &str) -> Result<(), BacktestError> {
     std::fs::write(path, text).map_err(|source| BacktestError::file(path, source))
 }
 
-fn signals(input: &BacktestInput, mode: SignalMode) -> Table<'_> {
+/// The account, the benchmark, and their ratio, by day.
+fn against<'a>(
+    days: &'a [Date],
+    returns: &'a [f64],
+    benchmark: &'a [f64],
+    ratios: &'a [f64],
+) -> Table<'a> {
+    let number = |rows: &'a [f64]| Values::numbers(rows, |row| Some(*row));
+    Table::new(ratios.len())
+        .with("date", Values::days(days, |day| *day))
+        .with("return", number(returns))
+        .with("benchmark_return", number(benchmark))
+        .with("relative", number(ratios))
+}
+
+fn signals<'a>(
+    input: &'a BacktestInput,
+    mode: SignalMode,
+    ranked: Option<&'a [RankedBar]>,
+) -> Table<'a> {
     let (market, rows) = (&input.market, &input.order);
     let number = |value: fn(&DecidedBar) -> f64| {
         Values::numbers(rows, move |index| Some(value(input.bar(*index))))
@@ -148,7 +186,7 @@ fn signals(input: &BacktestInput, mode: SignalMode) -> Table<'_> {
         };
         table = table.with("time", Values::text(rows, time));
     }
-    table
+    table = table
         .with(
             "symbol",
             Values::text(rows, move |index| stock(index).symbol().to_string()),
@@ -160,7 +198,16 @@ fn signals(input: &BacktestInput, mode: SignalMode) -> Table<'_> {
         )
         .with("down", odds(|bar, _| bar.prediction.probabilities[0]))
         .with("flat", odds(|bar, _| bar.prediction.probabilities[1]))
-        .with("up", odds(|bar, _| bar.prediction.probabilities[2]))
+        .with("up", odds(|bar, _| bar.prediction.probabilities[2]));
+    if let Some(ranked) = ranked {
+        let rank = |one: &RankedBar| (one.rank > 0).then_some(i64::from(one.rank));
+        return table
+            .with("side", Values::text(ranked, |one| one.side.to_string()))
+            .with("rank", Values::whole(ranked, rank))
+            .with("weight", Values::numbers(ranked, |one| Some(one.weight)))
+            .with("reason", Values::text(ranked, |one| one.reason.to_string()));
+    }
+    table
         .with(
             "side",
             Values::text(rows, move |index| {

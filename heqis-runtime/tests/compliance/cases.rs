@@ -25,6 +25,8 @@ pub(crate) struct StageCase {
     pub(crate) artefacts: &'static [&'static str],
     /// The same kind, failing once; `None` for the ring buffer, which is never rebuilt.
     pub(crate) fails_once: Option<fn() -> StageKind>,
+    /// Whether it gets the frames that it holds again after a failure; they then count as delivered twice.
+    pub(crate) holds_frames: bool,
 }
 
 impl StageCase {
@@ -36,6 +38,7 @@ impl StageCase {
             into: None,
             artefacts: &[],
             fails_once: Some(StageKind::stage::<FailsOnce<S>>),
+            holds_frames: S::HOLDS_FRAMES,
         }
     }
 
@@ -104,6 +107,7 @@ pub(crate) fn stages() -> Vec<StageCase> {
             into: None,
             artefacts: &[],
             fails_once: None,
+            holds_frames: false,
         },
     ]
 }
