@@ -94,7 +94,7 @@ pub fn trade(
     let rule = rule_of(settings);
     let score = score_of(mode)?;
     let hold = rule.hold;
-    let mut desk = Desk {
+    let mut account = PortfolioAccount {
         input,
         markets,
         allocation: &settings.allocation,
@@ -102,14 +102,14 @@ pub fn trade(
         broker: Broker::new(&input.market, markets, settings.broker)?,
         orders: BTreeMap::new(),
     };
-    desk.broker.limit_positions(hold);
+    account.broker.limit_positions(hold);
     let mut sections = SectionCollector::new(SectionConfig::default())?;
     let mut ranked = Vec::with_capacity(input.order.len());
     let mut left = &input.order[..];
     loop {
-        let step = desk.broker.next_step();
-        if desk.broker.advance()?.is_none() {
-            return Ok((desk.broker.finish(), ranked));
+        let step = account.broker.next_step();
+        if account.broker.advance()?.is_none() {
+            return Ok((account.broker.finish(), ranked));
         }
         let of_step = |index: &&BarIndex| {
             let bar = input.bar(**index);
@@ -151,8 +151,8 @@ pub fn trade(
         };
         let date = section.rows[0].bar.date;
         let trading = state_on(&settings.trading_states, date);
-        let decisions = desk.decide(&section, trading);
-        desk.place(step, &indices, &decisions)?;
+        let decisions = account.decide(&section, trading);
+        account.place(step, &indices, &decisions)?;
         let first = ranked.len();
         ranked.extend(
             indices
@@ -191,7 +191,7 @@ fn state_on(states: &[TradingStateChange], date: heqis_quant::Date) -> TradingSt
 }
 
 /// The portfolio with its account.
-struct Desk<'a> {
+struct PortfolioAccount<'a> {
     input: &'a BacktestInput,
     markets: &'a Markets,
     allocation: &'a Allocation,
@@ -201,7 +201,7 @@ struct Desk<'a> {
     orders: BTreeMap<Symbol, usize>,
 }
 
-impl Desk<'_> {
+impl PortfolioAccount<'_> {
     /// Decides with what the broker did so far.
     fn decide(
         &mut self,

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use heqis_quant::decision::{
     DecisionReason, Moments, PortfolioOrder, Position, Ranked, RiskState, TradingState,
 };
-use heqis_quant::{Decision, MarketSnapshot, QuantError, Symbol};
+use heqis_quant::{Decision, QuantError, Symbol};
 use serde::{Deserialize, Serialize};
 
 use crate::choose::{Candidate, Held, Holding, choose, ranks};
 use crate::config::PortfolioConfig;
+use crate::fills::{filled, gains_of, is_blocked, return_of};
 use crate::section::{Row, Section};
 use crate::weigh::weigh;
 
@@ -594,45 +595,4 @@ fn refuse(seats: &mut [Seat], trading: TradingState) {
         seat.reason = reason;
         seat.order = None;
     }
-}
-
-/// The return of a bar from its reference, where that is known.
-fn return_of(snapshot: &MarketSnapshot) -> Option<f64> {
-    let reference = snapshot.reference_close.filter(|price| *price > 0.0)?;
-    Some(snapshot.close / reference - 1.0).filter(|value| value.is_finite())
-}
-
-/// Open and close over the reference; 1 where it is not known.
-fn gains_of(snapshot: &MarketSnapshot) -> (f64, f64) {
-    match snapshot.reference_close.filter(|price| *price > 0.0) {
-        Some(reference) if snapshot.open > 0.0 => {
-            (snapshot.open / reference, snapshot.close / reference)
-        }
-        _ => (1.0, 1.0),
-    }
-}
-
-/// Whether a bar opens at the limit against an order.
-fn is_blocked(order: &PortfolioOrder, snapshot: &MarketSnapshot) -> bool {
-    let at_open = MarketSnapshot {
-        close: snapshot.open,
-        ..*snapshot
-    };
-    match order.amount > 0.0 {
-        true => at_open.closed_at_upper_limit(),
-        false => at_open.closed_at_lower_limit(),
-    }
-}
-
-/// Fills an order at the open of a bar; returns the value at its close, and the change of cash.
-fn filled(order: &PortfolioOrder, value: f64, open: f64, close: f64) -> (f64, f64) {
-    if order.amount > 0.0 {
-        // The number of shares is fixed at the close before.
-        return (value * close + order.amount * close, -order.amount * open);
-    }
-    let sold = match order.weight == 0.0 {
-        true => value,
-        false => value.min(-order.amount),
-    };
-    ((value - sold) * close, sold * open)
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - `rule`: prediction → signal, in three [`SignalMode`]s. `filters`: what can refuse a signal. `market`: the inputs of
-//!   filters. `state`: what lasts from one decision to the next. `record`: the decision. `ranked`: what a decision made from ranks has beside.
+//!   filters. `state`: what lasts from one decision to the next. `record`: the decision. `ranked`: the part of a decision that is made from ranks.
 //!   `reason`: its reasons.
 //! - [`journal`]: decisions as lines of text.
 //!

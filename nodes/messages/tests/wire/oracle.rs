@@ -68,7 +68,8 @@ pub(crate) struct RankedLayout {
     pub(crate) of: u32,
     pub(crate) missing: u32,
     pub(crate) numbers: (f64, f64, f64, f64),
-    pub(crate) orders: (Option<(u64, f64, f64)>, Option<(u64, f64, f64)>),
+    pub(crate) order: Option<(u64, f64, f64)>,
+    pub(crate) unfilled: Option<(u64, f64, f64)>,
     pub(crate) moments: Option<(u32, f64, f64, f64)>,
     pub(crate) names: Vec<u128>,
 }
