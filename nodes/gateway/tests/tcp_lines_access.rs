@@ -98,7 +98,7 @@ fn bars_are_taken_after_a_handshake_and_the_token_alone() {
 }
 
 #[test]
-fn strangers_neither_keep_the_feed_out_nor_end_the_source() {
+fn connections_without_the_token_neither_keep_the_feed_out_nor_end_the_source() {
     let folder = folder();
     let cx = context("");
     let mut params = params(folder.path());
@@ -115,10 +115,10 @@ fn strangers_neither_keep_the_feed_out_nor_end_the_source() {
         matches!(source.next().unwrap(), Next::Waiting),
         "it had proved nothing"
     );
-    let strangers: Vec<_> = (0..200)
+    let silent: Vec<_> = (0..200)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    wait_for("strangers make room for each other", || {
+    wait_for("silent ones make room for each other", || {
         (count(&cx, "refused_client") >= 136).then_some(())
     });
     let mut feed = secure(TcpStream::connect(address).unwrap(), folder.path());
@@ -133,7 +133,7 @@ fn strangers_neither_keep_the_feed_out_nor_end_the_source() {
     wait_for("the source ends with its feed", || {
         matches!(source.next().unwrap(), Next::End).then_some(())
     });
-    drop(strangers);
+    drop(silent);
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn accept(
         let started = accepted.and_then(|(stream, peer)| {
             let most = UNPROVED.max(config.max_clients);
             let mut unproved = clients.iter().filter(|client| client.is_unproved());
-            // The oldest of those that have proved nothing makes room, so that silent strangers keep no feed out.
+            // The oldest of those that have proved nothing makes room, so that silent connections keep no feed out.
             let surplus = unproved.next().filter(|_| unproved.count() + 1 >= UNPROVED);
             if let Some(oldest) = surplus {
                 oldest.give_up_place();
