@@ -123,6 +123,23 @@ fn a_sender_that_comes_back_over_a_new_connection_is_welcome_once_the_old_one_is
 }
 
 #[test]
+fn what_a_peer_says_fills_no_log_and_forges_no_line_of_it() {
+    let refused = against_receiver(|_, address, rejected| {
+        let mut intruder = Peer::shaken(address);
+        let hello = Hello {
+            edge: "x\n\u{1b}[31m".repeat(5_000),
+            ..hello(8)
+        };
+        intruder.send(&[control(MessageKind::Hello, 1, &hello)]);
+        until("the count", || rejected("protocol") == 1);
+    });
+    let (_, _, reason) = &refused[0];
+    assert!(reason.len() < 2_000, "{} bytes", reason.len());
+    assert!(!reason.contains(char::is_control), "{reason:?}");
+    assert!(reason.contains("says hello for edge 'x"), "{reason}");
+}
+
+#[test]
 fn a_sender_by_another_name_or_by_none_is_refused() {
     let refused = against_receiver(|_, address, rejected| {
         for (index, name) in ["third", ""].into_iter().enumerate() {

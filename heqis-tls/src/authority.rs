@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use graviola::signing::ecdsa::{P256, SigningKey};
 use heqis_base::files::{write_atomically, write_private_atomically};
+use heqis_base::text::shortened;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyIdMethod, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
@@ -28,7 +29,7 @@ use time::OffsetDateTime;
 use crate::certificate::{Certificate, date};
 use crate::cpu::missing_features;
 use crate::crypto::now;
-use crate::error::{TlsError, shortened};
+use crate::error::TlsError;
 use crate::files::IdentityFiles;
 use crate::loaded::{chain, key, read, revoked};
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use heqis_base::text::shortened;
 use heqis_sp::SpError;
 use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
 
@@ -55,17 +56,6 @@ const MOST_SERIAL: usize = 40;
 
 /// What is kept of a reason, which may repeat what a peer has sent.
 const MOST_REASON: usize = 256;
-
-/// The first `most` characters of a text, for one line.
-pub(crate) fn shortened(text: &str, most: usize) -> String {
-    let mut short: String = (text.chars().take(most))
-        .map(|each| if each.is_control() { '\u{fffd}' } else { each })
-        .collect();
-    if text.chars().nth(most).is_some() {
-        short.push('…');
-    }
-    short
-}
 
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

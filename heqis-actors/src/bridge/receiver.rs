@@ -400,7 +400,7 @@ impl BridgeReceiver {
     /// Tries to listen again after a pause, for as long as the node runs.
     fn rebind(&mut self, error: &SpError, ctx: &mut Context<Self>) {
         self.setup
-            .link_waits(format!("cannot listen yet: {error}"), true);
+            .link_waits(&format!("cannot listen yet: {error}"), true);
         ctx.run_later(REBIND_PAUSE, |actor, ctx| {
             if !matches!(actor.phase, Phase::New | Phase::Open) {
                 return;

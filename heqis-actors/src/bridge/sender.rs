@@ -130,7 +130,7 @@ impl BridgeSender {
         if !is_known {
             self.waits = Some((reason.clone(), now_ns));
         }
-        self.setup.link_waits(reason, !is_known);
+        self.setup.link_waits(&reason, !is_known);
     }
 
     fn redial(&mut self, ctx: &mut Context<Self>) {

@@ -8,6 +8,7 @@ use super::conn::LinkError;
 use crate::control::{Control, Life, Progress};
 use crate::doorbell::{Doorbell, Wake};
 use crate::edge::Edge;
+use heqis_base::text::shortened;
 use heqis_core::Committed;
 use heqis_core::link::authority::{Action, Denial, Grants, Party};
 use heqis_core::link::requests::{Message, RequestLink, TAKES_REQUESTS};
@@ -17,6 +18,9 @@ use heqis_core::{
 };
 use heqis_core::{Head, PayloadType};
 use heqis_sp::{Inproc, SpError};
+
+/// What is kept of a reason, characters: it may repeat what a peer has sent.
+const MAX_REASON: usize = 512;
 
 /// What one half of a bridged edge is built from.
 pub(crate) struct BridgeSetup {
@@ -75,7 +79,8 @@ impl BridgeSetup {
     }
 
     /// Reports why there is no connection, in the log as well when `log` is set.
-    pub(super) fn link_waits(&self, reason: String, log: bool) {
+    pub(super) fn link_waits(&self, reason: &str, log: bool) {
+        let reason = shortened(reason, MAX_REASON);
         let peer = self.peer_name();
         self.edge.set_waits(Some(format!("{peer}: {reason}")));
         if log {
@@ -98,10 +103,10 @@ impl BridgeSetup {
             self.control
                 .publish_limited(cause, &self.edge.name, |left_out| Event::PeerRejected {
                     edge,
-                    peer: peer.to_owned(),
+                    peer: shortened(peer, MAX_REASON),
                     action: error.action(),
                     cause,
-                    reason: format!("{peer}: {error}"),
+                    reason: shortened(&format!("{peer}: {error}"), MAX_REASON),
                     left_out,
                 });
         }
@@ -227,7 +232,7 @@ impl BridgeSetup {
         self.link.set_clock(None);
         self.set_request_link(RequestLink::Down);
         let edge = self.edge.name.to_string();
-        let reason = reason.to_string();
+        let reason = shortened(&reason.to_string(), MAX_REASON);
         self.edge
             .set_waits(Some(format!("{}: {reason}", self.peer_name())));
         self.control
