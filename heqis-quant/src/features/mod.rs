@@ -21,6 +21,9 @@
 //! and 70 bars that dependence is below 1e-8 of the value, so a board that starts today and a lab that started years ago
 //! agree.
 //!
+//! **Other features.** [`FeatureSet::of_program`] makes a set of features that another crate computes, such as the expressions
+//! of `heqis-factors`; such a name contains its formula.
+//!
 //! **Corporate actions.** Before a bar whose [reference close](crate::Bar::reference_close) differs from the last close,
 //! all prices in the state are multiplied by their ratio, and all volumes divided by it, so that a bonus share is no crash
 //! and no burst of trading. With the vendor's `pre_close` this is exact. On a bar that is only suspected, the reference is
@@ -36,7 +39,10 @@
 //! # Ok::<(), heqis_quant::QuantError>(())
 //! ```
 
+mod program;
 mod table;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +50,10 @@ use crate::bar::Bar;
 use crate::date::Date;
 use crate::error::{QuantError, finite};
 use crate::indicators::{Hlc, Indicator, Kdj, KdjStart, MAX_INPUT, Macd, Profile, is_price};
+use program::Held;
 use table::{Inputs, MAX_N, Row, Slot, TABLE};
+
+pub use program::{FeatureProgram, ProgramState};
 
 const PLACE: &str = "features";
 
@@ -121,11 +130,40 @@ impl Feature {
     }
 }
 
-/// A list of feature names that this crate can compute, in the order of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A list of features that can be computed, in the order of a row. Sets with the same names are equal.
+#[derive(Clone, Debug)]
 pub struct FeatureSet {
     names: Vec<String>,
-    features: Vec<Feature>,
+    features: Features,
+}
+
+/// Who computes the features.
+#[derive(Clone, Debug)]
+enum Features {
+    Table(Vec<Feature>),
+    Program(Arc<dyn FeatureProgram>),
+}
+
+impl PartialEq for FeatureSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.names == other.names
+    }
+}
+
+impl Eq for FeatureSet {}
+
+/// Refuses an empty list, and a repeated name.
+fn check_names(names: &[String]) -> Result<(), QuantError> {
+    if names.is_empty() {
+        return Err(QuantError::value(PLACE, "names", "must not be empty", "[]"));
+    }
+    for (i, name) in names.iter().enumerate() {
+        if names[..i].contains(name) {
+            let rule = "must not repeat a feature";
+            return Err(QuantError::value(PLACE, "names", rule, format!("{name:?}")));
+        }
+    }
+    Ok(())
 }
 
 impl FeatureSet {
@@ -135,21 +173,20 @@ impl FeatureSet {
     /// Returns [`QuantError::Value`] when the list is empty, or a name is unknown or repeated.
     pub fn parse(names: &[impl AsRef<str>]) -> Result<Self, QuantError> {
         let names: Vec<String> = names.iter().map(|name| name.as_ref().to_owned()).collect();
-        if names.is_empty() {
-            return Err(QuantError::value(PLACE, "names", "must not be empty", "[]"));
-        }
-        for (i, name) in names.iter().enumerate() {
-            if names[..i].contains(name) {
-                return Err(QuantError::value(
-                    PLACE,
-                    "names",
-                    "must not repeat a feature",
-                    format!("{name:?}"),
-                ));
-            }
-        }
+        check_names(&names)?;
         let features = names.iter().map(|name| Feature::parse(name));
-        let features = features.collect::<Result<_, _>>()?;
+        let features = Features::Table(features.collect::<Result<_, _>>()?);
+        Ok(Self { names, features })
+    }
+
+    /// Makes a set of features that another crate computes.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when the program has no name or repeats one.
+    pub fn of_program(program: Arc<dyn FeatureProgram>) -> Result<Self, QuantError> {
+        let names = program.names().to_vec();
+        check_names(&names)?;
+        let features = Features::Program(program);
         Ok(Self { names, features })
     }
 
@@ -158,7 +195,7 @@ impl FeatureSet {
     pub fn standard() -> Self {
         let features = STANDARD.iter().filter_map(|name| Feature::parse(name).ok());
         Self {
-            features: features.collect(),
+            features: Features::Table(features.collect()),
             names: STANDARD.map(str::to_owned).to_vec(),
         }
     }
@@ -173,14 +210,19 @@ impl FeatureSet {
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a set is never empty")]
     pub fn len(&self) -> usize {
-        self.features.len()
+        self.names.len()
     }
 
     /// Returns the number of bars of a series before its first row.
     #[must_use]
     pub fn warmup_bars(&self) -> usize {
-        let bars = self.features.iter().map(|feature| feature.warmup_bars());
-        bars.max().unwrap_or(0)
+        match &self.features {
+            Features::Table(features) => {
+                let bars = features.iter().map(|feature| feature.warmup_bars());
+                bars.max().unwrap_or(0)
+            }
+            Features::Program(program) => program.warmup_bars(),
+        }
     }
 
     /// Returns a number that identifies the names and their order: FNV-1a, 32 bits, over the names joined by newlines.
@@ -246,11 +288,15 @@ impl FeatureState {
             last: None,
             macd: Macd::new(12, 26, 9, Profile::Cn)?,
             kdj: Kdj::new(9, 3, 3, KdjStart::Fifty)?,
-            slots: set
-                .features
-                .iter()
-                .map(|feature| feature.slot())
-                .collect::<Result<_, _>>()?,
+            slots: match &set.features {
+                Features::Table(features) => features
+                    .iter()
+                    .map(|feature| feature.slot())
+                    .collect::<Result<_, _>>()?,
+                Features::Program(program) => {
+                    vec![Slot::Program(Held::Running(program.start()?))]
+                }
+            },
         })
     }
 
@@ -258,6 +304,27 @@ impl FeatureState {
     #[must_use]
     pub fn set_id(&self) -> u32 {
         self.set_id
+    }
+
+    /// Gives a state that was read the set that it belongs to. A state of a set that another crate computes takes no bar
+    /// before that.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when the state belongs to another set, or its bytes are damaged.
+    pub fn attach(&mut self, set: &FeatureSet) -> Result<(), QuantError> {
+        if self.set_id != set.id() {
+            let rule = format!("must be of the feature set {:#010x}", set.id());
+            let got = format!("{:#010x}", self.set_id);
+            return Err(QuantError::value(PLACE, "saved state", rule, got));
+        }
+        match (&set.features, &mut self.slots[..]) {
+            (Features::Table(_), _) => Ok(()),
+            (Features::Program(program), [Slot::Program(held)]) => held.attach(&**program),
+            (Features::Program(_), slots) => {
+                let rule = "must hold one state of its program";
+                Err(QuantError::value(PLACE, "saved state", rule, slots.len()))
+            }
+        }
     }
 
     /// Returns the number of bars that are missing before the first row.
@@ -269,15 +336,17 @@ impl FeatureState {
     /// Takes the next bar of the series and writes its features into `out`, `[features]`. Once the warm-up is
     /// over nothing is allocated.
     ///
-    /// Returns whether a row was written; during the warm-up `out` stays untouched.
+    /// Returns whether a row was written; otherwise what `out` holds is no row. Features of the table have values on every
+    /// bar after the warm-up; those of a program may be missing on a bar, which then has no row.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`], and leaves the state as it was, when `out` has another length than the set, or
     /// a price of the bar is not finite and positive, its volume is not finite and at least zero, or one of them is beyond
     /// what indicators take, [`MAX_INPUT`].
     pub fn update_into(&mut self, bar: &Bar, out: &mut [f64]) -> Result<bool, QuantError> {
-        if out.len() != self.slots.len() {
-            let rule = format!("must have {} places", self.slots.len());
+        let width = self.width()?;
+        if out.len() != width {
+            let rule = format!("must have {width} places");
             return Err(QuantError::value(PLACE, "out", rule, out.len()));
         }
         check(bar)?;
@@ -297,7 +366,10 @@ impl FeatureState {
             macd: macd.then(|| self.macd.update(bar.close)).flatten(),
             kdj: kdj.then(|| self.kdj.update(Hlc::from(bar))).flatten(),
         };
-        let ready = self.bars_to_go() == 0;
+        let mut ready = self.bars_to_go() == 0;
+        if let [Slot::Program(Held::Running(state))] = &mut self.slots[..] {
+            ready &= state.update(bar, out);
+        }
         for (slot, out) in self.slots.iter_mut().zip(out.iter_mut()) {
             let value = slot.update(&inputs);
             // Every slot has a value once its warm-up is over, and the warm-up of the set is the longest of them.
@@ -315,8 +387,19 @@ impl FeatureState {
     /// # Errors
     /// As [`FeatureState::update_into`].
     pub fn update(&mut self, bar: &Bar) -> Result<Option<Vec<f64>>, QuantError> {
-        let mut row = vec![0.0; self.slots.len()];
+        let mut row = vec![0.0; self.width()?];
         Ok(self.update_into(bar, &mut row)?.then_some(row))
+    }
+
+    fn width(&self) -> Result<usize, QuantError> {
+        match &self.slots[..] {
+            [Slot::Program(Held::Running(state))] => Ok(state.width()),
+            [Slot::Program(Held::Saved(_))] => {
+                let rule = "must be given its set by FeatureState::attach before a bar";
+                Err(QuantError::value(PLACE, "saved state", rule, "bytes"))
+            }
+            slots => Ok(slots.len()),
+        }
     }
 
     fn reads(&self, shared: fn(&Slot) -> bool) -> bool {

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::program::Held;
 use crate::bar::Bar;
 use crate::error::QuantError;
 use crate::indicators::{Indicator, KdjValue, Ma, MacdValue, Returns, Volatility};
@@ -152,6 +153,8 @@ pub(super) enum Slot {
     K,
     D,
     J,
+    /// All features of a set that another crate computes.
+    Program(Held),
 }
 
 impl Slot {
@@ -189,6 +192,8 @@ impl Slot {
             Self::K => kdj.map(|kdj| kdj.k / 100.0),
             Self::D => kdj.map(|kdj| kdj.d / 100.0),
             Self::J => kdj.map(|kdj| kdj.j / 100.0),
+            // It writes its row itself.
+            Self::Program(_) => None,
         }
     }
 
@@ -199,6 +204,7 @@ impl Slot {
             Self::Volatility(volatility) => volatility.rescale(factor),
             Self::MaRatio(ma) => ma.rescale(factor),
             Self::VolumeRatio(ma) => ma.rescale(1.0 / factor),
+            Self::Program(held) => held.rescale(factor),
             Self::RangeRatio
             | Self::BodyRatio
             | Self::GapRatio
