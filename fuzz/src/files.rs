@@ -1,4 +1,5 @@
-//! The decoders of files and lines: tables of bars, topologies, journals, manifests of bundles, bars as JSON.
+//! The decoders of files and lines: tables of bars, topologies, journals, manifests of bundles,
+//! factors, bars as JSON.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use heqis_data::Import;
 use heqis_data::{BarReader, TableOptions};
+use heqis_factors::{Columns, FactorSeries, FactorSet};
 use heqis_gateway::source::json_bar as read_json_bar;
 use heqis_infer::bundle::Manifest;
 use heqis_quant::decision::journal::{Contents, JournalLine};
@@ -314,6 +316,27 @@ pub fn manifest(data: &[u8]) {
     );
 }
 
+/// A file of factors, and the same bytes as the saved state of some. An accepted set is read again from its definitions; an
+/// accepted state takes bars.
+pub fn factors(data: &[u8]) {
+    let columns = Columns::bars();
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Ok(set) = FactorSet::parse(text, &columns)
+    {
+        let again = FactorSet::parse(&set.definitions().join("\n"), &columns);
+        assert_eq!(again.expect("what was written can be read"), set);
+    }
+    let text = "a = ema(close, 5) / mean(close, 9)\nb = quantile(volume, 4, 0.3) / ref(volume, 2)";
+    let set = FactorSet::parse(text, &columns).expect("a valid text");
+    if let Ok(mut series) = FactorSeries::restore(&set, data) {
+        let bar = [10.0, 10.2, 9.9, 10.1, 1000.0, 10_050.0, 10.05];
+        let mut row = [0.0; 2];
+        series.rescale(0.5);
+        series.update(&bar, &mut row).expect("lengths are right");
+        assert!(row.iter().all(|value| !value.is_infinite()));
+    }
+}
+
 /// A bar as a JSON object. An accepted one is a sound bar.
 pub fn json_bar(data: &[u8]) {
     if let Ok(bar) = read_json_bar(data) {
@@ -332,6 +355,7 @@ pub(crate) fn folders(target: &str) -> Vec<(String, &'static str)> {
         "manifest" => ["baseline-factors", "baseline-direction"]
             .map(|bundle| (format!("../models/{bundle}"), "manifest.json"))
             .to_vec(),
+        "factors" => vec![("../heqis-factors/sets".into(), ".txt")],
         "journal" => vec![("../heqis-quant/tests/golden".into(), ".jsonl")],
         _ => Vec::new(),
     }

@@ -21,7 +21,7 @@ use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, decode_meta};
 use tokio::io::{AsyncWriteExt, duplex};
 use wincode::{SchemaRead, SchemaWrite};
 
-pub use files::{journal, json_bar, manifest, table, table_file, topology};
+pub use files::{factors, journal, json_bar, manifest, table, table_file, topology};
 pub use mutate::Mutator;
 pub use tls::{certificate, tls_handshake};
 
@@ -37,7 +37,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     target("wire_frame", wire_frame, 20_000),
     target("meta", meta, 20_000),
     target("sp_reader", sp_reader, 20_000),
@@ -46,6 +46,7 @@ pub const TARGETS: [Target; 11] = [
     target("topology", topology, 1_000),
     target("journal", journal, 20_000),
     target("manifest", manifest, 10_000),
+    target("factors", factors, 10_000),
     target("json_bar", json_bar, 50_000),
     target("certificate", certificate, 50_000),
     target("tls_handshake", tls_handshake, 4_000),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use heqis_bundle::{DirectionLayout, FactorsLayout, check_pair, load};
 use heqis_data::predictions::Predictions;
+use heqis_factors::feature_set;
 use heqis_infer::{BackendKind, Bundle, ModelState, StatefulModel, TensorView, open};
 use heqis_quant::decision::{
     Band, DecisionReason, DecisionState, MarketSnapshot, MarketState, Side, SignalMode, Strategy,
@@ -220,9 +221,10 @@ impl Predictor {
         match source {
             Source::Bundles { factors, direction } => {
                 let (model, scaler) = BundleModel::load(factors.as_deref(), direction)?;
+                let features = feature_set(scaler.feature_names())?;
                 let config = PipelineConfig {
                     clean: clean.clone(),
-                    ..PipelineConfig::new(scaler, strategy)
+                    ..PipelineConfig::new(scaler, strategy).with_features(features)
                 };
                 Ok(Self::Bundles(Box::new(DecisionPipeline::new(
                     config, model,

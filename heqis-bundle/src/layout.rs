@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use heqis_factors::feature_set;
 use heqis_infer::bundle::SCALER_FILE;
 use heqis_infer::{Bundle, BundleParts, Dtype, TensorSpec};
 use heqis_quant::target::TargetKind;
-use heqis_quant::{FeatureSet, RowWindow, Scaler};
+use heqis_quant::{RowWindow, Scaler};
 
 use crate::error::{BundleError, defect};
 use crate::provenance::{fitted_to, suggested_rule};
@@ -327,7 +328,7 @@ fn read_scaler(bundle: &Bundle) -> Result<Scaler, BundleError> {
 
 /// Checks that the features can be computed, and that the manifest names what the scaler does.
 fn check_names(bundle: &Bundle, scaler: &Scaler, expected: &[String]) -> Result<(), BundleError> {
-    if let Err(error) = FeatureSet::parse(scaler.feature_names()) {
+    if let Err(error) = feature_set(scaler.feature_names()) {
         let rule = "the scaler's features must be ones that HEQIS computes";
         return Err(defect(bundle, rule, error));
     }

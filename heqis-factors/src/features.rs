@@ -8,12 +8,14 @@ use heqis_quant::{Bar, FeatureSet, QuantError};
 use crate::columns::{Columns, values_of};
 use crate::fault::FactorError;
 use crate::set::FactorSet;
+use crate::shipped;
 use crate::stream::FactorSeries;
 
 const PLACE: &str = "features";
 
 /// Returns the features of a list of names: either names that `heqis-quant` computes, or definitions `name = expression` over
-/// [`Columns::bars`]. This is how every reader of a data set, a scaler or a bundle turns the names in it into computable features.
+/// [`Columns::bars`], or the name of one [shipped set](shipped), which stands for its definitions. This is how every reader of a data set,
+/// a scaler, a bundle or a topology turns the names in it into computable features.
 ///
 /// ```
 /// use heqis_factors::feature_set;
@@ -21,6 +23,7 @@ const PLACE: &str = "features";
 /// assert_eq!(feature_set(&["return_5", "k"])?.warmup_bars(), 70);
 /// let set = feature_set(&["roc5 = close / ref(close, 5)", "up = count(close > open, 10)"])?;
 /// assert_eq!((set.len(), set.warmup_bars()), (2, 9));
+/// assert_eq!(feature_set(&["alpha158"])?.names()[0], "KMID = (close - open) / open");
 /// assert!(feature_set(&["roc5 = close / ref(close, 5)", "k"]).is_err());
 /// # Ok::<(), heqis_quant::QuantError>(())
 /// ```
@@ -31,13 +34,18 @@ const PLACE: &str = "features";
 pub fn feature_set(names: &[impl AsRef<str>]) -> Result<FeatureSet, QuantError> {
     let is_definition = |name: &&str| name.contains('=');
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    if let [name] = names[..]
+        && let Some(set) = shipped::find(name)
+    {
+        return of_text(set.text).map_err(QuantError::from);
+    }
     let Some(plain) = names.iter().find(|name| !is_definition(name)) else {
         return match names.is_empty() {
             true => FeatureSet::parse(&names),
             false => canonical(&names),
         };
     };
-    if names.iter().any(|name| is_definition(&name)) {
+    if names.iter().any(|name| is_definition(name)) {
         let rule = "must be a definition like the others: the set twelve has the standard features as definitions";
         return Err(QuantError::value(
             PLACE,
@@ -67,6 +75,14 @@ fn canonical(names: &[&str]) -> Result<FeatureSet, QuantError> {
         return Err(QuantError::value(PLACE, "names", rule, names.len()));
     }
     of_set(&set)
+}
+
+/// Returns the factors of a file of definitions over [`Columns::bars`] as features.
+///
+/// # Errors
+/// As [`FactorSet::parse`], and [`FactorError::Quant`] as [`of_set`].
+pub fn of_text(text: &str) -> Result<FeatureSet, FactorError> {
+    Ok(of_set(&FactorSet::parse(text, &Columns::bars())?)?)
 }
 
 /// Returns the factors of a set as features; their names are the definitions.

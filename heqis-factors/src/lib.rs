@@ -5,7 +5,7 @@
 //!   [`Columns`] what expressions may read.
 //! - [`FactorSeries`]: one instrument, bar by bar; [`Panel`]: many, day by day, with comparisons across the day.
 //! - [`shipped`]: sets that come with this crate.
-//! - [`feature_set`], [`of_set`]: factors as the features of a model, for `heqis_quant::FeatureState`.
+//! - [`feature_set`], [`of_text`], [`of_set`]: factors as the features of a model, for `heqis_quant::FeatureState`.
 //!
 //! Look-ahead is impossible by grammar: a function reads this bar and a fixed number of bars before it, and a negative distance is
 //! refused.
@@ -36,7 +36,7 @@ mod text;
 
 pub use columns::{Columns, Level, values_of};
 pub use fault::{FactorError, Fault};
-pub use features::{feature_set, of_set};
+pub use features::{feature_set, of_set, of_text};
 pub use functions::functions;
 pub use panel::Panel;
 pub use set::FactorSet;

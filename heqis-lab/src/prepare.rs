@@ -7,6 +7,7 @@ use heqis_data::import_args::{ImportArgs, print_report};
 use heqis_data::prepare::reference::Tables;
 use heqis_data::prepare::{Options, PrepareOutcome, prepare};
 use heqis_data::store::manifest::{Adjust, TrainTo};
+use heqis_factors::{feature_set, of_text};
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::target::{Target, TargetKind, TargetPrice};
 use heqis_quant::{CleanConfig, Date, FeatureSet, Symbol};
@@ -24,9 +25,12 @@ pub struct PrepareArgs {
     /// The data set's directory.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Features in the order of a row, such as return_1,k,j [default: the set of the shipped models].
+    /// Features in the order of a row, such as return_1,k,j, or a shipped set of factors, such as alpha158 [default: the set of the shipped models].
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub features: Vec<String>,
+    /// File with the features as expressions, one a line: name = expression.
+    #[arg(long, value_name = "FILE", conflicts_with = "features")]
+    pub feature_file: Option<PathBuf>,
     /// Number of rows in the window of a model, kept with the scaler.
     #[arg(long, value_name = "BARS", default_value_t = heqis_train::corpus::WINDOW_BARS)]
     pub window: usize,
@@ -156,6 +160,19 @@ pub enum Outside {
 }
 
 impl PrepareArgs {
+    fn feature_set(&self) -> Result<FeatureSet, LabError> {
+        if let Some(path) = &self.feature_file {
+            let text =
+                std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+            return of_text(&text)
+                .map_err(|error| LabError::rule(path.display(), error.to_string()));
+        }
+        Ok(match self.features.is_empty() {
+            true => FeatureSet::standard(),
+            false => feature_set(&self.features)?,
+        })
+    }
+
     /// Checks the arguments and reads the files that they name.
     ///
     /// # Errors
@@ -187,10 +204,7 @@ impl PrepareArgs {
         Ok(Options {
             inputs: self.inputs.clone(),
             out: self.out.clone(),
-            features: match self.features.is_empty() {
-                true => FeatureSet::standard(),
-                false => FeatureSet::parse(&self.features)?,
-            },
+            features: self.feature_set()?,
             window_bars: self.window,
             flat_band: self.flat_band,
             target: self.target.target(),

@@ -187,8 +187,10 @@ impl ModelInputs {
 pub struct PipelineConfig {
     /// The cleaner's configuration; the filters apply the limits of its stocks under special treatment too.
     pub clean: CleanConfig,
-    /// Scaler of the features; the features are those it names, and its window size is that of the model.
+    /// Scaler of the features, whose window size is that of the model.
     pub scaler: Scaler,
+    /// The features that the scaler names; absent, those of the table of this crate.
+    pub features: Option<FeatureSet>,
     /// When to trade.
     pub strategy: Strategy,
     /// The trading state at the start.
@@ -202,8 +204,18 @@ impl PipelineConfig {
         Self {
             clean: CleanConfig::default(),
             scaler,
+            features: None,
             strategy,
             trading_state: TradingState::Active,
+        }
+    }
+
+    /// Sets the features, for a scaler whose names are definitions that another crate computes.
+    #[must_use]
+    pub fn with_features(self, features: FeatureSet) -> Self {
+        Self {
+            features: Some(features),
+            ..self
         }
     }
 }
@@ -270,14 +282,24 @@ impl<M: Model> DecisionPipeline<M> {
         let PipelineConfig {
             clean,
             scaler,
+            features,
             strategy,
             trading_state,
         } = config;
         strategy.validate()?;
+        let set = match features {
+            Some(set) => set,
+            None => FeatureSet::parse(scaler.feature_names())?,
+        };
+        if set.names() != scaler.feature_names() {
+            let rule = "must be those that the scaler names";
+            let got = format!("{} features", set.len());
+            return Err(QuantError::value("pipeline", "features", rule, got));
+        }
         Ok(Self {
             cleaner: Cleaner::new(clean.clone())?,
             clean,
-            set: FeatureSet::parse(scaler.feature_names())?,
+            set,
             row: vec![0.0; scaler.n_features()],
             scaled: vec![0.0; scaler.n_features()],
             scaler,

@@ -207,7 +207,9 @@ impl Run<'_> {
         let runs = self.draft.dir().join("runs");
         std::fs::remove_dir_all(&runs).map_err(|source| DataError::file(&runs, source))?;
         let stored = DataSet::at(self.draft.dir().to_owned(), manifest.clone());
-        let (scaler, rows) = scale::fit(&stored, &self.options.out, train_to, threads)?;
+        let warmup_bars = self.options.features.warmup_bars();
+        let out = &self.options.out;
+        let (scaler, rows) = scale::fit(&stored, out, train_to, threads, warmup_bars)?;
         manifest.scaler_span = scaler.span();
         manifest.rows.scaler = rows;
         self.draft

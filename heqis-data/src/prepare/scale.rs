@@ -102,7 +102,8 @@ impl Summary {
     }
 }
 
-/// Fits a scaler on every feature row up to and including `train_to`, and returns it with the number of rows.
+/// Fits a scaler on every feature row up to and including `train_to`, and returns it with the number of rows. The features
+/// have none on the first `warmup_bars` of a series.
 ///
 /// # Errors
 ///
@@ -113,6 +114,7 @@ pub fn fit(
     root: &Path,
     train_to: Date,
     threads: usize,
+    warmup_bars: usize,
 ) -> Result<(Scaler, u64), DataError> {
     let settings = &data.manifest().settings;
     let mut centers = vec![0.0; settings.features.len() + 1];
@@ -122,8 +124,7 @@ pub fn fit(
         return Err(DataError::kind(
             root,
             format!(
-                "no labelled feature row up to {train_to} for the scaler; the first {} bars of a series have none",
-                heqis_quant::FeatureSet::parse(&settings.features)?.warmup_bars()
+                "no labelled feature row up to {train_to} for the scaler; the first {warmup_bars} bars of a series have none"
             ),
         ));
     };

@@ -7,6 +7,7 @@ use heqis_backtest::settings::Settings;
 use heqis_bundle::{FactorsLayout, Layout, Role};
 use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::reference::Tables;
+use heqis_factors::feature_set;
 use heqis_infer::Bundle;
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
@@ -76,7 +77,8 @@ pub fn training_windows(
     )?;
     let layout = FactorsLayout::of(bundle)?;
     let strategy = Settings::default().strategy(SignalMode::Return);
-    let config = PipelineConfig::new(layout.scaler, strategy);
+    let features = feature_set(layout.scaler.feature_names())?;
+    let config = PipelineConfig::new(layout.scaler, strategy).with_features(features);
     let recorder = WindowRecorder {
         factors: vec![0.0; layout.factors],
         window: Vec::new(),

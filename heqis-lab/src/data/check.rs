@@ -16,6 +16,7 @@ use heqis_data::prepare::series::compute_for;
 use heqis_data::store::dataset::Columns;
 use heqis_data::store::manifest::{Manifest, Settings, SymbolEntry};
 use heqis_data::store::{DataSet, Rows};
+use heqis_factors::feature_set;
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
 use serde::Serialize;
@@ -216,7 +217,7 @@ fn check_limits(
 /// [`LabError`] when the data set cannot be read.
 pub fn check(data: &DataSet, cleaner: &Cleaner) -> Result<Findings, LabError> {
     let settings = &data.manifest().settings;
-    let features = FeatureSet::parse(&settings.features)?;
+    let features = feature_set(&settings.features)?;
     let mut missing: BTreeMap<Symbol, &SymbolEntry> = data
         .manifest()
         .symbols
@@ -321,7 +322,7 @@ fn day_labels(data: &DataSet) -> Result<Option<DayLabels>, LabError> {
     }
     let markets = Markets::shipped()?;
     let mut days = CrossSections::new(settings.target, settings.flat_band, &markets);
-    let features = FeatureSet::parse(&settings.features)?;
+    let features = feature_set(&settings.features)?;
     let mut reader = data.series(Columns::Bars)?;
     while let Some(rows) = reader.next()? {
         // Bars out of order have no returns; they are reported with their features.

@@ -7,6 +7,7 @@ use heqis_backtest::strategy::BundleModel;
 use heqis_data::TableOptions;
 use heqis_data::bar_file::open_series;
 use heqis_data::report::MAX_BAD_SHARE;
+use heqis_factors::feature_set;
 use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, PipelineConfig};
 use heqis_quant::rules::Markets;
 use heqis_quant::{
@@ -77,7 +78,9 @@ pub fn in_process(
     strategy: &Strategy,
 ) -> Result<Vec<Decision>, LabError> {
     let (model, scaler) = BundleModel::load(Some(&args.factors), &args.direction)?;
-    let mut path = DecisionPipeline::new(PipelineConfig::new(scaler, *strategy), model)?;
+    let features = feature_set(scaler.feature_names())?;
+    let config = PipelineConfig::new(scaler, *strategy).with_features(features);
+    let mut path = DecisionPipeline::new(config, model)?;
     let mut lines = Vec::new();
     for bar in bars {
         if let BarOutcome::Decided { decision, .. } = path.step(*bar)? {

@@ -13,6 +13,7 @@ use heqis_backtest::strategy::{BundleModel, PredictedSeries, decide, predict_ser
 use heqis_bundle::{DirectionLayout, FactorsLayout, Role, load};
 use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::reference::Tables;
+use heqis_factors::feature_set;
 use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
@@ -136,9 +137,11 @@ impl Trade {
         let role = role(bundle)?;
         let (factors, direction) = self.pair(bundle)?;
         let (inner, scaler) = BundleModel::load(factors, direction)?;
+        let features = feature_set(scaler.feature_names())?;
+        let strategy = settings.strategy(SignalMode::Return);
         let config = PipelineConfig {
             clean: reference_data.clean.clone(),
-            ..PipelineConfig::new(scaler, settings.strategy(SignalMode::Return))
+            ..PipelineConfig::new(scaler, strategy).with_features(features)
         };
         let model = RecordedModel {
             inner,

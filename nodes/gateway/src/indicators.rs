@@ -1,15 +1,17 @@
 //! `indicators`: takes [`BarMessage`]s and emits a [`FeatureRow`] for each bar after a symbol's warm-up.
 //!
-//! Counts `warmup` for the bars that only filled the indicators, and `refused` for bars that no indicator can take, such
-//! as a price of zero; a cleaner in front lets none of them through.
+//! Counts `warmup` for the bars that only filled the indicators, or on which a factor is missing, and `refused` for bars that
+//! no indicator can take, such as a price of zero; a cleaner in front lets none of them through.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use heqis_actors::{
     BuildContext, Counter, Emitter, Frame, Key, LogLimit, PortContract, Property, Snapshot, Stage,
     StageError,
 };
+use heqis_factors::{feature_set, of_text};
 use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow, MARKET, put_series, symbol_of};
 use heqis_quant::decision::FilterIndicators;
 use heqis_quant::rules::Markets;
@@ -24,9 +26,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IndicatorsConfig {
-    /// Names of the features in order; absent, the standard set.
+    /// The features in order: names, or definitions `name = expression`, or the name of one shipped set of factors; absent, the
+    /// standard set.
     #[serde(default)]
     pub features: Option<Vec<String>>,
+    /// A file of definitions, one a line, instead of `features`; as for `heqis-lab prepare --feature-file`.
+    #[serde(default)]
+    pub feature_file: Option<PathBuf>,
     /// The inputs of the filters of the `signal` stage; absent, none are sent, and no filter that needs them can be on.
     #[serde(default)]
     pub market: Option<MarketConfig>,
@@ -46,11 +52,24 @@ pub struct MarketConfig {
 }
 
 impl IndicatorsConfig {
-    fn set(&self) -> Result<FeatureSet, QuantError> {
-        self.features.as_ref().map_or_else(
-            || Ok(FeatureSet::standard()),
-            |names| FeatureSet::parse(names),
-        )
+    /// Returns the features, or the reason why they cannot be computed for one symbol after the other.
+    ///
+    /// # Errors
+    /// The text of the fault.
+    pub fn set(&self, base: &Path) -> Result<FeatureSet, String> {
+        match (&self.features, &self.feature_file) {
+            (Some(_), Some(_)) => {
+                Err("features and feature_file are given; one must be left out".into())
+            }
+            (Some(names), None) => feature_set(names).map_err(|error| error.to_string()),
+            (None, Some(path)) => {
+                let path = base.join(path);
+                let fault = |error: &dyn Display| format!("{}: {error}", path.display());
+                let text = std::fs::read_to_string(&path).map_err(|error| fault(&error))?;
+                of_text(&text).map_err(|error| fault(&error))
+            }
+            (None, None) => Ok(FeatureSet::standard()),
+        }
     }
 }
 
@@ -92,6 +111,10 @@ impl Series {
         })
     }
 
+    fn attach(&mut self, set: &FeatureSet) -> Result<(), StageError> {
+        self.features.attach(set).map_err(StageError::config)
+    }
+
     /// The same calls as in `heqis_quant::pipeline`.
     fn update(
         &mut self,
@@ -116,23 +139,18 @@ impl Stage for Indicators {
     const KIND: &'static str = "indicators";
     const ABOUT: &'static str = "Computes streaming indicators and features per symbol.";
 
-    fn check(config: &IndicatorsConfig, _: &Path) -> Vec<String> {
+    fn check(config: &IndicatorsConfig, base: &Path) -> Vec<String> {
         let market = config
             .market
             .as_ref()
             .and_then(|market| MarketState::new(&market.filter_indicators).err());
-        config
-            .set()
-            .err()
-            .into_iter()
-            .chain(market)
-            .map(|error| error.to_string())
-            .collect()
+        let market = market.map(|error| error.to_string());
+        config.set(base).err().into_iter().chain(market).collect()
     }
 
-    fn contract(config: &IndicatorsConfig, _: &Path) -> PortContract {
+    fn contract(config: &IndicatorsConfig, base: &Path) -> PortContract {
         let mut contract = PortContract::default();
-        if let Ok(set) = config.set() {
+        if let Ok(set) = config.set(base) {
             contract = contract.provide("feature", Property::Names(set.names().to_vec()));
         }
         let names = match &config.market {
@@ -149,7 +167,7 @@ impl Stage for Indicators {
     }
 
     fn build(config: &IndicatorsConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let set = config.set().map_err(StageError::config)?;
+        let set = config.set(&cx.path("")).map_err(StageError::config)?;
         Ok(Self {
             set,
             special: config
@@ -177,12 +195,15 @@ impl Stage for Indicators {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
-        let (set_id, series): (u32, HashMap<Symbol, Series>) = Snapshot::read(state)?;
+        let (set_id, mut series): (u32, HashMap<Symbol, Series>) = Snapshot::read(state)?;
         if set_id != self.set.id() {
             return Err(StageError::config(format!(
                 "the state is of feature set {set_id:#010x}, not {:#010x}",
                 self.set.id()
             )));
+        }
+        for series in series.values_mut() {
+            series.attach(&self.set)?;
         }
         self.series = series;
         Ok(())
@@ -201,7 +222,9 @@ impl Stage for Indicators {
         state: &[u8],
         _: &mut Emitter<'_, FeatureRow>,
     ) -> Result<(), StageError> {
-        put_series(&mut self.series, symbol_of(key)?, Snapshot::read(state)?)
+        let mut series: Series = Snapshot::read(state)?;
+        series.attach(&self.set)?;
+        put_series(&mut self.series, symbol_of(key)?, series)
     }
 
     fn process(

@@ -7,6 +7,7 @@ use heqis_actors::Stage as _;
 use heqis_actors::{AnyFrame, GraphBuilder, Payload as _, Tap};
 use heqis_compute::Journal as JournalStage;
 use heqis_dashboard::{Decision, Decisions, LiveBars, StageTime, Training};
+use heqis_gateway::IndicatorsConfig;
 use heqis_messages::{BarMessage, DecisionMessage, FeatureRow};
 use heqis_quant::FeatureSet;
 
@@ -110,12 +111,19 @@ fn decision(frame: &AnyFrame, message: &DecisionMessage, names: &[Arc<str>]) -> 
 
 /// Returns the names of the features in the node's frames: those of the stage that makes them, or the standard set.
 pub(super) fn feature_names(plan: &Plan, node: usize) -> Vec<String> {
-    let made = plan
-        .stages
-        .iter()
+    let mut stages = plan.stages.iter();
+    let made = stages
         .find(|stage| stage.node == node && stage.output == Some(FeatureRow::NAME))
-        .and_then(|stage| stage.params.get("features"))
-        .and_then(|names| serde_json::from_value(names.clone()).ok());
+        .and_then(|stage| {
+            let param = |name| stage.params.get(name).cloned();
+            let config = IndicatorsConfig {
+                features: param("features").and_then(|names| serde_json::from_value(names).ok()),
+                feature_file: param("feature_file")
+                    .and_then(|path| serde_json::from_value(path).ok()),
+                ..IndicatorsConfig::default()
+            };
+            Some(config.set(&plan.base).ok()?.names().to_vec())
+        });
     made.unwrap_or_else(|| FeatureSet::standard().names().to_vec())
 }
 
