@@ -45,7 +45,7 @@ pub fn feature_set(names: &[impl AsRef<str>]) -> Result<FeatureSet, QuantError> 
             false => canonical(&names),
         };
     };
-    if names.iter().any(|name| is_definition(name)) {
+    if names.iter().any(is_definition) {
         let rule = "must be a definition like the others: the set twelve has the standard features as definitions";
         return Err(QuantError::value(
             PLACE,
