@@ -21,6 +21,7 @@ use crate::select::{self, SelectArgs};
 use crate::serve::{self, ServeArgs};
 use crate::train::{self, TrainArgs};
 use crate::verify::{self, VerifyArgs};
+use crate::walk_forward::{self, WalkForwardArgs};
 
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
@@ -41,6 +42,7 @@ pub enum Command {
     Select(SelectArgs),
     Audit(AuditArgs),
     Parity(ParityArgs),
+    WalkForward(WalkForwardArgs),
 }
 
 impl Command {
@@ -66,6 +68,7 @@ impl Command {
             Self::Select(args) => select::run(args),
             Self::Audit(args) => audit::run(args),
             Self::Parity(args) => parity::run(args),
+            Self::WalkForward(args) => walk_forward::run(args),
         }
     }
 }

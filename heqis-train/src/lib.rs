@@ -5,6 +5,7 @@
 //! - [`mod@baseline`]: the two linear models with their metrics, ONNX graphs and bundles.
 //! - [`nets`]: generators, discriminators and encoders.
 //! - [`mod@train`]: a data set → trained networks in a run directory.
+//! - [`walk_forward`]: a pool retrained for every fold, its forecasts measured by day.
 //! - [`baselines`]: models that any other must beat, and the table of all models.
 //! - [`export`]: a run directory → bundles; `bundle`: golden windows, files and model cards of all bundles.
 //!
@@ -25,6 +26,7 @@ pub mod linear;
 pub mod metrics;
 pub mod nets;
 pub mod train;
+pub mod walk_forward;
 
 pub use baseline::baseline;
 pub use error::TrainError;

@@ -24,6 +24,7 @@ use crate::bundle::{
 use crate::corpus::{CLASSES, Corpus, Sample, Split};
 use crate::error::TrainError;
 use crate::nets::encoder::Encoder;
+use crate::train::cross_section::DayScaling;
 use crate::train::tensors::numbers;
 use crate::train::{SavedWeights, TrainedGenerator, TrainedRun};
 
@@ -186,6 +187,11 @@ impl<'a> Export<'a> {
             return Err(TrainError::training(run.dir().display(), rule.to_owned()));
         };
         let manifest = &run.manifest;
+        if manifest.config.data.scale_by_day != DayScaling::None {
+            let rule = "has features that are compared with those of other instruments (data.scale_by_day), which no stage of \
+                        the boards computes";
+            return Err(TrainError::training(run.dir().display(), rule.to_owned()));
+        }
         let scaler = scaler(&corpus.scaler, manifest.config.encoder.shape().0)?;
         let set = manifest.config.data.set.file_name().unwrap_or_default();
         let source = BundleSource {

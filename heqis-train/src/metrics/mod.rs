@@ -2,6 +2,7 @@
 //!
 //! - [`forecast`]: actual outcomes ([`Truth`]), inputs ([`Examples`]) and predictions ([`Forecast`]), item by item, as plain
 //!   arrays. [`naive`]: forecasts that do not depend on any input.
+//! - [`daily`]: rank correlations day by day, with intervals for overlapping labels.
 //! - [`errors`]: errors and scores of plain arrays.
 //! - Here: [`Metrics`] of a forecast in units of returns, and [`Score`] in those of a training.
 
@@ -13,10 +14,12 @@ use heqis_quant::stats::{
 use heqis_quant::target::TargetKind;
 use serde::Serialize;
 
+use self::daily::DailySeries;
 use self::errors::{ReturnError, brier, most_likely, squared_error_difference};
 use self::forecast::{Forecast, Truth};
 use crate::error::TrainError;
 
+pub mod daily;
 pub mod errors;
 pub mod forecast;
 pub mod naive;
@@ -166,6 +169,8 @@ pub struct Score {
     pub direction: Proportion,
     /// Proportion of samples whose most likely class is the actual one.
     pub class: Proportion,
+    /// Mean RankIC over the days; `None` if no day has a cross-section.
+    pub rank_ic: Option<f64>,
 }
 
 impl Score {
@@ -190,6 +195,9 @@ impl Score {
             cross_entropy: logs / count,
             direction: direction(returns, truth),
             class: ClassMetrics::of(rows, truth).accuracy,
+            rank_ic: DailySeries::rank_ic(returns, truth)
+                .mean(1)
+                .map(|mean| mean.mean),
         }
     }
 }

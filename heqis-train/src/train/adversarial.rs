@@ -78,7 +78,7 @@ pub(crate) fn pass(
         .enumerate()
         .map(|(place, discriminator)| DiscriminatorTurn::new(context, place, discriminator))
         .collect();
-    for chunk in order.chunks(context.config.batch_size) {
+    for chunk in context.batches(order) {
         let batch = &context.corpus.batch(chunk, &context.device);
         let outputs = outputs(context, &generator_turns, batch, noise);
         let encoding = context.config.losses.judged_class;
@@ -163,7 +163,7 @@ impl<'a> GeneratorTurn<'a> {
         gradients: impl DoubleEndedIterator<Item = &'s CandidateGradient>,
     ) -> Result<(), TrainError> {
         let (losses, [count, _]) = (context.config.losses, batch.target.dims());
-        let (mse, cross_entropy) = supervised_losses(output, batch);
+        let (mse, cross_entropy) = supervised_losses(losses.value_loss, output, batch);
         let numbers = (number(mse.clone())?, number(cross_entropy.clone())?);
         let mut total = losses.value * numbers.0 + losses.class * numbers.1;
         let mut loss = mse.mul_scalar(losses.value) + cross_entropy.mul_scalar(losses.class);

@@ -18,6 +18,8 @@ pub struct Batch {
     pub target: Tensor<2>,
     /// Its class, one-hot, `[batch, 3]`.
     pub class: Tensor<2>,
+    /// Number of samples of each day, in the order of the batch.
+    pub days: Vec<usize>,
 }
 
 impl Batch {
@@ -101,6 +103,7 @@ impl Corpus {
             history_classes: one_hot.clone().narrow(1, 0, past),
             target: targets.narrow(1, past, 1),
             class: one_hot.narrow(1, past, 1).reshape([n, CLASSES.len()]),
+            days: self.day_counts(samples),
         }
     }
 

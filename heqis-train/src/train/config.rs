@@ -9,6 +9,7 @@ use heqis_infer::bundle::sha256_hex;
 use heqis_quant::{Date, Symbol};
 use serde::{Deserialize, Serialize};
 
+use super::cross_section::{Batches, DayScaling, StopBy, ValueLoss, is_default};
 use super::device::DeviceKind;
 use super::loss::Distillation;
 use super::optimiser::OptimiserConfig;
@@ -91,6 +92,18 @@ pub struct DataConfig {
     /// Training samples in one epoch, drawn again for each; 0: all.
     #[serde(default)]
     pub samples_per_epoch: usize,
+    /// The samples of one step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub batches: Batches,
+    /// Days in one step of `batches = "days"`.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub days_per_step: usize,
+    /// How features are compared with those of the day's other instruments.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub scale_by_day: DayScaling,
+    /// Exchanges the labels of each day among its instruments at random. For tests: what is learned then is chance.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shuffle_labels: bool,
 }
 
 /// The series of a data set that are used.
@@ -159,6 +172,9 @@ pub struct ScheduleConfig {
     pub fine_tune_epochs: usize,
     /// Epochs without a better validation loss after which a generator is stopped; 0: never.
     pub patience_epochs: usize,
+    /// What that loss is, which also chooses the best epoch, the teacher and the generator that is fine-tuned.
+    #[serde(skip_serializing_if = "is_default")]
+    pub stop_by: StopBy,
 }
 
 impl Default for ScheduleConfig {
@@ -174,6 +190,7 @@ impl Default for ScheduleConfig {
             distil_lambda: 0.5,
             fine_tune_epochs: 3,
             patience_epochs: 15,
+            stop_by: StopBy::Loss,
         }
     }
 }
@@ -194,8 +211,11 @@ impl ScheduleConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Weight of the mean squared error.
+    /// Weight of the loss of the predicted value.
     pub value: f64,
+    /// That loss.
+    #[serde(skip_serializing_if = "is_default")]
+    pub value_loss: ValueLoss,
     /// Weight of the cross-entropy.
     pub class: f64,
     /// Weight of the adversarial loss. Formerly `deception`, still read, with a warning.
@@ -222,6 +242,7 @@ impl Default for LossConfig {
     fn default() -> Self {
         Self {
             value: 1.0,
+            value_loss: ValueLoss::Mse,
             class: 1.0,
             adversarial: 1.0,
             judged_class: CandidateClass::default(),
@@ -300,7 +321,11 @@ impl TrainConfig {
         let (o, s, p, l) = (&self.optimiser, &self.schedule, &self.plateau, &self.losses);
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let not_negative = |x: f64| x.is_finite() && x >= 0.0;
-        let rules: [(&str, bool, f64, &str); 15] = [
+        if l.value_loss != ValueLoss::Mse && self.data.batches != Batches::Days {
+            let rule = "compares the instruments of a day and needs data.batches = \"days\"";
+            return Err(TrainError::training("losses.value_loss", rule.to_owned()));
+        }
+        let rules: [(&str, bool, f64, &str); 16] = [
             (
                 "batch_size",
                 self.batch_size > 0,
@@ -388,6 +413,12 @@ impl TrainConfig {
                 "not negative",
             ),
             (
+                "data.days_per_step",
+                self.data.days_per_step > 0,
+                self.data.days_per_step as f64,
+                "at least 1",
+            ),
+            (
                 "data.stride",
                 self.data.stride > 0,
                 self.data.stride as f64,
@@ -441,6 +472,10 @@ const RENAMED: [RenamedKey<'static>; 4] = [
 
 fn one() -> usize {
     1
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 fn batch_size() -> usize {

@@ -40,7 +40,12 @@ impl Corpus {
     ) -> Result<Self, TrainError> {
         let settings = &data.manifest().settings;
         let cut = config.cut(settings.target);
-        Self::new(read(data, config)?, &settings.features, &cut, look_back)
+        let mut corpus = Self::new(read(data, config)?, &settings.features, &cut, look_back)?;
+        corpus.scale_by_day(config.scale_by_day);
+        if config.shuffle_labels {
+            corpus.shuffle_labels();
+        }
+        Ok(corpus)
     }
 }
 

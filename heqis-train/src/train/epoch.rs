@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::batch::Batch;
 use super::config::TrainConfig;
+use super::cross_section::{Batches, StopBy, ValueLoss};
 use super::curves::{Mean, Point};
 use super::device::device_of;
 use super::loss;
@@ -41,12 +42,35 @@ impl TrainContext<'_> {
     pub(crate) fn order(&self, phase: Phase, epoch: usize, pass: usize) -> Vec<Sample> {
         let mut samples = self.corpus.samples(Split::Training).to_vec();
         let mut rng = stream(self.config.seed, phase, epoch, pass, Purpose::Order);
-        samples.shuffle(&mut rng);
+        match self.config.data.batches {
+            Batches::Samples => samples.shuffle(&mut rng),
+            Batches::Days => samples = self.corpus.by_day(&samples, &mut rng),
+        }
         let limit = self.config.data.samples_per_epoch;
         if limit > 0 {
             samples.truncate(limit);
         }
         samples
+    }
+
+    /// Returns the samples of each step of a pass.
+    pub(crate) fn batches<'s>(&self, order: &'s [Sample]) -> Vec<&'s [Sample]> {
+        let data = &self.config.data;
+        match data.batches {
+            Batches::Samples => order.chunks(self.config.batch_size).collect(),
+            Batches::Days => {
+                let days = self.corpus.day_counts(order);
+                let mut rest = order;
+                let steps = days.chunks(data.days_per_step);
+                steps
+                    .map(|days| {
+                        let (step, later) = rest.split_at(days.iter().sum());
+                        rest = later;
+                        step
+                    })
+                    .collect()
+            }
+        }
     }
 
     /// Returns the random stream of a pass.
@@ -106,10 +130,15 @@ impl TrainContext<'_> {
         Ok(Score::of(&forecast, &truth, self.corpus.target_scale))
     }
 
-    /// Returns the supervised loss of a score, weighted as in training.
+    /// Returns what early stopping and every choice minimise: the supervised loss of a score, with the squared error whatever
+    /// the loss of the value is, or 1 minus its RankIC.
     pub(crate) fn validation_loss(&self, score: &Score) -> f64 {
         let losses = self.config.losses;
-        losses.value * score.mse + losses.class * score.cross_entropy
+        match self.config.schedule.stop_by {
+            StopBy::Loss => losses.value * score.mse + losses.class * score.cross_entropy,
+            // A forecast that is the same for all instruments ranks nothing.
+            StopBy::RankIc => 1.0 - score.rank_ic.unwrap_or(0.0),
+        }
     }
 
     pub(crate) fn step(&self) {
@@ -117,10 +146,14 @@ impl TrainContext<'_> {
     }
 }
 
-/// Returns the squared error and the cross-entropy of an output, both `[1]`.
-pub(crate) fn supervised_losses(output: GeneratorOutput, batch: &Batch) -> (Tensor<1>, Tensor<1>) {
+/// Returns the loss of the value and the cross-entropy of an output, both `[1]`.
+pub(crate) fn supervised_losses(
+    value_loss: ValueLoss,
+    output: GeneratorOutput,
+    batch: &Batch,
+) -> (Tensor<1>, Tensor<1>) {
     (
-        loss::mse(output.value, batch.target.clone()),
+        value_loss.of(output.value, batch.target.clone(), &batch.days),
         loss::cross_entropy(output.logits, batch.class.clone()),
     )
 }
@@ -144,12 +177,12 @@ pub(crate) fn supervised(
     let losses = context.config.losses;
     let rule = context.config.schedule.distillation();
     let (mut total, mut squares, mut logs, mut norms) = <(Mean, Mean, Mean, Mean)>::default();
-    for chunk in order.chunks(context.config.batch_size) {
+    for chunk in context.batches(order) {
         let batch = context.corpus.batch(chunk, &context.device);
         let mask = context.dropout_mask(generator, &batch, noise);
         let output = context.forward(generator, &batch, mask);
         let logits = output.logits.clone();
-        let (mse, cross_entropy) = supervised_losses(output, &batch);
+        let (mse, cross_entropy) = supervised_losses(losses.value_loss, output, &batch);
         squares.add(number(mse.clone())?, chunk.len());
         logs.add(number(cross_entropy.clone())?, chunk.len());
         let loss = match teacher {

@@ -3,7 +3,8 @@
 //! - [`config`] and [`spec`]: the settings, one TOML file.
 //! - `data`: the chosen series of a data set as a corpus; [`batch`]: its samples as tensors.
 //! - [`device`]: the CPU, or a GPU.
-//! - [`loss`]: the losses as plain functions on tensors.
+//! - [`loss`]: the losses as plain functions on tensors; [`cross_section`]: those that compare the instruments of a day, with
+//!   batches of days.
 //! - [`schedule`]: pair weights, learning rates, early stopping.
 //! - [`optimiser`]: AdamW, with the gradients of a network clipped by their common norm.
 //! - [`phase`]: the phases. [`random`]: random numbers by purpose and epoch.
@@ -26,6 +27,7 @@ mod adversarial;
 pub mod batch;
 mod candidate;
 pub mod config;
+pub mod cross_section;
 pub mod curves;
 mod data;
 pub mod device;

@@ -32,6 +32,7 @@ use super::tensors::{Tensors, numbers};
 use crate::corpus::{Corpus, SpanDays, Split};
 use crate::error::TrainError;
 use crate::metrics::Score;
+use crate::metrics::daily::{DailyMean, DailySeries};
 use crate::metrics::forecast::{Forecast, Truth};
 use crate::nets::encoder::Encoder;
 use crate::nets::generator::{Generator, GeneratorConfig};
@@ -93,6 +94,9 @@ pub struct GeneratorMetrics {
     pub validation_direction: f64,
     /// Proportion of samples whose most likely class is the actual one.
     pub validation_class: f64,
+    /// RankIC by day, for labels that compare the instruments of a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_rank_ic: Option<DailyMean>,
 }
 
 impl RunManifest {
@@ -296,6 +300,12 @@ impl RunDir {
             let name = &generator.spec.name;
             let forecast = generator.predict_best(corpus, Split::Validation)?;
             let score = Score::of(&forecast, &truth, corpus.target_scale);
+            let rank_ic = forecast
+                .returns
+                .as_ref()
+                .filter(|_| corpus.target.is_cross_sectional());
+            let rank_ic = rank_ic.map(|values| DailySeries::rank_ic(values, &truth));
+            let horizon = corpus.target.horizon_days as usize;
             manifest.metrics.insert(
                 name.clone(),
                 GeneratorMetrics {
@@ -305,6 +315,7 @@ impl RunDir {
                     validation_cross_entropy: score.cross_entropy,
                     validation_direction: score.direction.share,
                     validation_class: score.class.share,
+                    validation_rank_ic: rank_ic.and_then(|series| series.mean(horizon)),
                 },
             );
         }

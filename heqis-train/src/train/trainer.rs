@@ -1,14 +1,17 @@
 //! The phases of a training, their epochs, and the transitions between phases.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::tensor::Device;
 use heqis_data::store::DataSet;
+use heqis_quant::stats::LEAST_CROSS_SECTION;
 
 use super::adversarial;
 use super::config::TrainConfig;
+use super::cross_section::{Batches, StopBy};
 use super::curves::Point;
 use super::device::device_of;
 use super::epoch::{self, TrainContext};
@@ -23,6 +26,8 @@ use super::worker_pool::WorkerPool;
 use crate::corpus::{Corpus, Split};
 use crate::error::TrainError;
 use crate::metrics::Score;
+use crate::metrics::daily::DailySeries;
+use crate::metrics::forecast::Truth;
 use crate::nets::generator::GeneratorKind;
 
 /// Trains with the given settings into a run directory, and returns its manifest.
@@ -57,6 +62,9 @@ fn train_on(
 ) -> Result<RunManifest, TrainError> {
     let data = DataSet::open(&config.data.set)?;
     let corpus = Corpus::load(&data, &config.data, config.look_back())?;
+    if config.schedule.stop_by == StopBy::RankIc {
+        refuse_without_ranks(&corpus)?;
+    }
     let device = config.device.open()?.autodiff();
     let state = State::new(config, corpus.features(), &device)?;
     let manifest = RunManifest::new(config, &data, &corpus, &state)?;
@@ -108,6 +116,20 @@ fn train_on(
         metrics: &manifest.metrics,
     })?;
     Ok(manifest)
+}
+
+/// Refuses a validation span without a day on which enough instruments can be ranked.
+fn refuse_without_ranks(corpus: &Corpus) -> Result<(), TrainError> {
+    let truth = Truth::of(corpus, corpus.samples(Split::Validation));
+    match DailySeries::rank_ic(&truth.returns, &truth).mean(1) {
+        Some(_) => Ok(()),
+        None => {
+            let rule = format!(
+                "\"rank_ic\" needs days with at least {LEAST_CROSS_SECTION} instruments in the validation span, has none"
+            );
+            Err(TrainError::training("schedule.stop_by", rule))
+        }
+    }
 }
 
 /// Refuses an epoch after which a network has a non-finite loss: its weights are unusable, and no later epoch can repair them.
@@ -214,7 +236,14 @@ impl Trainer<'_, '_> {
             0 => all,
             limit => limit.min(all),
         };
-        samples.div_ceil(self.config.batch_size)
+        match self.config.data.batches {
+            Batches::Samples => samples.div_ceil(self.config.batch_size),
+            Batches::Days => {
+                let samples = self.corpus.samples(Split::Training).iter();
+                let days: BTreeSet<i64> = samples.map(|s| self.corpus.time_ns(s)).collect();
+                days.len().div_ceil(self.config.data.days_per_step)
+            }
+        }
     }
 
     /// Advances past every phase without a remaining epoch.
