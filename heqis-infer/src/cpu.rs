@@ -1,4 +1,4 @@
-//! The reference backend: RTen on one CPU thread.
+//! The reference backend: RTen on one CPU thread, and tree ensembles, which RTen lacks, by the code of `onnx::trees`.
 //!
 //! RTen selects its kernels by the instruction set of the machine, so output bits repeat on one machine type and agree
 //! within rounding between types. On one machine they depend on the input alone: the model is static, it runs on one
@@ -18,18 +18,29 @@ use crate::bundle::Bundle;
 use crate::engine::Engine;
 use crate::error::InferError;
 use crate::libraries::Libraries;
-use crate::onnx::Decoded;
+use crate::onnx::trees::Ensemble;
+use crate::onnx::{Decoded, Signature};
 use crate::rows::{self, RowEngine, Tensors};
-use crate::tensor::{TensorData, TensorSpec, TensorView};
+use crate::tensor::{Dtype, TensorData, TensorSpec, TensorView};
 
-/// A model loaded into RTen.
+/// A model on the CPU.
 pub struct CpuEngine {
-    model: Model,
+    model: Computed,
     tensors: Tensors,
-    input_ids: Vec<NodeId>,
-    output_ids: Vec<NodeId>,
     /// The engine's own thread: without work-stealing, so that the order of summation does not depend on load.
     pool: Arc<ThreadPool>,
+}
+
+/// How a model is computed.
+enum Computed {
+    /// By RTen.
+    Rten {
+        model: Box<Model>,
+        input_ids: Vec<NodeId>,
+        output_ids: Vec<NodeId>,
+    },
+    /// As tree ensembles, one for each output, each with the index of its input.
+    Trees(Vec<(usize, Ensemble)>),
 }
 
 impl std::fmt::Debug for CpuEngine {
@@ -55,6 +66,11 @@ impl CpuEngine {
         };
         // First, because RTen 0.27 reads a length beyond 2^63 as a negative offset and then loops forever.
         let decoded = Decoded::read(model)?;
+        if let Some(trees) = decoded.trees() {
+            return trees
+                .and_then(|trees| Self::of_trees(trees, decoded.signature()))
+                .map_err(not_loaded)?;
+        }
         // RTen guards its parser, but a model can also reach its optimiser, which runs operators.
         let loaded = catch_unwind(AssertUnwindSafe(|| {
             ModelOptions::with_all_ops()
@@ -86,12 +102,61 @@ impl CpuEngine {
         };
         let (input_ids, output_ids) = (ids(&signature.inputs)?, ids(&signature.outputs)?);
         Ok(CpuEngine {
-            model: loaded,
+            model: Computed::Rten {
+                model: Box::new(loaded),
+                input_ids,
+                output_ids,
+            },
             tensors: Tensors::new(signature.inputs, signature.outputs),
-            input_ids,
-            output_ids,
             pool: Arc::new(ThreadPool::with_num_threads(1)),
         })
+    }
+
+    /// Returns an engine of tree ensembles: each output is one of them, over the values of a row of an input.
+    fn of_trees(
+        trees: Vec<Ensemble>,
+        signature: Result<Signature, InferError>,
+    ) -> Result<Result<Self, InferError>, String> {
+        let signature = match signature {
+            Ok(signature) => signature,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut computed = Vec::with_capacity(signature.outputs.len());
+        for output in &signature.outputs {
+            let ensemble = trees.iter().find(|trees| trees.output == output.name);
+            let ensemble = ensemble.ok_or_else(|| format!("no node computes {}", output.name))?;
+            let mut inputs = signature.inputs.iter().enumerate();
+            let input = inputs.find(|(_, spec)| spec.name == ensemble.input);
+            let is_row =
+                |spec: &TensorSpec| spec.dtype == Dtype::F32 && spec.shape.first() == Some(&1);
+            let input = input.filter(|(_, spec)| is_row(spec) && spec.shape.len() == 2);
+            let (at, input) = input.ok_or_else(|| {
+                format!(
+                    "{} must read an f32 input of shape [1, values]",
+                    output.name
+                )
+            })?;
+            if ensemble.inputs() > input.shape[1] {
+                let (needs, has) = (ensemble.inputs(), input.shape[1]);
+                return Err(format!(
+                    "{} reads {needs} values, the input has {has}",
+                    output.name
+                ));
+            }
+            if output.shape != [1, ensemble.targets()] {
+                let (targets, shape) = (ensemble.targets(), &output.shape);
+                return Err(format!(
+                    "{} must have shape [1, {targets}], got {shape:?}",
+                    output.name
+                ));
+            }
+            computed.push((at, ensemble.clone()));
+        }
+        Ok(Ok(Self {
+            model: Computed::Trees(computed),
+            tensors: Tensors::new(signature.inputs, signature.outputs),
+            pool: Arc::new(ThreadPool::with_num_threads(1)),
+        }))
     }
 
     /// Returns the thread on which [`run`](Engine::run) is cheapest: a loop that calls it from inside this thread saves one
@@ -138,15 +203,32 @@ impl RowEngine for CpuEngine {
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
     ) -> Result<(), String> {
+        let (model, input_ids, output_ids) = match &self.model {
+            Computed::Rten {
+                model,
+                input_ids,
+                output_ids,
+            } => (model, input_ids, output_ids),
+            Computed::Trees(trees) => {
+                for ((at, ensemble), buffer) in trees.iter().zip(outputs) {
+                    let spec = &self.tensors.inputs[*at];
+                    let Some(TensorData::F32(data)) = rows::row(spec, &inputs[*at], row) else {
+                        return Err(format!("input {} has no row {row}", spec.name));
+                    };
+                    ensemble.run(data, buffer);
+                }
+                return Ok(());
+            }
+        };
         let mut views: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
-        for ((spec, &id), input) in self.tensors.inputs.iter().zip(&self.input_ids).zip(inputs) {
+        for ((spec, &id), input) in self.tensors.inputs.iter().zip(input_ids).zip(inputs) {
             let value = view(spec, row, input)
                 .ok_or_else(|| format!("input {} has no row {row}", spec.name))?;
             views.push((id, value.into()));
         }
         let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
         let values = catch_unwind(AssertUnwindSafe(|| {
-            self.model.run(views, &self.output_ids, Some(options))
+            model.run(views, output_ids, Some(options))
         }))
         .map_err(|panic| panic_text(panic.as_ref()))?
         .map_err(|error| error.to_string())?;

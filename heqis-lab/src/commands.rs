@@ -20,6 +20,7 @@ use crate::prepare::{self, PrepareArgs};
 use crate::select::{self, SelectArgs};
 use crate::serve::{self, ServeArgs};
 use crate::train::{self, TrainArgs};
+use crate::trees::{self, TreesArgs};
 use crate::verify::{self, VerifyArgs};
 use crate::walk_forward::{self, WalkForwardArgs};
 
@@ -42,6 +43,7 @@ pub enum Command {
     Select(SelectArgs),
     Audit(AuditArgs),
     Parity(ParityArgs),
+    Trees(TreesArgs),
     WalkForward(WalkForwardArgs),
 }
 
@@ -68,6 +70,7 @@ impl Command {
             Self::Select(args) => select::run(args),
             Self::Audit(args) => audit::run(args),
             Self::Parity(args) => parity::run(args),
+            Self::Trees(args) => trees::run(args),
             Self::WalkForward(args) => walk_forward::run(args),
         }
     }

@@ -5,6 +5,7 @@
 //! - [`mod@train`], [`baseline`], [`baselines`], [`predict`], [`export`]: models, what they must beat, and their
 //!   predictions.
 //! - [`backtest`]: strategies × signal modes × stocks; [`input_args`]: what it and `predict` read.
+//! - [`trees`]: boosted trees of a pool as a bundle.
 //! - [`mod@walk_forward`]: a pool retrained for every fold, and how its forecasts rank the instruments of a day.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
 //! - [`audit`]: any strategy → look-ahead bias and other sources of false results.
@@ -40,6 +41,7 @@ mod python;
 pub mod select;
 pub mod serve;
 pub mod train;
+pub mod trees;
 pub mod verify;
 pub mod walk_forward;
 pub mod windows;

@@ -5,6 +5,7 @@
 //! - [`mod@baseline`]: the two linear models with their metrics, ONNX graphs and bundles.
 //! - [`nets`]: generators, discriminators and encoders.
 //! - [`mod@train`]: a data set → trained networks in a run directory.
+//! - [`trees`]: boosted trees as they run on the boards, and their bundle.
 //! - [`walk_forward`]: a pool retrained for every fold, its forecasts measured by day.
 //! - [`baselines`]: models that any other must beat, and the table of all models.
 //! - [`export`]: a run directory → bundles; `bundle`: golden windows, files and model cards of all bundles.
@@ -26,6 +27,7 @@ pub mod linear;
 pub mod metrics;
 pub mod nets;
 pub mod train;
+pub mod trees;
 pub mod walk_forward;
 
 pub use baseline::baseline;

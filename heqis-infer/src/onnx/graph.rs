@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::proto::{self, IR_VERSION, OPSET};
+use super::trees::{DOMAIN, DOMAIN_OPSET, OPERATOR};
 use crate::error::{GraphFault, InferError};
 
 /// A named value inside a graph under construction: an input, an initialiser, or a node's output.
@@ -32,6 +33,8 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A list of floats.
     Floats(Vec<f32>),
+    /// A list of strings.
+    Strings(Vec<String>),
 }
 
 /// Builds an ONNX graph node by node, in an order in which every value is defined before it is used.
@@ -113,6 +116,27 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> Value {
+        self.node_of("", output, op, inputs, attributes)
+    }
+
+    /// Adds a `TreeEnsembleRegressor` of the domain `ai.onnx.ml` with one output.
+    pub fn trees(
+        &mut self,
+        output: &str,
+        input: &Value,
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
+        self.node_of(DOMAIN, output, OPERATOR, &[input], attributes)
+    }
+
+    fn node_of(
+        &mut self,
+        domain: &str,
+        output: &str,
+        op: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
         for value in inputs {
             if !self.defined.contains(value.name()) {
                 self.note(GraphFault::Undefined {
@@ -130,7 +154,7 @@ impl GraphBuilder {
                 .iter()
                 .map(|(name, value)| attribute(name, value))
                 .collect(),
-            domain: String::new(),
+            domain: domain.to_owned(),
         });
         self.define(output)
     }
@@ -167,14 +191,21 @@ impl GraphBuilder {
                 fault,
             });
         }
+        let mut opset_import = vec![proto::OperatorSet {
+            domain: String::new(),
+            version: OPSET,
+        }];
+        if self.graph.node.iter().any(|node| node.domain == DOMAIN) {
+            opset_import.push(proto::OperatorSet {
+                domain: DOMAIN.to_owned(),
+                version: DOMAIN_OPSET,
+            });
+        }
         let model = proto::Model {
             ir_version: IR_VERSION,
             producer_name: "heqis".to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![proto::OperatorSet {
-                domain: String::new(),
-                version: OPSET,
-            }],
+            opset_import,
             metadata_props: self
                 .metadata
                 .into_iter()
@@ -292,6 +323,10 @@ fn attribute(name: &str, value: &Attribute) -> proto::Attribute {
         Attribute::Floats(floats) => {
             attribute.floats = floats.clone();
             attribute.set_type(proto::AttributeType::Floats);
+        }
+        Attribute::Strings(strings) => {
+            attribute.strings = strings.iter().map(|s| s.clone().into_bytes()).collect();
+            attribute.set_type(proto::AttributeType::Strings);
         }
     }
     attribute

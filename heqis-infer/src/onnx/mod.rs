@@ -4,11 +4,14 @@
 //! reads), static shapes, plain operators, shared initialisers, and the scaler's hash in the metadata. The bytes are a
 //! function of the calls that built the graph: no time, no path, no hash-map order.
 //!
-//! Not here: running a graph, and reading more of a foreign file than its signature.
+//! Tree ensembles (`trees`) are read and computed here too, since RTen has no such operator.
+//!
+//! Not here: running any other graph, and reading more of a foreign file than its signature.
 
 mod graph;
 mod proto;
 mod signature;
+pub(crate) mod trees;
 
 pub use crate::error::GraphFault;
 pub use graph::{Attribute, GraphBuilder, Value};

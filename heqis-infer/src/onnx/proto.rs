@@ -28,6 +28,7 @@ pub(super) enum AttributeType {
     String = 3,
     Floats = 6,
     Ints = 7,
+    Strings = 8,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -110,6 +111,8 @@ pub(super) struct Attribute {
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
+    #[prost(bytes = "vec", repeated, tag = "9")]
+    pub(super) strings: Vec<Vec<u8>>,
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub(super) r#type: i32,
 }

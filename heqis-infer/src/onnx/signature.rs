@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::proto;
+use super::trees::Ensemble;
 use crate::error::InferError;
 use crate::tensor::{Dtype, TensorSpec};
 
@@ -45,6 +46,12 @@ impl Decoded {
         proto::Model::decode(bytes)
             .map(Decoded)
             .map_err(|error| InferError::Onnx(error.to_string()))
+    }
+
+    /// Returns the tree ensembles that the model consists of; `None` when it has none, and a reason when it has other nodes
+    /// too or one breaks a rule.
+    pub(crate) fn trees(&self) -> Option<Result<Vec<Ensemble>, String>> {
+        Ensemble::all(self.0.graph.as_ref()?)
     }
 
     /// Returns the signature; see [`Signature::read`].

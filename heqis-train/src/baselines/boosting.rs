@@ -24,14 +24,14 @@ pub struct BoostingOptions {
 /// Fitted trees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Boosting {
-    inputs: usize,
-    mean: f64,
-    learning_rate: f64,
-    trees: Vec<Node>,
+    pub(crate) inputs: usize,
+    pub(crate) mean: f64,
+    pub(crate) learning_rate: f64,
+    pub(crate) trees: Vec<Node>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Node {
+pub(crate) enum Node {
     Leaf(f64),
     Split {
         input: usize,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use heqis_quant::stats::{LEAST_CROSS_SECTION, deviation, mean, pearson, spearman};
 use serde::{Deserialize, Serialize};
 
+use super::errors::ReturnError;
 use super::forecast::Truth;
 
 /// The 97.5 % quantile of the normal distribution.
@@ -102,6 +103,15 @@ impl DailySeries {
             low: mean - Z95 * error,
             high: mean + Z95 * error,
         })
+    }
+}
+
+/// Returns what is least for the best forecast: the negative mean RankIC where days have cross-sections, else the squared error.
+#[must_use]
+pub(crate) fn choice_loss(predicted: &[f64], truth: &Truth) -> f64 {
+    match DailySeries::rank_ic(predicted, truth).mean(1) {
+        Some(mean) => -mean.mean,
+        None => ReturnError::of(predicted, &truth.returns).mse,
     }
 }
 

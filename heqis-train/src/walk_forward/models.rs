@@ -13,12 +13,12 @@ use crate::error::TrainError;
 use crate::linear::penalty::{PENALTIES, least};
 use crate::linear::ridge::Ridge;
 use crate::metrics::Examples;
-use crate::metrics::daily::DailySeries;
-use crate::metrics::errors::ReturnError;
+use crate::metrics::daily::{DailySeries, choice_loss};
 use crate::metrics::forecast::{Forecast, Truth};
 use crate::train::predict::predict;
 use crate::train::progress::ProgressReporter;
 use crate::train::{SavedWeights, TrainConfig, TrainedRun, run, train};
+use crate::trees::Trees;
 
 /// The feature that the forecast `last return` is.
 const LAST_RETURN: &str = "return_1";
@@ -134,22 +134,22 @@ pub(super) fn evaluate(
         let ridge = Ridge::fit(&training.inputs, &training.truth.returns, penalty)
             .ok_or(TrainError::singular("ridge regression"))?;
         let predicted = chosen_on.inputs.iter().map(|row| ridge.predict(row));
-        let score = loss(&predicted.collect::<Vec<_>>(), &chosen_on.truth);
+        let score = choice_loss(&predicted.collect::<Vec<_>>(), &chosen_on.truth);
         Ok((ridge, score))
     })?;
     let values = judged.inputs.iter().map(|row| ridge.predict(row)).collect();
     all.push(of("ridge", None, PENALTIES.len(), values));
     let (trees, _) = least(BOOSTING, |options| {
         let trees = Boosting::fit(&training.inputs, &training.truth.returns, options)?;
-        let score = loss(&trees.predict(&chosen_on.inputs)?, &chosen_on.truth);
+        let score = choice_loss(&trees.predict(&chosen_on.inputs)?, &chosen_on.truth);
         Ok((trees, score))
     })?;
-    all.push(of(
-        "trees",
-        None,
-        BOOSTING.len(),
-        trees.predict(&judged.inputs)?,
-    ));
+    // As a board computes them, to the bit.
+    let trees = Trees::of(&trees);
+    let values = samples
+        .iter()
+        .map(|sample| trees.predict(corpus.window(sample, 1)).into());
+    all.push(of("trees", None, BOOSTING.len(), values.collect()));
     progress("  baselines done");
     for seed in (0..settings.seeds).map(|at| config.seed.wrapping_add(at)) {
         let config = TrainConfig {
@@ -187,14 +187,6 @@ pub(super) fn evaluate(
         progress(&format!("  seed {seed} done"));
     }
     Ok(all)
-}
-
-/// Returns what is least for the best forecast: the negative mean RankIC if the days have cross-sections, else the squared error.
-fn loss(predicted: &[f64], truth: &Truth) -> f64 {
-    match DailySeries::rank_ic(predicted, truth).mean(1) {
-        Some(mean) => -mean.mean,
-        None => ReturnError::of(predicted, &truth.returns).mse,
-    }
 }
 
 /// Trains a fold's networks, or continues an interrupted training.
