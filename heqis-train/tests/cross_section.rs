@@ -251,6 +251,39 @@ fn shuffled_labels_leave_chance_in_every_linear_model_and_in_trees() {
 }
 
 #[test]
+fn trees_of_ranks_are_a_bundle_that_computes_as_in_the_lab_and_fits_no_threshold() {
+    let root = tempfile::tempdir().unwrap();
+    let config = settings(&planted(root.path(), 360), "mse", "");
+    let dir = heqis_train::trees::bundle::write(&config, root.path(), "trees").unwrap();
+    let again = heqis_train::trees::bundle::write(&config, &root.path().join("again"), "trees");
+    for name in ["model.onnx", "manifest.json", "MODEL_CARD.md"] {
+        let bytes = |dir: &Path| std::fs::read(dir.join(name)).unwrap();
+        assert_eq!(bytes(&dir), bytes(again.as_ref().unwrap()), "{name}");
+    }
+    let loaded = heqis_bundle::load::<heqis_bundle::DirectionLayout>(&dir).unwrap();
+    assert_eq!((loaded.layout.rows, loaded.layout.factors), (1, 0));
+    assert_eq!(loaded.layout.scaler.target().kind, TargetKind::Rank);
+    let opened = heqis_infer::open(&loaded.bundle, &[heqis_infer::BackendKind::Cpu], true).unwrap();
+    assert_eq!(
+        (opened.self_test.windows, opened.self_test.max_abs_error),
+        (4, 0.0)
+    );
+    let refused = heqis_bundle::check_thresholds(&loaded)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("rank of close t to close t+1"),
+        "{refused}"
+    );
+    let by_day = settings(&root.path().join("set"), "mse", "scale_by_day = \"rank\"");
+    let refused = heqis_train::trees::bundle::write(&by_day, root.path(), "other").unwrap_err();
+    assert!(
+        refused.to_string().contains("data.scale_by_day"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_loss_of_days_without_batches_of_days_is_refused() {
     let text = "[data]\nset = \"s\"\n[losses]\nvalue_loss = \"ic\"\n";
     let refused = TrainConfig::parse(Path::new("test.toml"), text)

@@ -229,7 +229,8 @@ mod tests {
         let mut engine = CpuEngine::load(&model).unwrap();
         let flat: Vec<f32> = rows.iter().flatten().map(|x| *x as f32).collect();
         let mut outputs = vec![Vec::new(), Vec::new()];
-        let view = TensorView::f32(&[rows.len(), 2], &flat);
+        let shape = [rows.len(), 2];
+        let view = TensorView::f32(&shape, &flat);
         engine.run(&[view], &mut outputs).unwrap();
         let exact = fitted.predict(&rows).unwrap();
         for ((row, value), exact) in flat.chunks(2).zip(&outputs[0]).zip(exact) {
