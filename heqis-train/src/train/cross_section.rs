@@ -130,7 +130,7 @@ impl Days {
 
     /// Returns the logarithm of the softmax within each day, `[batch, 1]`.
     fn log_softmax(&self, values: Tensor<2>) -> Tensor<2> {
-        // Centred first, so that days with other levels do not underflow beside each other; bounded, so that no power overflows.
+        // Centred first, so that days with other levels do not underflow next to each other; bounded, so that no power overflows.
         let centred = self.centred(values).clamp(-60.0, 60.0);
         let sums = self.sum(centred.clone().exp()).log();
         centred - self.members.clone().transpose().matmul(sums)
