@@ -3,7 +3,7 @@
 //! ```text
 //! stage ▸ edge ▸ Sender ══ Hello, Data, End or Leave, Goodbye ══▶ Receiver ▸ edge ▸ stage
 //!                   ◀═════ Welcome or Refuse, Ack, Goodbye ══════
-//!                   ◀═══════════════ Heartbeat ════════════════▶
+//!                   ◀═══════ Heartbeat, Request, Reply ════════▶
 //! ```
 //!
 //! The sending half of an edge numbers its frames from 1 and retains them, on an at-least-once edge, until the receiver
@@ -17,6 +17,8 @@
 //! finished; only then does it answer `Goodbye`. `Leave` announces that the sending node leaves in mid-stream: the
 //! receiving half waits for it, or for its successor. A receiver that leaves says `Goodbye`; the sender retains frames
 //! without an outcome and dials until a successor answers.
+//!
+//! Which of the two may send what is the table of `heqis_core::link::authority`; `setup` asks it for every message.
 //!
 //! - `sender`, `receiver`: the two actors. `phase`: what a receiver does. `setup`: what both are built from. What they exchange is in `heqis_core::link`.
 //! - `send_window`, `receive_state`: the frames and numbers of each half. `window_watch`: reports an edge that stands still.

@@ -6,6 +6,8 @@ import { readFileSync } from "node:fs";
 import { check } from "./cases.mjs";
 import { API, open, place, ran, rows, run, start } from "./fixture.mjs";
 
+const token = "0123456789abcdef0123456789abcdef";
+
 check("every stage, edge and counter of the pipeline is shown, and its books close", async () => {
   const url = await ran();
   const { page, close } = await open(`${url}/#pipeline`);
@@ -79,11 +81,39 @@ check("an unreachable node raises an alarm that states what to do", async () => 
   await gateway.stop("SIGKILL");
 });
 
+check("the trading state of another node is requested, and shown as set only when that node says so", async () => {
+  const dir = place();
+  const changes = [
+    "stages.market.params.speed=20000000.0", `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.metrics=\"127.0.0.1:0\"",
+    "nodes.compute.metrics=\"127.0.0.1:19312\"", "edges.ring->engine.transport.port=15765", "edges.signal->feedback.transport.port=15766",
+    "nodes.gateway.dashboard.control=true", `nodes.gateway.dashboard.requests="${dir}/requests.json"`, "nodes.compute.trading_state_from=[\"gateway\"]",
+    `stages.signal.params.trading_state_file="${dir}/trading-state"`, "nodes.compute.dashboard={ address = \"127.0.0.1:0\" }",
+  ];
+  const node = (name, more) => start("heqis-runtime", ["--topology", "topologies/dual-board.toml", "--node", name, ...[...changes, ...more].flatMap((change) => ["--set", change])],
+    { HEQIS_DASHBOARD_TOKEN: token });
+  const gateway = await node("gateway", ["nodes.gateway.dashboard.address=\"127.0.0.1:0\""]);
+  const { page, close } = await open(`${gateway.url}/login?token=${token}`);
+  await page.click('nav a[href="#pipeline"]');
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.locator('#kill button[data-state="halted"]').click();
+  const asked = (status) => page.locator(`#kill-requests [data-status="${status}"]`);
+  await asked("not_acknowledged").waitFor();
+  assert.match(await page.locator("#kill-requests").innerText(), /Halted: not acknowledged by node compute: no link/);
+  assert.equal(await page.locator('#kill button[aria-pressed="true"]').count(), 0, "nothing is taken for done");
+  const compute = await node("compute", []);
+  await asked("acknowledged").waitFor();
+  await page.locator('#kill button[data-state="halted"][aria-pressed="true"]').waitFor();
+  assert.equal(readFileSync(`${dir}/trading-state`, "utf8").trim(), "halted");
+  await page.locator("#language").click();
+  assert.match(await page.locator("#kill-requests").innerText(), /停止：节点 compute 已确认/);
+  await close();
+  await Promise.all([gateway.stop("SIGKILL"), compute.stop("SIGKILL")]);
+});
+
 check("the trading state is set from the page, where control is enabled", async () => {
   const dir = place();
-  const served = await run(dir, ["nodes.host.dashboard.control=true", `stages.signal.params.trading_state_file="${dir}/kill"`, "stages.market.params.speed=20000000.0"], { HEQIS_DASHBOARD_TOKEN: "0123456789abcdef0123456789abcdef" });
-  const [link] = await served.line(/http:\S+\/login\?token=\S+/);
-  const { page, close } = await open(link);
+  const served = await run(dir, ["nodes.host.dashboard.control=true", `stages.signal.params.trading_state_file="${dir}/kill"`, "stages.market.params.speed=20000000.0"], { HEQIS_DASHBOARD_TOKEN: token });
+  const { page, close } = await open(`${served.url}/login?token=${token}`);
   await page.click('nav a[href="#pipeline"]');
   page.on("dialog", (dialog) => dialog.accept());
   await page.locator('#kill button[data-state="active"][aria-pressed="true"]').waitFor();

@@ -296,13 +296,6 @@ impl Live for Graph {
         let mut asked = Vec::new();
         if let Some(requests) = &self.requests {
             asked = requests.ask(state, now_ms()).map_err(Rejected::Failed)?;
-            for node in &asked {
-                tracing::warn!(%node, %state, "trading state requested on the dashboard");
-                let cause = format!("{state} requested of node '{node}' on the page");
-                let (own, kind) = (self.own_name(), EventKind::TradingState);
-                self.log
-                    .add(now_ms(), own, kind, Level::Warning, node, Some(cause));
-            }
         }
         for switch in &self.switches {
             switch.set(state).map_err(Rejected::Failed)?;

@@ -146,7 +146,16 @@ impl Requests {
         self.write(&asked)?;
         shared.asked = asked;
         for target in &self.targets {
-            self.counters.of([&target.name, "asked"]).inc();
+            let node = &target.name;
+            tracing::warn!(%node, %state, "trading state requested on the dashboard");
+            self.counters.of([node, "asked"]).inc();
+            // Before it is sent: the answer is another event.
+            if let Some(notify) = self.notify.get() {
+                notify(
+                    node,
+                    format!("{state} requested of node '{node}' on the page"),
+                );
+            }
             if let Some(asked) = shared.asked.get(&target.name)
                 && asked.outcome == Outcome::Open
             {
