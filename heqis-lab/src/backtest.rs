@@ -21,7 +21,7 @@ use heqis_backtest::strategy::{DecidedSeries, Source};
 use heqis_data::predictions::{Coverage, Predictions, SymbolCoverage};
 use heqis_portfolio::PortfolioConfig;
 use heqis_quant::decision::SignalMode;
-use heqis_quant::{CleanConfig, Cleaner, DecisionRule, Symbol};
+use heqis_quant::{CleanConfig, Cleaner, DecisionRule, Strategy, Symbol};
 use serde::Serialize;
 
 use crate::batch_predictor::{BatchPredictor, progress};
@@ -181,7 +181,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let mut predictor = BatchPredictor {
         sources: &sources,
         tables,
-        strategy: settings.strategy(SignalMode::Return),
+        strategy: predicting(&settings, args.portfolio),
         clean: &reference.clean,
         threads,
     };
@@ -281,6 +281,13 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     summary(&args.out, &lines)?;
     Ok(lines)
+}
+
+/// The strategy whose pipeline predicts. A portfolio reads limits and references, which it computes only for a filter.
+fn predicting(settings: &Settings, is_portfolio: bool) -> Strategy {
+    let mut strategy = settings.strategy(SignalMode::Return);
+    strategy.filters.limit_up_hold |= is_portfolio;
+    strategy
 }
 
 /// Reads the cleaner's settings, or returns the defaults.

@@ -33,6 +33,7 @@ fn runtime() -> PathBuf {
 fn args(work: &Path) -> ParityArgs {
     ParityArgs {
         strategies: root().join("examples/strategies.toml"),
+        portfolios: None,
         only: Vec::new(),
         data: [
             "ashare/000300.SH.csv",
@@ -113,6 +114,55 @@ fn four_ways_agree_with_the_trained_bundles() {
         text.contains("entered ") && text.contains("exited "),
         "{text}"
     );
+}
+
+#[test]
+fn four_ways_agree_for_a_portfolio() {
+    let work = tempfile::tempdir().unwrap();
+    let answer = run(&ParityArgs {
+        portfolios: Some(root().join("examples/portfolios.toml")),
+        only: vec!["inverse-volatility".into()],
+        data: ["002032.SZ.csv", "600000.SH.csv"]
+            .map(|name| root().join("data/ashare").join(name))
+            .to_vec(),
+        runtime: Some(runtime()),
+        ..args(work.path())
+    })
+    .unwrap();
+    let text = answer.lines.join("\n");
+    assert!(answer.good, "{text}");
+    assert!(
+        text.contains("top_ranked ") && text.contains("reduced "),
+        "{text}"
+    );
+}
+
+/// `cargo test -p heqis-lab --test parity -- --ignored`: 21,426 decisions of each of three portfolios.
+#[test]
+#[ignore = "takes minutes"]
+fn four_ways_agree_for_every_portfolio_on_every_committed_symbol() {
+    let work = tempfile::tempdir().unwrap();
+    let answer = run(&ParityArgs {
+        portfolios: Some(root().join("examples/portfolios.toml")),
+        runtime: Some(runtime()),
+        ..args(work.path())
+    })
+    .unwrap();
+    let text = answer.lines.join("\n");
+    assert!(answer.good, "{text}");
+    assert!(
+        text.contains("3 portfolios, 8 instruments, 192834 decisions compared"),
+        "{text}"
+    );
+    for reason in [
+        "late ",
+        "given_up ",
+        "sector_cap ",
+        "below_cost ",
+        "turnover_limit ",
+    ] {
+        assert!(text.contains(reason), "no {reason} in {text}");
+    }
 }
 
 /// A stateful model: the lab keeps one state for each stock, as the gateway does.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use heqis_data::journal::{JournalError, Names, Reader};
-use heqis_quant::decision::journal::JournalLine;
+use heqis_quant::Decision;
+use heqis_quant::decision::journal::{EntryId, JournalLine};
 
 use crate::error::LabError;
 
@@ -14,6 +15,16 @@ use crate::error::LabError;
 /// [`LabError::Data`] when the journal cannot be read, [`LabError::Quant`] naming the line that breaks its format, and
 /// [`LabError::Rule`] when it was not finished, or its bytes differ from its records.
 pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
+    let entries = entries(path)?.into_iter();
+    Ok(entries.map(|(_, record)| record.text()).collect())
+}
+
+/// As [`read`], the decisions with their ids.
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn entries(path: &Path) -> Result<Vec<(EntryId, Decision)>, LabError> {
     let refuse = |error| refused(path, error);
     let names = Names::of(path);
     let mut text = Vec::new();
@@ -27,8 +38,8 @@ pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
         let line = line.map_err(refuse)?;
         line.write(&mut again);
         closed = matches!(line, JournalLine::Closing { .. });
-        if let JournalLine::Decision(_, record) = line {
-            decisions.push(record.text());
+        if let JournalLine::Decision(id, record) = line {
+            decisions.push((id, record));
         }
     }
     if !closed {

@@ -8,23 +8,24 @@
 //! | journal-replay | the decision step on the predictions of the two nodes' journal |
 //!
 //! - [`replay`]: bars in the order of the boards, and the first and last way. [`runtime`]: the other two. [`journal`]: their
-//!   decisions.
+//!   decisions. [`portfolios`]: the same for ranks.
 //!
 //! What is *not* here: a broker. Boards report no fills yet, so all ways assume that every order is executed at the close of
 //! its decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use heqis_data::renamed::{RenamedKey, warnings, without_former};
-use heqis_quant::Decision;
-use heqis_quant::{Filters, Strategy};
+use heqis_quant::decision::journal::EntryId;
+use heqis_quant::{Bar, Decision, Filters, Strategy, Symbol};
 
 use crate::error::LabError;
 use crate::output::CommandOutput;
 
 pub mod journal;
+pub mod portfolios;
 pub mod replay;
 pub mod runtime;
 
@@ -35,7 +36,10 @@ pub struct ParityArgs {
     /// Strategies by name, each with mode, rule and filters.
     #[arg(long, value_name = "TOML", default_value = "examples/strategies.toml")]
     pub strategies: PathBuf,
-    /// Only these strategies; all by default.
+    /// Portfolios by name, each with section and rule, which are compared instead of strategies.
+    #[arg(long, value_name = "TOML")]
+    pub portfolios: Option<PathBuf>,
+    /// Only these strategies or portfolios; all by default.
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
     /// Daily bars, one file for each instrument, or with a symbol column.
@@ -132,44 +136,132 @@ pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
 ///
 /// [`LabError`] when an input cannot be read, or the runtime cannot be started or fails.
 pub fn run(args: &ParityArgs) -> Result<CommandOutput, LabError> {
-    let mut chosen = strategies(&args.strategies)?;
-    if let Some(name) = args.only.iter().find(|name| !chosen.contains_key(*name)) {
-        let names: Vec<&str> = chosen.keys().map(String::as_str).collect();
-        let rule = format!("holds no strategy '{name}', but {}", names.join(", "));
-        return Err(LabError::rule(args.strategies.display(), rule));
-    }
-    chosen.retain(|name, _| args.only.is_empty() || args.only.contains(name));
     let bars = replay::bars(&args.data)?;
-    let runtime = runtime::Runtime::new(args)?;
-    let (mut lines, mut compared, mut good) = (Vec::new(), 0, true);
-    for (name, strategy) in &chosen {
-        let decided = replay::in_process(&bars, args, strategy)?;
-        let expected: Vec<String> = decided.iter().map(Decision::text).collect();
-        let single = runtime.single_host(name, strategy)?;
-        let two = runtime.two_nodes(name, strategy)?;
-        let again = replay::journal(&bars, strategy, &two)?;
-        let mut differences = Vec::new();
-        for (way, got) in WAYS[1..].iter().zip([&single, &two, &again]) {
-            compared += got.len().max(expected.len());
-            differences.extend(compare(way, &expected, got));
-        }
-        good &= differences.is_empty() && !expected.is_empty();
-        lines.push(report(name, &decided, &differences));
+    match &args.portfolios {
+        None => run_strategies(args, &bars),
+        Some(path) => run_portfolios(args, path, bars),
     }
-    lines.push(format!(
-        "{} strategies, {} instruments, {compared} decisions compared: {}",
-        chosen.len(),
-        bars.iter()
-            .map(|bar| bar.symbol)
-            .collect::<std::collections::BTreeSet<_>>()
-            .len(),
-        if good {
-            "all equal to the byte"
-        } else {
-            "not equal"
+}
+
+/// Keeps the names of `--only`.
+fn choose<T>(
+    mut all: BTreeMap<String, T>,
+    args: &ParityArgs,
+    path: &Path,
+    what: &str,
+) -> Result<BTreeMap<String, T>, LabError> {
+    if let Some(name) = args.only.iter().find(|name| !all.contains_key(*name)) {
+        let names: Vec<&str> = all.keys().map(String::as_str).collect();
+        let rule = format!("holds no {what} '{name}', but {}", names.join(", "));
+        return Err(LabError::rule(path.display(), rule));
+    }
+    all.retain(|name, _| args.only.is_empty() || args.only.contains(name));
+    Ok(all)
+}
+
+fn run_strategies(args: &ParityArgs, bars: &[Bar]) -> Result<CommandOutput, LabError> {
+    let path = &args.strategies;
+    let chosen = choose(strategies(path)?, args, path, "strategy")?;
+    let runtime = runtime::Runtime::new(args)?;
+    let mut sum = Sum::default();
+    for (name, strategy) in &chosen {
+        let decided = replay::in_process(bars, args, strategy)?;
+        let expected: Vec<String> = decided.iter().map(Decision::text).collect();
+        let rule = runtime::Rule::Signal(strategy);
+        let texts = |path: PathBuf| journal::read(&path);
+        let single = texts(runtime.single_host(name, rule)?)?;
+        let two = texts(runtime.two_nodes(name, rule)?)?;
+        let again = replay::journal(bars, strategy, &two)?;
+        sum.add(name, &decided, &expected, [&single, &two, &again]);
+    }
+    Ok(sum.output(chosen.len(), "strategies", bars))
+}
+
+fn run_portfolios(
+    args: &ParityArgs,
+    path: &Path,
+    mut bars: Vec<Bar>,
+) -> Result<CommandOutput, LabError> {
+    portfolios::sort(&mut bars);
+    let chosen = choose(portfolios::plans(path)?, args, path, "portfolio")?;
+    let runtime = runtime::Runtime::new(args)?;
+    let mut sum = Sum::default();
+    for (name, plan) in &chosen {
+        let named = portfolios::in_process(&bars, args, plan)?;
+        let expected: Vec<String> = named
+            .iter()
+            .map(|(decision, missing)| portfolios::text(decision, missing))
+            .collect();
+        let rule = runtime::Rule::Portfolio(plan);
+        let texts = |path: PathBuf| -> Result<_, LabError> {
+            let entries = journal::entries(&path)?;
+            let text = |(id, decision): &(_, _)| portfolios::text(decision, missing_of(id));
+            Ok((entries.iter().map(text).collect::<Vec<_>>(), entries))
+        };
+        let (single, _) = texts(runtime.single_host(name, rule)?)?;
+        let (two, entries) = texts(runtime.two_nodes(name, rule)?)?;
+        let again = portfolios::journal(&bars, plan, &entries)?;
+        let decided: Vec<Decision> = named.into_iter().map(|(decision, _)| decision).collect();
+        sum.add(name, &decided, &expected, [&single, &two, &again]);
+    }
+    Ok(sum.output(chosen.len(), "portfolios", &bars))
+}
+
+fn missing_of(id: &EntryId) -> &[Symbol] {
+    &id.missing
+}
+
+/// What is compared so far.
+struct Sum {
+    lines: Vec<String>,
+    compared: usize,
+    good: bool,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self {
+            lines: Vec::new(),
+            compared: 0,
+            good: true,
         }
-    ));
-    Ok(CommandOutput { lines, good })
+    }
+}
+
+impl Sum {
+    fn add(
+        &mut self,
+        name: &str,
+        decided: &[Decision],
+        expected: &[String],
+        ways: [&Vec<String>; 3],
+    ) {
+        let mut differences = Vec::new();
+        for (way, got) in WAYS[1..].iter().zip(ways) {
+            self.compared += got.len().max(expected.len());
+            differences.extend(compare(way, expected, got));
+        }
+        self.good &= differences.is_empty() && !expected.is_empty();
+        self.lines.push(report(name, decided, &differences));
+    }
+
+    fn output(mut self, count: usize, what: &str, bars: &[Bar]) -> CommandOutput {
+        let symbols: BTreeSet<Symbol> = bars.iter().map(|bar| bar.symbol).collect();
+        self.lines.push(format!(
+            "{count} {what}, {} instruments, {} decisions compared: {}",
+            symbols.len(),
+            self.compared,
+            if self.good {
+                "all equal to the byte"
+            } else {
+                "not equal"
+            }
+        ));
+        CommandOutput {
+            lines: self.lines,
+            good: self.good,
+        }
+    }
 }
 
 /// Returns the report on one strategy.

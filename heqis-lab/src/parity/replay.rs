@@ -125,8 +125,12 @@ pub fn journal(
     Ok(lines)
 }
 
-/// Returns the market snapshot of each clean bar, which filters read.
-fn snapshots(
+/// Returns the market snapshot of each clean bar, which filters and portfolios read.
+///
+/// # Errors
+///
+/// [`LabError::Quant`] when a bar has a price without limits that should have some.
+pub(super) fn snapshots(
     bars: &[Bar],
     strategy: &Strategy,
 ) -> Result<HashMap<(Symbol, i64), MarketSnapshot>, LabError> {

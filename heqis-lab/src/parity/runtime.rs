@@ -9,11 +9,21 @@ use heqis_quant::Strategy;
 use heqis_quant::pipeline::Model as _;
 use toml::{Table, Value};
 
+use super::portfolios::PortfolioPlan;
 use super::{ParityArgs, journal};
 use crate::error::LabError;
 
 /// Shown lines of a failed run's log.
 const LOG_LINES: usize = 12;
+
+/// What decides.
+#[derive(Clone, Copy, Debug)]
+pub enum Rule<'a> {
+    /// A `signal` stage.
+    Signal(&'a Strategy),
+    /// The stages `rank` and `portfolio`.
+    Portfolio(&'a PortfolioPlan),
+}
 
 /// A runtime with its inputs.
 #[derive(Clone, Debug)]
@@ -54,33 +64,28 @@ impl Runtime {
         })
     }
 
-    /// Runs all stages in one process and returns the decisions of its journal.
+    /// Runs all stages in one process and returns the path of its journal.
     ///
     /// # Errors
     ///
-    /// [`LabError`] when the runtime cannot be started or fails, or its journal is not finished.
-    pub fn single_host(&self, name: &str, strategy: &Strategy) -> Result<Vec<String>, LabError> {
-        self.run(
-            &format!("{name}-single-host"),
-            strategy,
-            ["host", "host"],
-            None,
-        )
+    /// [`LabError`] when the runtime cannot be started or fails.
+    pub fn single_host(&self, name: &str, rule: Rule<'_>) -> Result<PathBuf, LabError> {
+        self.run(&format!("{name}-single-host"), rule, ["host", "host"], None)
     }
 
-    /// Runs gateway and compute node as two processes over NNG and returns the decisions of the journal.
+    /// Runs gateway and compute node as two processes over NNG and returns the path of the journal.
     ///
     /// # Errors
     ///
     /// As [`Runtime::single_host`], and [`LabError::Data`] when no port is free.
-    pub fn two_nodes(&self, name: &str, strategy: &Strategy) -> Result<Vec<String>, LabError> {
+    pub fn two_nodes(&self, name: &str, rule: Rule<'_>) -> Result<PathBuf, LabError> {
         // Both ports are held until both are known, so that they differ.
         let held = [free_port(&self.work)?, free_port(&self.work)?];
         let ports = [held[0].1, held[1].1];
         drop(held);
         self.run(
             &format!("{name}-two-nodes"),
-            strategy,
+            rule,
             ["gateway", "compute"],
             Some(ports),
         )
@@ -89,15 +94,15 @@ impl Runtime {
     fn run(
         &self,
         name: &str,
-        strategy: &Strategy,
+        rule: Rule<'_>,
         nodes: [&str; 2],
         ports: Option<[u16; 2]>,
-    ) -> Result<Vec<String>, LabError> {
+    ) -> Result<PathBuf, LabError> {
         let file = |suffix: &str| self.work.join(format!("{name}{suffix}"));
         let (topology, journal) = (file(".toml"), file(".jsonl"));
         // The runtime resumes an existing journal, so an unfinished one of an earlier run must be removed.
         journal::remove(&journal)?;
-        let text = self.topology(name, strategy, nodes, ports, &journal)?;
+        let text = self.topology(name, rule, nodes, ports, &journal)?;
         std::fs::write(&topology, text).map_err(|source| LabError::file(&topology, source))?;
         let output = Command::new(&self.binary)
             .arg("--topology")
@@ -113,25 +118,40 @@ impl Runtime {
             let rule = format!("heqis-runtime ended with {}:\n{tail}", output.status);
             return Err(LabError::rule(topology.display(), rule));
         }
-        journal::read(&journal)
+        Ok(journal)
     }
 
     /// Returns the topology of the main pipeline on one node or two.
     fn topology(
         &self,
         name: &str,
-        strategy: &Strategy,
+        rule: Rule<'_>,
         [front, back]: [&str; 2],
         ports: Option<[u16; 2]>,
         journal: &Path,
     ) -> Result<String, LabError> {
         let refuse = |error: toml::ser::Error| LabError::rule(journal.display(), error.to_string());
-        let signal = Value::try_from(strategy).map_err(refuse)?;
-        let filter_indicators = Value::try_from(strategy.filter_indicators()).map_err(refuse)?;
-        let indicators = match strategy.needs_market() {
-            true => table([("market", table([("filter_indicators", filter_indicators)]))]),
-            false => table([]),
+        let (indicators, deciding) = match rule {
+            Rule::Signal(strategy) => {
+                let signal = Value::try_from(strategy).map_err(refuse)?;
+                let filter_indicators =
+                    Value::try_from(strategy.filter_indicators()).map_err(refuse)?;
+                let indicators = match strategy.needs_market() {
+                    true => table([("market", table([("filter_indicators", filter_indicators)]))]),
+                    false => table([]),
+                };
+                (indicators, vec![("signal", signal)])
+            }
+            Rule::Portfolio(plan) => {
+                let section = Value::try_from(&plan.section).map_err(refuse)?;
+                let rule = Value::try_from(&plan.rule).map_err(refuse)?;
+                (
+                    table([("market", table([]))]),
+                    vec![("rank", section), ("portfolio", table([("rule", rule)]))],
+                )
+            }
         };
+        let is_sorted = matches!(rule, Rule::Portfolio(_));
         let bundle =
             |dir: &str| table([("bundle", text(dir)), ("backends", list(&["cpu".into()]))]);
         let mut features = bundle(&self.factors);
@@ -144,7 +164,10 @@ impl Runtime {
                 "market",
                 "csv-replay",
                 front,
-                table([("paths", list(&self.data))]),
+                table([
+                    ("paths", list(&self.data)),
+                    ("sort", Value::Boolean(is_sorted)),
+                ]),
             ),
             ("cleaner", "cleaner", front, table([])),
             ("indicators", "indicators", front, indicators),
@@ -160,7 +183,6 @@ impl Runtime {
             ),
             ("feedback", "feedback", front, table([])),
             ("engine", "trt-engine", back, bundle(&self.direction)),
-            ("signal", "signal", back, signal),
             (
                 "journal",
                 "journal",
@@ -168,6 +190,10 @@ impl Runtime {
                 table([("path", text(&journal.display().to_string()))]),
             ),
         ];
+        let deciders = deciding
+            .iter()
+            .map(|(kind, params)| (*kind, *kind, back, params.clone()));
+        let stages = stages.into_iter().chain(deciders);
         let stages = stages.map(|(name, kind, node, params)| {
             let mut stage = Table::new();
             stage.insert("kind".into(), text(kind));
@@ -185,17 +211,21 @@ impl Runtime {
                 ("port", Value::Integer(port.into())),
             ])
         };
-        let edges = [
+        let mut edges = vec![
             ("market", "cleaner", None),
             ("cleaner", "indicators", None),
             ("indicators", "features", None),
             ("features", "ring", None),
             ("ring", "engine", ports.map(|ports| ports[0])),
-            ("engine", "signal", None),
-            ("signal", "journal", None),
-            ("signal", "feedback", ports.map(|ports| ports[1])),
         ];
-        let edges = edges.map(|(from, to, port)| {
+        let mut last = "engine";
+        for (kind, _) in &deciding {
+            edges.push((last, kind, None));
+            last = kind;
+        }
+        edges.push((last, "journal", None));
+        edges.push((last, "feedback", ports.map(|ports| ports[1])));
+        let edges = edges.into_iter().map(|(from, to, port)| {
             let mut edge = Table::new();
             edge.insert("from".into(), text(from));
             edge.insert("to".into(), text(to));
@@ -214,7 +244,7 @@ impl Runtime {
             ),
             ("nodes", table([(front, node()), (back, node())])),
             ("stages", table(stages)),
-            ("edges", Value::Array(edges.to_vec())),
+            ("edges", Value::Array(edges.collect())),
         ]);
         toml::to_string(&document).map_err(refuse)
     }
