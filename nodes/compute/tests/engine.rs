@@ -23,6 +23,8 @@ use heqis_infer::{
 use heqis_messages::{Features, PredictionMessage};
 use heqis_quant::decision::DecisionReason;
 use heqis_quant::features::id_of;
+use heqis_quant::scaler::Scaler;
+use heqis_quant::target::{Target, TargetKind, TargetPrice};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{bar, build, config, context, count, framed, root};
@@ -489,6 +491,46 @@ fn the_port_contract_requires_what_the_model_was_trained_on() {
     let baseline = TrtEngine::contract(&config(cpu()), &root()).requires;
     assert_eq!(baseline["rows"], Property::Number(1));
     assert!(!baseline.contains_key("factors model"));
+}
+
+#[test]
+fn a_model_of_ranks_fits_no_stage_with_thresholds_on_returns() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("model");
+    windowed(&dir, 1, None);
+    let contract = || TrtEngine::contract(&config(json!({ "bundle": dir })), Path::new(""));
+    assert!(!contract().provides.contains_key("target"));
+    // The same bundle with the scaler of ranks.
+    let target = Target {
+        price: TargetPrice::Open,
+        kind: TargetKind::Rank,
+        ..Target::default()
+    };
+    let plain = scaler();
+    let ranks = Scaler::from_json(std::str::from_utf8(&plain).unwrap()).unwrap();
+    let ranks = ranks.with_target(target).to_json().into_bytes();
+    fs::write(dir.join("scaler_params.json"), &ranks).unwrap();
+    let manifest = fs::read_to_string(dir.join("manifest.json")).unwrap();
+    let [old, new] = [&plain, &ranks].map(|bytes| heqis_infer::bundle::sha256_hex(bytes));
+    assert!(manifest.contains(&old));
+    let sizes = [&plain, &ranks].map(|bytes| format!("\"bytes\": {}", bytes.len()));
+    assert!(manifest.contains(&sizes[0]), "{manifest}");
+    let manifest = manifest.replace(&old, &new).replace(&sizes[0], &sizes[1]);
+    fs::write(dir.join("manifest.json"), manifest).unwrap();
+    let requires = Signal::contract(
+        &config(json!({"mode": "return", "rule": {"enter": 0.001, "exit": -0.001, "min_confidence": 0.0}})),
+        Path::new(""),
+    )
+    .requires;
+    let found = heqis_actors::mismatch(&contract().provides, &requires).unwrap();
+    assert_eq!(
+        (
+            found.subject.as_str(),
+            found.required.as_str(),
+            found.provided.as_str()
+        ),
+        ("target", "return", "rank of open t+1 to open t+2")
+    );
 }
 
 #[test]
