@@ -311,6 +311,17 @@ fn plans(
 ) -> Result<Vec<(Settings, String)>, LabError> {
     let plan = |(source, table): (&Source, &Option<Predictions>)| {
         let table = table.as_ref();
+        if args.portfolio {
+            // Ranks need neither thresholds nor returns.
+            let mut modes = args.mode.iter().map(|mode| SignalMode::from(*mode));
+            if modes.any(SignalMode::reads_classes)
+                && table.is_some_and(|one| !one.has_probabilities())
+            {
+                let rule = "must have probabilities, which the mode class reads";
+                return Err(LabError::rule(source.name(), rule));
+            }
+            return Ok((settings.clone(), "no rule: a portfolio ranks".to_owned()));
+        }
         let chosen = ChosenRule::of(source, table, settings, args.settings.as_deref())?;
         for mode in &args.mode {
             table.map_or(Ok(()), |table| table.require((*mode).into(), &chosen.rule))?;

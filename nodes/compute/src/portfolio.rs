@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Counter, Emitter, Frame, Merge, Snapshot, Stage, StageError,
+    AnyFrame, BuildContext, Counter, Emitter, Frame, Merge, PortContract, Property, Snapshot,
+    Stage, StageError,
 };
-use heqis_messages::{CrossSection, DecisionMessage};
+use heqis_messages::{CrossSection, DecisionMessage, TARGET};
 use heqis_portfolio::{Portfolio, PortfolioConfig};
 use heqis_quant::decision::DecisionReason;
 use heqis_quant::{Side, TradingState};
@@ -55,6 +56,16 @@ impl Stage for PortfolioStage {
         let file = config.trading_state_file.as_ref();
         let file = file.and_then(|file| trading_state::fault(&base.join(file)));
         rule.into_iter().chain(file).collect()
+    }
+
+    /// Requires returns where scores are compared with a cost; for ranks, `cost` has `per_rank`.
+    fn contract(config: &PortfolioStageConfig, _: &Path) -> PortContract {
+        match config.rule.cost {
+            Some(cost) if cost.per_rank.is_none() => {
+                PortContract::default().require(TARGET, Property::Text("return".to_owned()))
+            }
+            _ => PortContract::default(),
+        }
     }
 
     fn build(config: &PortfolioStageConfig, cx: &BuildContext) -> Result<Self, StageError> {

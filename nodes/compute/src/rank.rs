@@ -9,7 +9,7 @@ use heqis_actors::{
     AnyFrame, BuildContext, Clock, Counter, Emitter, Ending, Frame, Head, Merge, Origins, Payload,
     PortContract, Property, Snapshot, Stage, StageError, Tensor,
 };
-use heqis_messages::{CrossSection, DecisionMessage, MARKET, PredictionMessage};
+use heqis_messages::{CrossSection, DecisionMessage, MARKET, PredictionMessage, TARGET};
 use heqis_portfolio::section::{Pushed, SectionConfig};
 use heqis_portfolio::{Row, ScoreKind, Section, SectionCollector};
 use heqis_quant::Symbol;
@@ -226,7 +226,9 @@ impl Stage for Rank {
 
     /// Requires the open and the limits of the day.
     fn contract(_: &RankConfig, _: &Path) -> PortContract {
-        PortContract::default().require(MARKET, Property::Text("given".to_owned()))
+        PortContract::default()
+            .require(MARKET, Property::Text("given".to_owned()))
+            .pass(TARGET)
     }
 
     fn build(config: &RankConfig, cx: &BuildContext) -> Result<Self, StageError> {

@@ -74,7 +74,7 @@ fn a_cross_section_is_closed_when_complete_or_by_a_later_time_and_names_what_is_
     let second = give(&mut rank, &[prediction(2, 0)]);
     assert_eq!(second[0].0.missing[0].as_str(), NAMES[1]);
     assert_eq!((second[0].0.number, members(&second[0]).len()), (2, 2));
-    // What comes after it is late, by itself.
+    // A later prediction of that time is late, by itself.
     let late = give(&mut rank, &[prediction(1, 1)]);
     assert!(late[0].0.is_late && members(&late[0]) == [NAMES[1]]);
     assert_eq!(late[0].0.number, 2);
