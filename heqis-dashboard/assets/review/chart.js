@@ -67,7 +67,8 @@ export class Chart {
     const bars = type === "forward" ? { ...found, newer: this.newer } : type === "backward" ? { ...found, older: this.older } : found;
     this.grown = type;
     deliver(bars);
-    if (type === "init" && this.anchor !== undefined) this.scrollTo(this.anchor.timestamp, this.anchor.share);
+    if (type === "init" && this.anchor?.end) this.chart.scrollToRealTime(0);
+    else if (type === "init" && this.anchor !== undefined) this.scrollTo(this.anchor.timestamp, this.anchor.share);
     if (type === "init") this.anchor = undefined;
     this.mark();
     this.trim();
@@ -78,25 +79,42 @@ export class Chart {
   trim() {
     const bars = this.bars();
     if (this.held || bars.length <= MOST || !["forward", "backward"].includes(this.grown)) return;
-    const right = bars[Math.min(bars.length, this.chart.getVisibleRange().to) - 1]?.timestamp;
-    const forward = this.grown === "forward";
-    this.window = forward
+    this.swap(this.grown === "forward"
       ? { bars: bars.slice(0, KEPT), older: this.older, newer: true }
-      : { bars: bars.slice(-KEPT), older: true, newer: this.newer };
-    this.chart.resetData();
-    if (right !== undefined) this.chart.scrollToTimestamp(right, 0);
-    this.mark();
+      : { bars: bars.slice(-KEPT), older: true, newer: this.newer });
   }
 
   /** Fits the chart to its element; returns whether the size has changed. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.place;
     if (width === this.width && height === this.height) return false;
+    // The library loses its view once it has no size, which it notices a frame later.
+    if (!width) this.view ??= { end: this.atEnd(), timestamp: this.last()?.timestamp };
     Object.assign(this, { width, height });
+    if (!width) return false;
     if (this.narrow !== width < 600) this.restyle();
     this.chart.resize();
     this.fitted();
+    // The library takes its new size in a microtask.
+    if (this.view) queueMicrotask(() => this.restore());
     return true;
+  }
+
+  /** Returns to the view that the chart had before it was hidden. */
+  restore() {
+    const { view } = this;
+    this.view = undefined;
+    if (view?.end) this.chart.scrollToRealTime(0);
+    else if (view?.timestamp !== undefined) this.chart.scrollToTimestamp(view.timestamp, 0);
+  }
+
+  /** Whether the chart has a place on the screen. Without one it takes no bars: the library would lose the view. */
+  visible() { return this.place.clientWidth > 0; }
+
+  /** Whether the newest bar is in view. */
+  atEnd() {
+    const bars = this.bars();
+    return !this.newer && (bars.length === 0 || this.chart.getOffsetRightDistance() > 0 || (this.visible() && this.last() === bars.at(-1)));
   }
 
   restyle() {
@@ -122,17 +140,33 @@ export class Chart {
     }
   }
 
-  /** Appends bars, one per animation frame. */
+  /** Appends bars: one by one as they come, several at once, since the library computes everything again for each. */
   add(bars) {
-    const [first, ...rest] = bars;
-    if (!first || this.newer) return;
-    this.push?.(first);
-    requestAnimationFrame(() => this.add(rest));
+    if (!bars.length || this.newer || !this.visible()) return;
+    if (bars.length === 1) this.push?.(bars[0]);
+    else this.swap({ bars: [...this.bars(), ...bars].slice(-MOST), older: this.older || this.bars().length + bars.length > MOST, newer: false });
+  }
+
+  /** Holds other bars, without moving a view in the past; a view at the newest bar stays at the newest bar. */
+  swap(window) {
+    const end = this.atEnd() && !window.newer;
+    const right = this.last()?.timestamp;
+    this.window = window;
+    this.chart.resetData();
+    if (end) this.chart.scrollToRealTime(0);
+    else if (right !== undefined) this.chart.scrollToTimestamp(right, 0);
+    this.mark();
   }
 
   bars() { return this.chart.getDataList(); }
 
   reload() { this.chart.resetData(); }
+
+  /** Loads the bars again; the view stays, at the newest bar where it was there. */
+  renew() {
+    if (this.anchor === undefined) this.anchor = this.atEnd() ? { end: true } : { timestamp: this.last()?.timestamp, share: 0 };
+    this.reload();
+  }
 
   /** Draws marks of decisions on the bars that are loaded. */
   mark(decisions = this.decisions) {
@@ -198,8 +232,10 @@ export class Chart {
   zoom(scale) { this.chart.zoomAtCoordinate(scale); }
 
   toEnd() {
-    if (this.newer) this.reload();
-    else this.chart.scrollToRealTime(0);
+    if (this.newer) {
+      this.anchor = { end: true };
+      this.reload();
+    } else this.chart.scrollToRealTime(0);
   }
 
   picture() { return this.chart.getConvertPictureUrl(true, "png", css("--panel")); }

@@ -12,7 +12,6 @@ import { PANES, rows } from "./style.js";
 import { search } from "./search.js";
 
 const PAGE = 1000;
-const MOST_KEPT = 6000;
 /** Trading days of the available windows, for daily bars and for minute bars. */
 const WINDOWS = [["3M", 61], ["6M", 122], ["1Y", 244], ["3Y", 732], ["8Y", 1952]];
 const MINUTES = [["1D", 1], ["3D", 3], ["1W", 5]];
@@ -30,6 +29,8 @@ let polling = false;
 let measuring = false;
 let marking;
 let lastBars = [];
+/** Whether everything is to be loaded when the route is shown. */
+let waiting = false;
 /** Name, sector and listing date of each instrument, by code. */
 let listed = new Map();
 
@@ -114,7 +115,7 @@ async function jump(of, date) {
 
 /** Loads bars after the last one drawn, at most once per second. */
 async function loadNewBars() {
-  if (!symbol || polling || document.hidden || chart.newer) return;
+  if (!symbol || polling || document.hidden || chart.newer || !chart.visible()) return;
   polling = true;
   const rest = new Promise((done) => setTimeout(done, 1000));
   try {
@@ -122,7 +123,7 @@ async function loadNewBars() {
     const bars = answer ? rows(answer) : [];
     const last = chart.bars().at(-1)?.timestamp ?? -Infinity;
     const fresh = bars.filter((bar) => bar.timestamp > last);
-    if ((fresh.length === bars.length && fresh.length > 0) || chart.bars().length > MOST_KEPT || fresh.length > 60) chart.reload();
+    if (fresh.length === bars.length && fresh.length > 0) chart.renew();
     else chart.add(fresh);
     if (fresh.length) fillTable(bars);
   } finally {
@@ -146,8 +147,10 @@ export function arrived(decisions) {
   if (decisions.some((decision) => decision.symbol === symbol)) loadNewBars();
 }
 
-/** Reloads everything. */
+/** Reloads everything; while the route is hidden, once it is shown. */
 export async function refresh() {
+  waiting = !chart.visible() && $("review-route").hidden;
+  if (waiting) return;
   strategies = await get("/api/strategies").catch(() => []);
   if (!strategies.some(({ id }) => id === strategy)) strategy = strategies[0]?.id;
   naming();
@@ -272,5 +275,6 @@ export function shown({ symbol: of, date, strategy: by }) {
     // Before the first response there are no strategies; `refresh` then loads everything.
     if (strategies.length) Promise.all([loadMarks(), list.load()]);
   }
-  if (of || date) jump(of, date);
+  const loaded = waiting ? refresh() : loadNewBars();
+  if (of || date) loaded.then(() => jump(of, date));
 }

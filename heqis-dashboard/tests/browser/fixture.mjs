@@ -166,6 +166,11 @@ export async function open(url, { width = 1280, height = 900, language = "en-US"
     const { protocol, hostname } = new URL(request.url());
     if (protocol.startsWith("http") && hostname !== "127.0.0.1") problems.push(`request: ${request.url()}`);
   });
+  if (process.env.HEQIS_TEST_ASSETS) await context.route((at) => at.pathname === "/" || at.pathname.startsWith("/assets/"), async (route) => {
+    const response = await route.fetch({ maxRedirects: 0 });
+    const name = new URL(route.request().url()).pathname.replace("/assets/", "").replace(/^\/$/, "index.html");
+    await route.fulfill(response.ok() || response.status() === 404 ? { response, status: 200, path: join(root, "heqis-dashboard/assets", name), contentType: { js: "text/javascript", css: "text/css", html: "text/html", svg: "image/svg+xml" }[name.split(".").at(-1)] } : { response });
+  });
   await page.addInitScript(() => {
     window.violations = [];
     document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
