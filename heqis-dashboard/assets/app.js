@@ -18,13 +18,13 @@ let link = "bad";
 let polledAt = 0;
 
 function status() {
-  const { p99, lost } = pipeline.summary();
+  const { p99, lost, over } = pipeline.summary();
   // Of a path only the last component is shown.
   const source = about.source.split(", ").map((path) => path.split("/").at(-1)).join(", ");
-  const words = [about.live ? t("live") : t("reviewing"), source];
+  const words = [over ? t("over") : about.live ? t("live") : t("reviewing"), source];
   if (p99 !== undefined) words.push(`${t("p99")} ${time(p99)}`);
   if (lost !== undefined) words.push(`${t("dropped")} ${count(lost)}`);
-  $("status").dataset.state = link;
+  $("status").dataset.state = over && link === "good" ? "over" : link;
   const text = link === "good" ? words.join(" · ") : t("lost");
   if ($("status").textContent !== text) $("status").textContent = text;
   $("status").title = about.source;

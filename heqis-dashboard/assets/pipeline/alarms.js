@@ -13,7 +13,7 @@ export function alarms(state, topology) {
     if (node.condition === "unreachable" && !reported("node_unreachable")) found.push({ title: word("alarmNames", "node_unreachable"), text: t("alarmNode", node.node) });
     for (const edge of node.edges) {
       for (const [cause, frames] of Object.entries(edge.dropped)) {
-        if (frames && !reported("losing_frames")) found.push({ title: word("alarmNames", "losing_frames"), text: t("alarmDrop", edge.edge, count(frames), word("causes", cause)) });
+        if (frames && cause !== "superseded" && !reported("losing_frames")) found.push({ title: word("alarmNames", "losing_frames"), text: t("alarmDrop", edge.edge, count(frames), word("causes", cause)) });
       }
       if (!closes(edge) && !reported("books_open")) found.push({ title: word("alarmNames", "books_open"), text: edge.edge });
     }

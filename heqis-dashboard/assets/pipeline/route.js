@@ -32,13 +32,14 @@ function overview() {
   const restarts = all(state, "stages").reduce((sum, one) => sum + one.restarts, 0);
   const waiting = all(state, "edges").filter((edge) => edge.side !== "receiver").reduce((sum, edge) => sum + edge.in_flight, 0);
   const down = state.nodes.filter((node) => node.condition === "unreachable").length;
+  const over = state.nodes.filter((node) => node.condition === "ended").length;
   const differ = clocks(state);
   const [source] = ends(topology);
   const last = ends(topology).at(-1);
   const kills = all(state, "trading_states");
   const worst = ["halted", "reducing", "active"].find((name) => kills.some((kill) => kill.state === name));
   $("overview").replaceChildren(
-    figure(t("nodesUp"), `${state.nodes.length - down} / ${state.nodes.length}`, { tone: down ? "bad" : "", note: [...new Set(state.nodes.map((node) => t(node.condition)))].join(", ") }),
+    figure(t("nodesUp"), `${state.nodes.length - down - over} / ${state.nodes.length}`, { tone: down ? "bad" : "", note: [...new Set(state.nodes.map((node) => word("conditions", node.condition)))].join(", ") }),
     figure(t("inRate"), rate(rates[source] ?? 0), { note: word("stages", source) }),
     figure(t("outRate"), rate(rates[last] ?? 0), { note: word("stages", last) }),
     figure(t("p99"), time(old?.age.p99_us), { note: [old && t("after", word("stages", old.stage)), differ && t("clocks", apart(differ))].filter(Boolean).join(", ") }),
@@ -101,7 +102,7 @@ function engine(one) {
 
 function tables() {
   table($("node-table"), titles("node", "condition", "engines", ["restarts", 1], "detail"), state.nodes.map((node) => ({ cells: [
-    node.node, el("span", { class: { running: "tag good", unreachable: "tag bad" }[node.condition] ?? "tag" }, t(node.condition)),
+    node.node, el("span", { class: { running: "tag good", unreachable: "tag bad" }[node.condition] ?? "tag" }, word("conditions", node.condition)),
     { text: el("div", {}, (node.engines ?? []).length ? node.engines.map(engine) : t("noEngines")), class: "why" },
     node.stages.reduce((sum, one) => sum + one.restarts, 0), { text: node.detail ?? "", class: "why" },
   ] })));
@@ -116,7 +117,7 @@ function tables() {
       { text: closes(edge) ? "✓" : "✗", class: closes(edge) ? "good" : "bad" },
     ] })));
   table($("counter-table"), titles("stage", "event", ["total", 1]), all(state, "stages").flatMap((one) =>
-    one.events.filter(([, times]) => times > 0).map(([event, times]) => ({ cells: [one.stage, event, count(times)] }))));
+    one.events.filter(([, times]) => times > 0).map(([event, times]) => ({ cells: [word("stages", one.stage), word("counterNames", event), count(times)] }))));
   $("alarms").replaceChildren(alarmList(alarms(state, topology)));
   const events = state.events ?? [];
   $("no-events").hidden = events.length > 0;
@@ -173,9 +174,9 @@ export function decided(rows) {
   if (decision === null && newest) follow();
 }
 
-/** Returns the age of frames after the last stage, and dropped frames, for the page's header. */
+/** Returns the age of frames after the last stage, dropped frames, and whether every node has ended, for the page's header. */
 export function summary() {
-  return topology && state ? { p99: oldest(state)?.age.p99_us, lost: losses(state) } : {};
+  return topology && state ? { p99: oldest(state)?.age.p99_us, lost: losses(state), over: state.nodes.every((node) => node.condition === "ended") } : {};
 }
 
 export function translate() {
