@@ -1,7 +1,8 @@
 // Assembles the page: routes, switches, and the event stream.
 
 import { get, listen } from "./base/api.js";
-import { $ } from "./base/dom.js";
+import { again, COMMANDS } from "./base/commands.js";
+import { $, commandLines } from "./base/dom.js";
 import { count, time } from "./base/format.js";
 import { language, setLanguage, t } from "./base/i18n.js";
 import { store, stored } from "./base/store.js";
@@ -62,6 +63,13 @@ function showError(error) {
   $("error").hidden = false;
 }
 
+/** Says how to see a run again: a node's page ends with the node. */
+function showEnd(topology) {
+  const command = again(topology);
+  $("error").replaceChildren(t("maybeOver"), ...commandLines(command ? [command] : COMMANDS.graph));
+  $("error").hidden = false;
+}
+
 const flip = (id, key, now, then) => $(id).addEventListener("click", () => { store(key, now() ? then[1] : then[0]); applyPreferences(); });
 
 async function main() {
@@ -81,7 +89,12 @@ async function main() {
   addEventListener("hashchange", route);
   addEventListener("unhandledrejection", (event) => { showError(event.reason); event.preventDefault(); });
   listen({
-    state: (next) => { link = next; status(); },
+    state: (next) => {
+      link = next;
+      status();
+      if (next === "bad" && topology) showEnd(topology);
+      else if (next === "good") $("error").hidden = true;
+    },
     live: (next) => {
       pipeline.live(next);
       status();

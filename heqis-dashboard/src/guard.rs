@@ -18,6 +18,7 @@ use crate::access::Settings;
 use crate::api_error::error_response;
 use crate::connections::seat;
 use crate::hosts::Hosts;
+use crate::rejection_page;
 
 /// Path of the login link; the only path that needs no token.
 pub(crate) const LOGIN: &str = "/login";
@@ -205,7 +206,14 @@ pub(crate) async fn guard(
             }
             next.call(request).await?
         }
-        Err((status, reason)) => request.into_response(rejection(status, reason)),
+        Err((status, reason)) => {
+            let read = rejection_page::is_wanted(request.headers());
+            let rejected = rejection(status, reason);
+            request.into_response(match read {
+                true => rejection_page::dress(rejected),
+                false => rejected,
+            })
+        }
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

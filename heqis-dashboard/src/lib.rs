@@ -46,6 +46,7 @@ pub mod journal;
 pub mod live;
 pub mod names;
 pub mod quality;
+mod rejection_page;
 mod server;
 pub mod sources;
 mod stream;

@@ -248,6 +248,8 @@ pub struct NodeState {
     pub node: String,
     /// Its condition.
     pub condition: Condition,
+    /// Which board its machine is, `host` for another machine; null where it is unknown.
+    pub machine: Option<String>,
     /// Details of the condition.
     pub detail: Option<String>,
     /// Its stages.

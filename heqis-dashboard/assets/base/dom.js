@@ -74,9 +74,11 @@ export const pairs = (entries) => el("dl", {}, entries.map(([name, value, tone])
 export const figure = (name, value, { tone, note, id } = {}) => el("div", { class: "figure", id },
   el("div", { class: "name", title: name }, name), el("div", { class: tone ? `value ${tone}` : "value" }, value), el("div", { class: "note" }, note));
 
-/** The content of an empty panel: the reason, and a command that fills it. */
-export const empty = (title, text, command) => el("div", { class: "empty" }, title ? el("strong", {}, title) : undefined, text,
-  command ? el("div", { class: "command" }, el("code", { tabindex: 0 }, command), copy(command)) : undefined);
+/** Commands, each to be copied. */
+export const commandLines = (commands) => commands.map((command) => el("div", { class: "command" }, el("code", { tabindex: 0 }, command), copy(command)));
+
+/** The content of an empty panel: the reason, and the commands that fill it, in their order. */
+export const empty = (title, text, commands = []) => el("div", { class: "empty" }, title ? el("strong", {}, title) : undefined, text, commandLines(commands));
 
 function copy(text) {
   const button = el("button", { onclick: async () => {

@@ -1,6 +1,7 @@
 // Predictions compared with realised returns.
 
 import { get } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { Curves } from "../base/curve.js";
 import { $, empty, figure, options } from "../base/dom.js";
 import { count, fixed, percent, share } from "../base/format.js";
@@ -30,7 +31,7 @@ function draw() {
   $("no-quality").hidden = some;
   $("quality-figures").hidden = !some;
   $("no-quality").replaceChildren(empty(t("noQuality"), t(about.live ? "noQualityLive" : "noQualityHow"),
-    about.live ? undefined : "heqis-lab serve --csv data/ashare/002032.SZ.csv --journal out/single-host/decisions.jsonl"));
+    about.live ? undefined : COMMANDS.decisions));
   if (!some) return;
   const { fit, periods } = found;
   const hits = periods.reduce((sum, one) => sum + (one.hit_rate ?? 0) * one.moves, 0);

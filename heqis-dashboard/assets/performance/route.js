@@ -1,6 +1,7 @@
 // The performance route: results of backtests, and the quality of predictions.
 
 import { withQuery, get } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { Curves, day } from "../base/curve.js";
 import { $, choice, el, empty, figure, options, table, titles } from "../base/dom.js";
 import { big, count, fixed, gain, percent, share } from "../base/format.js";
@@ -117,8 +118,7 @@ async function load() {
 
 export function translate() {
   $("no-performance").replaceChildren(empty(t("noRunsTitle"), t(about.live ? "noRunsLive" : "noBacktest"),
-    about.live ? "heqis-lab serve --csv data/ashare/002032.SZ.csv --journal out/single-host/decisions.jsonl"
-      : "heqis-lab backtest data/ashare/002032.SZ.csv --strategy models/baseline-factors,models/baseline-direction --benchmark data/ashare/000300.SH.csv --out out/backtest"));
+    COMMANDS.backtest));
   $("month-of").replaceChildren(...["account", "benchmark", "excess"].map((of) => el("button", { "data-of": of, onclick: () => { monthOf = of; draw(); } }, t(of))));
   if (runs) options($("run"), runs.map((one) => [one.id, label(one)]), run?.id);
   draw();

@@ -1,6 +1,7 @@
 // The pipeline route: flow, latency, books, events, alarms.
 
 import { get, post } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { Curves } from "../base/curve.js";
 import { $, el, empty, figure, table, titles } from "../base/dom.js";
 import { ahead, apart, count, hour, rate, time } from "../base/format.js";
@@ -181,7 +182,7 @@ export function summary() {
 
 export function translate() {
   graph = undefined;
-  $("no-graph").replaceChildren(empty(t("noGraphTitle"), t("noGraph"), "heqis-runtime --topology topologies/single-host.toml --set nodes.host.dashboard.stay=true"));
+  $("no-graph").replaceChildren(empty(t("noGraphTitle"), t("noGraph"), COMMANDS.graph));
   $("kill").replaceChildren(...["active", "reducing", "halted"].map((name) => el("button", { "data-state": name, onclick: async () => {
     if (confirm(t("sureKill", word("kills", name)))) await post("/api/control/trading-state", { state: name });
   } }, word("kills", name))));

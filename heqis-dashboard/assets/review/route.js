@@ -1,6 +1,7 @@
 // The review route: chart, lists of decisions, and details of one decision.
 
 import { get } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { $, day, download, downloadText, el, empty, options, table, titles } from "../base/dom.js";
 import { big, price } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
@@ -190,7 +191,7 @@ function window_() {
 
 export function translate() {
   naming();
-  $("no-bars").replaceChildren(empty(t("noBarsTitle"), t(about.live ? "noBarsLive" : "noBars"), about.live ? undefined : "heqis-lab serve --csv data/ashare/002032.SZ.csv"));
+  $("no-bars").replaceChildren(empty(t("noBarsTitle"), t(about.live ? "noBarsLive" : "noBars"), about.live ? undefined : COMMANDS.bars));
   windows();
   showName();
   list.translate();

@@ -1,6 +1,7 @@
 // Running and recent jobs, their logs, and a form that starts one.
 
 import { get, post } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { $, choice, el, empty, table, titles } from "../base/dom.js";
 import { moment, share } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
@@ -29,7 +30,7 @@ const cancel = (job) => el("button", { class: "danger", onclick: (event) => { ev
 function draw() {
   if (hidden()) return;
   $("no-jobs").hidden = jobList.rows.length > 0;
-  $("no-jobs").replaceChildren(empty(t("noJobs"), t(about.can.jobs ? (about.control ? "noJobsForm" : "noControlJobs") : "noJobsHere"), about.control || !about.can.jobs ? undefined : "heqis-lab serve … --control"));
+  $("no-jobs").replaceChildren(empty(t("noJobs"), t(about.can.jobs ? (about.control ? "noJobsForm" : "noControlJobs") : "noJobsHere"), about.control || !about.can.jobs ? undefined : COMMANDS.jobs));
   $("jobs-note").textContent = jobList.most ? t("jobsRunning", jobList.running, jobList.most) : "";
   table($("job-table"), jobList.rows.length ? titles("job", "started", "lasted", "state", "lastLine", "") : [], jobList.rows.map((job) => ({
     ...choice(() => { open = open === job.n ? undefined : job.n; log = []; next = 0; draw(); read(); }, open === job.n),

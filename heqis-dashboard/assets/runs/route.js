@@ -1,6 +1,7 @@
 // The runs route: finished runs with manifest, metrics and files, jobs, and the watch list.
 
 import { withQuery, get } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { $, choice, el, empty, options, pairs, table, titles } from "../base/dom.js";
 import { bytes, count, fixed } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
@@ -89,8 +90,7 @@ export function jobs(next) {
 }
 
 export function translate() {
-  $("no-runs").replaceChildren(empty(t("noRunsTitle"), t(about.live ? "noRunsHere" : "noRuns"),
-    about.live ? "heqis-lab serve --csv data/ashare/002032.SZ.csv --results out" : "heqis-lab train training/smoke.toml --out out/smoke"));
+  $("no-runs").replaceChildren(empty(t("noRunsTitle"), t(about.live ? "noRunsHere" : "noRuns"), about.live ? COMMANDS.backtest : COMMANDS.training));
   kinds();
   draw();
   jobsPanel.translate();

@@ -1,6 +1,7 @@
 // The watch list: instruments whose data is fetched.
 
 import { get, post } from "../base/api.js";
+import { COMMANDS } from "../base/commands.js";
 import { $, el, empty } from "../base/dom.js";
 import { t } from "../base/i18n.js";
 
@@ -27,7 +28,7 @@ function form() {
 
 function draw() {
   const title = el("div", { class: "bar" }, el("h2", {}, t("watchList"), watchList?.path ? el("small", {}, watchList.path) : undefined));
-  if (!watchList) return $("watch-panel").replaceChildren(title, empty(t("noWatch"), t("noWatchHow"), "heqis-lab serve … --watch watch.toml"));
+  if (!watchList) return $("watch-panel").replaceChildren(title, empty(t("noWatch"), t("noWatchHow"), COMMANDS.watch));
   const link = (symbol) => el("a", { class: "tag", href: `#review?${new URLSearchParams({ symbol })}` }, symbol);
   return $("watch-panel").replaceChildren(title,
     about.control ? form() : el("p", { class: "label" }, t("noControlWatch")),

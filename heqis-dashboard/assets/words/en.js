@@ -4,6 +4,7 @@ export default {
   review: "Review", performance: "Performance", pipeline: "Pipeline", runs: "Runs", routes: "Routes",
   colours: "Red up or green up", redUp: "Red ↑", greenUp: "Green ↑", language: "Language", theme: "Dark or light",
   live: "Live", reviewing: "Review", over: "Ended", lost: "Connection lost, reconnecting", p99: "p99 age", copy: "Copy", copied: "Copied", close_: "Close",
+  maybeOver: "The program does not respond; trying again. If its run has ended, this shows it once more:",
   login: "This page needs its login link, which was printed when it started. After a restart there is a new one.",
   all: "All", time: "Day", clock: "Time", kind: "Kind", state: "State", sector: "Sector", add: "Add",
 

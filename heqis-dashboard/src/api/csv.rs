@@ -1,7 +1,9 @@
 //! Responses as CSV, for other programs.
 
-use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -61,6 +63,46 @@ pub(crate) fn columns(
     respond(name, columns, cells)
 }
 
+/// Returns a response that sends `chunks`, which [`chunk`] makes, as they come.
+pub(crate) fn streamed(
+    name: &str,
+    columns: &[Column],
+    chunks: impl Stream<Item = Result<Bytes, ApiError>> + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let head = encoded([columns.iter().map(|(name, _)| (*name).to_owned())].into_iter())?;
+    let head = stream::once(std::future::ready(Ok(head)));
+    Ok(download(name).streaming(head.chain(chunks)))
+}
+
+/// Returns the lines of some rows.
+pub(crate) fn chunk(columns: &[Column], rows: &[impl Serialize]) -> Result<Bytes, ApiError> {
+    let rows: Vec<Value> = rows.iter().map(value).collect::<Result<_, _>>()?;
+    encoded(rows.iter().map(|row| {
+        columns
+            .iter()
+            .map(|(_, pointer)| cell(row.pointer(&format!("/{pointer}"))))
+    }))
+}
+
+fn encoded(rows: impl Iterator<Item = impl Iterator<Item = String>>) -> Result<Bytes, ApiError> {
+    let mut table = ::csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        table.write_record(row).map_err(internal)?;
+    }
+    table.into_inner().map(Bytes::from).map_err(internal)
+}
+
+fn download(name: &str) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
+        .insert_header((
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}.csv\""),
+        ));
+    response
+}
+
 fn value(row: &impl Serialize) -> Result<Value, ApiError> {
     serde_json::to_value(row).map_err(internal)
 }
@@ -74,20 +116,10 @@ fn respond(
     columns: &[Column],
     rows: impl Iterator<Item = impl Iterator<Item = String>>,
 ) -> Result<HttpResponse, ApiError> {
-    let mut table = ::csv::Writer::from_writer(Vec::new());
-    table
-        .write_record(columns.iter().map(|(name, _)| name))
-        .map_err(internal)?;
-    for row in rows {
-        table.write_record(row).map_err(internal)?;
-    }
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
-        .insert_header((
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"{name}.csv\""),
-        ))
-        .body(table.into_inner().map_err(internal)?))
+    let mut content =
+        encoded([columns.iter().map(|(name, _)| (*name).to_owned())].into_iter())?.to_vec();
+    content.extend_from_slice(&encoded(rows)?);
+    Ok(download(name).body(content))
 }
 
 /// Returns the text of a cell; lists of notes are joined.

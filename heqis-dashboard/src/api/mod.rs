@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::api_error::{ApiError, error_response};
 use crate::guard::{AccessRules, rejection};
+use crate::rejection_page;
 use crate::sources::Sources;
 use responses::About;
 
@@ -47,9 +48,14 @@ pub(crate) async fn login(
 ) -> HttpResponse {
     match &access.settings.token {
         Some(token) if !token.matches(&query.token) => {
-            match access.count_wrong_token(request.peer_addr().map(|peer| peer.ip())) {
+            let counted = access.count_wrong_token(request.peer_addr().map(|peer| peer.ip()));
+            let rejected = match counted {
                 Ok(()) => error_response(StatusCode::UNAUTHORIZED, "this is not the token"),
                 Err((status, reason)) => rejection(status, reason),
+            };
+            match rejection_page::is_wanted(request.headers()) {
+                true => rejection_page::dress(rejected),
+                false => rejected,
             }
         }
         Some(token) => HttpResponse::SeeOther()

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
 use heqis_quant::{Date, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,7 +85,7 @@ pub(crate) struct BarsQuery {
     after_ms: Option<i64>,
     /// Bars around this moment; the first one that closed at it or later is in the middle.
     around_ms: Option<i64>,
-    /// Largest number of bars, 1 to 5000; default 500.
+    /// Largest number of bars, 1 to 5000; default 500, as CSV all.
     limit: Option<usize>,
     /// Format of the response.
     #[serde(default)]
@@ -103,7 +105,10 @@ pub(crate) async fn bars(
         limit,
         format,
     } = query.into_inner();
-    let limit = checked_limit(limit, DEFAULT_BARS, MAX_ROWS)?;
+    let limit = match (format, limit) {
+        (Format::Csv, None) => usize::MAX,
+        _ => checked_limit(limit, DEFAULT_BARS, MAX_ROWS)?,
+    };
     let range = match (before_ms, after_ms, around_ms) {
         (None, None, None) => BarRange::Last,
         (Some(ms), None, None) => BarRange::Before(ms),
@@ -174,8 +179,8 @@ impl BarsResponse {
         let end = match range {
             BarRange::Last => bars.len(),
             BarRange::Before(moment) => until(&|ms| ms < moment),
-            BarRange::After(moment) => until(&|ms| ms <= moment) + limit,
-            BarRange::Around(moment) => until(&|ms| ms < moment) + limit.div_ceil(2),
+            BarRange::After(moment) => until(&|ms| ms <= moment).saturating_add(limit),
+            BarRange::Around(moment) => until(&|ms| ms < moment).saturating_add(limit.div_ceil(2)),
         };
         let start = end.saturating_sub(limit).min(bars.len());
         Self::cut(symbol, series, start..end.min(bars.len()))
@@ -253,7 +258,7 @@ pub(crate) struct DecisionsQuery {
     to: Option<Date>,
     /// Only decisions with a smaller number.
     before: Option<u64>,
-    /// Largest number of decisions, 1 to 5000; default 200.
+    /// Largest number of decisions, 1 to 5000; default 200, as CSV all.
     limit: Option<usize>,
     /// Format of the response.
     #[serde(default)]
@@ -267,6 +272,7 @@ pub(crate) async fn decisions(
 ) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
     let limit = checked_limit(query.limit, DEFAULT_DECISIONS, MAX_ROWS)?;
+    let is_whole = query.format == Format::Csv && query.limit.is_none();
     let filter = Filter {
         symbol: query.symbol,
         side: query.side,
@@ -276,6 +282,12 @@ pub(crate) async fn decisions(
         before: query.before,
     };
     let strategy = query.strategy;
+    if is_whole {
+        let found = blocking(sources, move |sources| {
+            Ok(strategy_decisions(sources, strategy.as_deref())?.1)
+        });
+        return csv::streamed("decisions", &DECISIONS, whole(found.await?, filter));
+    }
     let response = blocking(sources, move |sources| {
         let (_, decisions) = strategy_decisions(sources, strategy.as_deref())?;
         let (rows, more) = decisions.query(&filter, limit);
@@ -291,6 +303,31 @@ pub(crate) async fn decisions(
         Format::Json => Ok(HttpResponse::Ok().json(response)),
         Format::Csv => csv::rows("decisions", &DECISIONS, &response.rows),
     }
+}
+
+/// Yields all lines of the decisions that pass `filter`, newest first, some thousands at a time.
+fn whole(
+    decisions: Arc<Decisions>,
+    filter: Filter,
+) -> impl Stream<Item = Result<Bytes, ApiError>> + 'static {
+    stream::unfold(Some(filter), move |filter| {
+        let decisions = decisions.clone();
+        async move {
+            let mut filter = filter?;
+            let read = web::block(move || {
+                let (rows, more) = decisions.query(&filter, MAX_ROWS);
+                filter.before = rows.last().map(|(number, _)| *number);
+                let rows: Vec<_> = rows.iter().map(DecisionRow::of).collect();
+                let lines = csv::chunk(&DECISIONS, &rows)?;
+                Ok((lines, more.then_some(filter)))
+            });
+            match read.await {
+                Ok(Ok((lines, next))) => Some((Ok(lines), next)),
+                Ok(Err(error)) => Some((Err(error), None)),
+                Err(error) => Some((Err(ApiError::Internal(error.to_string())), None)),
+            }
+        }
+    })
 }
 
 const DECISIONS: [Column; 15] = [

@@ -217,7 +217,7 @@ pub(crate) struct OrdersQuery {
     refused: Option<bool>,
     /// Number of orders to skip, counted from the newest.
     skip: Option<usize>,
-    /// Largest number of orders, 1 to 5000; default 200.
+    /// Largest number of orders, 1 to 5000; default 200, as CSV all.
     limit: Option<usize>,
     /// Format of the response.
     #[serde(default)]
@@ -241,8 +241,11 @@ pub(crate) async fn orders(
         ("reasons", "reasons"),
     ];
     let query = query.into_inner();
-    let limit = checked_limit(query.limit, DEFAULT_ORDERS, MAX_ORDERS)?;
     let format = query.format;
+    let limit = match (format, query.limit) {
+        (Format::Csv, None) => usize::MAX,
+        (_, limit) => checked_limit(limit, DEFAULT_ORDERS, MAX_ORDERS)?,
+    };
     let response = blocking(sources, move |sources| {
         let mut orders = archive(sources)?
             .orders(&query.run)?
@@ -262,7 +265,14 @@ pub(crate) async fn orders(
     let response = response.await?;
     match format {
         Format::Json => Ok(HttpResponse::Ok().json(response)),
-        Format::Csv => csv::rows("orders", &COLUMNS, &response.rows),
+        Format::Csv => {
+            let mut rows = response.rows.into_iter();
+            let chunks = std::iter::from_fn(move || {
+                let some: Vec<_> = rows.by_ref().take(MAX_ORDERS).collect();
+                (!some.is_empty()).then(|| csv::chunk(&COLUMNS, &some))
+            });
+            csv::streamed("orders", &COLUMNS, futures_util::stream::iter(chunks))
+        }
     }
 }
 

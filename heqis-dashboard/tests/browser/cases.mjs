@@ -8,4 +8,4 @@ if (missing) console.error(missing);
 after(shut);
 
 /** A test that is skipped with a reason where a program is missing. */
-export const check = (name, body) => test(name, { skip: missing, timeout: 120_000 }, body);
+export const check = (name, body, timeout = 120_000) => test(name, { skip: missing, timeout }, body);

@@ -24,8 +24,8 @@ const running = new Set();
  * Starts a program that prints the address of its dashboard. `line` waits for a matching line and returns the match; `stop` ends
  * the program and waits for its exit.
  */
-export async function start(program, args, environment = {}) {
-  const child = spawn(join(programs, program), args, { cwd: root, env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "pipe"] });
+export async function start(program, args, environment = {}, cwd = root) {
+  const child = spawn(join(programs, program), args, { cwd, env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "pipe"] });
   running.add(child);
   const output = [];
   const lines = createInterface({ input: child.stderr }).on("line", (line) => output.push(line));
@@ -62,7 +62,10 @@ export const run = (dir, more = [], environment) => start("heqis-runtime", [
 export const review = (args, environment) => start("heqis-lab", ["serve", "--address", "127.0.0.1:0", ...args], environment);
 
 /** Runs a command of the lab to its end. */
-export const lab = (args) => execFileSync(join(programs, "heqis-lab"), args, { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
+export const lab = (args, cwd = root) => execFileSync(join(programs, "heqis-lab"), args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
+
+/** Runs a graph to its end. */
+export const runtime = (args, cwd = root) => execFileSync(join(programs, "heqis-runtime"), args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
 
 export const API = (url, path) => fetch(`${url}${path}`).then((answer) => answer.json());
 

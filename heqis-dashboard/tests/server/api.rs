@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use heqis_data::BarReader;
-use heqis_quant::{CleanConfig, Cleaner, FeatureSet, FeatureState, Side, Symbol};
+use heqis_quant::{CleanConfig, Cleaner, Date, FeatureSet, FeatureState, Side, Symbol};
 use serde_json::Value;
 
 use crate::client::get;
@@ -546,4 +546,45 @@ fn a_rejected_decision_states_the_side_before_filters() {
         (&"hold".into(), &"buy".into())
     );
     assert_eq!(rows("refused=false")[0]["n"], 1);
+}
+
+#[test]
+fn csv_without_a_limit_holds_every_row() {
+    let served = serve_table(&shared("data/ashare/600000.SH.csv"));
+    let day = Date::parse("2004-01-01").unwrap();
+    for position in 0..12_345 {
+        let date = Date::from_days(day.days() + (position / 100) as i32).unwrap();
+        let date = date.to_string();
+        let side = if position % 3 == 0 {
+            Side::Buy
+        } else {
+            Side::Hold
+        };
+        served
+            .decisions
+            .push(decision(position, "600000.SH", &date, side));
+    }
+    let numbers = |path: &str| -> Vec<u64> {
+        let response = get(served.address, path, &[]);
+        assert_eq!(response.header("content-type"), "text/csv; charset=utf-8");
+        let mut reader = csv::Reader::from_reader(response.body.as_slice());
+        let rows = reader.records().map(|row| row.unwrap()[0].parse().unwrap());
+        rows.collect()
+    };
+    let all = numbers("/api/decisions?format=csv");
+    assert!(
+        all.iter().copied().eq((1..=12_345).rev()),
+        "{} rows",
+        all.len()
+    );
+    assert_eq!(numbers("/api/decisions?format=csv&side=buy").len(), 4_115);
+    assert_eq!(numbers("/api/decisions?format=csv&limit=7").len(), 7);
+    assert_eq!(
+        numbers("/api/decisions?format=csv&from=2099-01-01").len(),
+        0
+    );
+    let bars = get(served.address, "/api/bars?symbol=600000.SH&format=csv", &[]);
+    let lines = bars.text().lines().count();
+    let table = std::fs::read_to_string(shared("data/ashare/600000.SH.csv")).unwrap();
+    assert!(lines > 2_000 && lines <= table.lines().count(), "{lines}");
 }

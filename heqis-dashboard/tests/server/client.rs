@@ -68,11 +68,29 @@ impl Connection {
     pub(crate) fn response(&mut self, has_body: bool) -> Option<Response> {
         let mut response = self.head()?;
         let length = response.header("content-length").parse().unwrap_or(0);
-        if has_body {
+        if has_body && response.header("transfer-encoding") == "chunked" {
+            response.body = self.chunks()?;
+        } else if has_body {
             response.body = vec![0; length];
             self.0.read_exact(&mut response.body).ok()?;
         }
         Some(response)
+    }
+
+    /// Reads a chunked body to its end.
+    fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).ok()?;
+            let length = usize::from_str_radix(line.trim_end(), 16).ok()?;
+            let mut chunk = vec![0; length + 2];
+            self.0.read_exact(&mut chunk).ok()?;
+            if length == 0 {
+                return Some(body);
+            }
+            body.extend_from_slice(&chunk[..length]);
+        }
     }
 
     /// Reads the next line of a chunked stream without its line end; chunk lengths are skipped.

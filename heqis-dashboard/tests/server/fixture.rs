@@ -49,6 +49,7 @@ impl Live for Graph {
             nodes: vec![NodeState {
                 node: "gateway".into(),
                 condition: Condition::Running,
+                machine: None,
                 detail: None,
                 stages: Vec::new(),
                 edges: Vec::new(),
@@ -115,7 +116,7 @@ pub(crate) fn serve_table(path: &std::path::Path) -> Served {
 }
 
 fn start(settings: Settings, bars: Arc<dyn heqis_dashboard::BarStore>) -> Served {
-    let decisions = Arc::new(Decisions::new(1_000, EPOCH));
+    let decisions = Arc::new(Decisions::new(20_000, EPOCH));
     let graph = Arc::new(Graph::default());
     let sources = Sources {
         live: Some(graph.clone()),

@@ -428,3 +428,38 @@ fn the_page_is_compressed_where_accepted_and_cached_by_etag() {
     .unwrap();
     assert_eq!(head.header("content-length"), plain.body.len().to_string());
 }
+
+#[test]
+fn a_browser_without_the_token_gets_a_page_in_both_languages_and_a_program_json() {
+    let served = serve(guarded());
+    let html = "Accept: text/html,application/xhtml+xml,*/*;q=0.8";
+    let wrong = format!("/login?token={}", "0".repeat(32));
+    for path in ["/", "/login?token=0", &wrong] {
+        let response = get(served.address, path, &[html]);
+        assert_eq!(response.status, 401, "{path}");
+        assert_eq!(response.header("content-type"), "text/html; charset=utf-8");
+        assert!(
+            response
+                .header("content-security-policy")
+                .contains("default-src 'none'")
+        );
+        let text = response.text();
+        assert!(
+            text.contains("login link") && text.contains("登录链接"),
+            "{text}"
+        );
+        assert!(!text.contains("0000"), "a token is not repeated: {text}");
+    }
+    let foreign = request(
+        served.address,
+        &["GET / HTTP/1.1", "Host: evil.example", html],
+    )
+    .unwrap();
+    assert_eq!(foreign.status, 421);
+    assert!(foreign.text().contains("host name"));
+    let program = get(served.address, "/api/about", &["Accept: */*"]);
+    assert_eq!(
+        (program.status, program.header("content-type")),
+        (401, "application/json")
+    );
+}

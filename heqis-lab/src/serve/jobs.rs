@@ -19,6 +19,8 @@ use heqis_dashboard::jobs::{
     Job, JobKind, JobList, JobLog, JobOrder, JobState, Rejected, WatchList, WatchOrder,
 };
 
+use serde_json::Value;
+
 use super::{commands, watch};
 
 /// The option by which a command exits at the end of its standard input: see [`end_with_parent`].
@@ -27,6 +29,8 @@ const ATTENDED: &str = "--attended";
 const MAX_LINES: usize = 2_000;
 /// Longest line that is kept; longer ones are cut.
 const MAX_LINE_BYTES: usize = 2_000;
+/// Longest line from which progress is read: an epoch of many networks takes some ten kilobytes.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// Jobs that are listed.
 const MAX_JOBS: usize = 50;
 
@@ -313,7 +317,7 @@ impl JobProcess {
                 },
             };
             source.consume(used);
-            line.truncate(MAX_LINE_BYTES);
+            line.truncate(MAX_EVENT_BYTES);
             if is_complete {
                 self.keep(&line);
                 line.clear();
@@ -323,21 +327,26 @@ impl JobProcess {
     }
 
     fn keep(&self, line: &[u8]) {
-        let text: String = String::from_utf8_lossy(line)
+        let whole: String = String::from_utf8_lossy(line)
             .chars()
             .filter(|c| !c.is_control())
             .collect();
+        let text = whole[..whole.floor_char_boundary(MAX_LINE_BYTES)].to_owned();
         if text.trim().is_empty() {
             return;
         }
         let mut output = lock(&self.output);
         let output = &mut *output;
-        update_progress(output, &text);
+        let event = serde_json::from_str(&whole).ok();
+        update_progress(output, &whole, event.as_ref());
         if output.lines.len() == MAX_LINES {
             output.lines.pop_front();
         }
         output.job.lines += 1;
-        output.job.last = Some(text.clone());
+        output.job.last = match &event {
+            Some(event) => sentence(event).or_else(|| output.job.last.take()),
+            None => Some(text.clone()),
+        };
         output.lines.push_back(text);
         self.version.fetch_add(1, Ordering::AcqRel);
     }
@@ -377,9 +386,27 @@ impl JobProcess {
     }
 }
 
+/// Returns an event of a training as its progress bar words it, such as `adversarial 3/40 g1 2.070 g2 2.062`; `None` for one
+/// that says nothing new.
+fn sentence(event: &Value) -> Option<String> {
+    let (epoch, of) = (event["epoch"].as_u64()?, event["of"].as_u64()?);
+    let mut text = format!("{} {}/{of}", event["phase"].as_str()?, epoch + 1);
+    for point in event["points"].as_array()? {
+        let loss = [&point["validation_loss"], &point["loss"]]
+            .into_iter()
+            .find_map(Value::as_f64);
+        if let (Some(0), Some(network), Some(loss)) =
+            (point["pass"].as_u64(), point["network"].as_str(), loss)
+        {
+            text += &format!(" {network} {loss:.3}");
+        }
+    }
+    Some(text)
+}
+
 /// Reads the progress from a line: training's lines of JSON, and `3 of 10 calls`.
-fn update_progress(output: &mut JobOutput, line: &str) {
-    if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
+fn update_progress(output: &mut JobOutput, line: &str, event: Option<&Value>) {
+    if let Some(event) = event {
         if let Some(cost) = event["cost"].as_f64() {
             output.total = Some(cost);
         }
@@ -401,5 +428,64 @@ fn update_progress(output: &mut JobOutput, line: &str) {
     });
     if counted.is_some() {
         output.job.progress = counted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn process() -> JobProcess {
+        let child = Command::new("true").spawn().unwrap();
+        JobProcess {
+            child: Mutex::new(child),
+            version: Arc::default(),
+            output: Mutex::new(JobOutput {
+                job: Job {
+                    n: 1,
+                    command: "train".into(),
+                    arguments: Vec::new(),
+                    state: JobState::Running,
+                    started_ms: 0,
+                    ended_ms: None,
+                    exit: None,
+                    progress: None,
+                    last: None,
+                    lines: 0,
+                },
+                lines: VecDeque::new(),
+                total: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn progress_is_read_from_a_line_that_is_longer_than_a_kept_one() {
+        let points: Vec<Value> = (0..60)
+            .map(|at| {
+                let rates = [0.125; 40];
+                json!({"pass": 0, "network": format!("g{at}"), "loss": 2.0, "validation_loss": null, "rates": rates})
+            })
+            .collect();
+        let line = json!({"event": "epoch", "phase": "adversarial", "epoch": 2, "of": 40, "left": 25, "points": points}).to_string();
+        assert!(line.len() > 5 * MAX_LINE_BYTES);
+        let process = process();
+        process.read_lines(Some(format!("{{\"event\":\"start\",\"cost\":100,\"left\":100}}\n{line}\n{{\"event\":\"step\"}}\n").as_bytes()));
+        let output = lock(&process.output);
+        assert_eq!(output.job.progress, Some(0.75));
+        assert!(output.lines.iter().all(|line| line.len() <= MAX_LINE_BYTES));
+        assert_eq!(output.job.lines, 3);
+        // The list shows words instead of JSON, and a step says nothing new.
+        let last = output.job.last.as_deref().unwrap();
+        assert!(
+            last.starts_with("adversarial 3/40 g0 2.000 g1 2.000"),
+            "{last}"
+        );
+        drop(output);
+        process.finish();
     }
 }

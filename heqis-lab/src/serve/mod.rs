@@ -42,6 +42,9 @@ use jobs::JobRunner;
 pub use jobs::end_with_parent;
 use results::Root;
 
+/// The list of stocks, which may lie next to tables of bars.
+const STOCKS: &str = "stock_basic.csv";
+
 /// The environment variable for a token that stays valid across restarts.
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
 
@@ -55,7 +58,7 @@ pub struct ServeArgs {
         conflicts_with = "csv"
     )]
     pub dir: Option<PathBuf>,
-    /// Tables of daily bars instead, such as 600000.SH.csv; a file without a column of symbols holds the one that it is
+    /// Tables of daily bars instead, such as 600000.SH.csv, or directories of them; a file without a column of symbols holds the one that it is
     /// named after.
     #[arg(long, value_name = "CSV", num_args = 1..)]
     pub csv: Vec<PathBuf>,
@@ -177,7 +180,7 @@ fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
     let market: Arc<dyn BarStore> = match data {
         Some(data) => Arc::new(DataSetBars::new(data)),
         None => {
-            let tables = BarFiles::read(&args.csv)?;
+            let tables = BarFiles::read(&tables(&args.csv)?)?;
             heqis_data::import_args::print_report(tables.report());
             Arc::new(tables)
         }
@@ -196,6 +199,33 @@ fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
     sources.flat_band = flat_band.unwrap_or(sources.flat_band);
     sources.archive = Some(Arc::new(archive));
     Ok(sources)
+}
+
+/// Returns the tables of bars, with those in each directory instead of the directory.
+///
+/// # Errors
+/// When a directory cannot be read or holds no table of bars.
+fn tables(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LabError> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(|source| LabError::file(path, source))?;
+        let mut inside: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|ending| ending == "csv"))
+            .filter(|path| path.file_name().is_some_and(|name| name != STOCKS))
+            .collect();
+        if inside.is_empty() {
+            let none = std::io::Error::other("the directory holds no table of bars, *.csv");
+            return Err(LabError::file(path, none));
+        }
+        inside.sort();
+        found.append(&mut inside);
+    }
+    Ok(found)
 }
 
 /// Reads `FILE` or `NAME=FILE`.
@@ -232,8 +262,8 @@ fn listed(data: Option<&DataSet>, args: &ServeArgs) -> Option<PathBuf> {
         .map(|input| Path::new(&input.path))
         .chain(args.csv.iter().map(PathBuf::as_path));
     let nearby = bars.flat_map(|path| {
-        let above = path.ancestors().skip(1).take(2);
-        above.map(|dir| dir.join("stock_basic.csv"))
+        let above = path.ancestors().skip(usize::from(!path.is_dir())).take(2);
+        above.map(|dir| dir.join(STOCKS))
     });
     made_with.chain(nearby).find(|path| path.is_file())
 }
@@ -241,4 +271,31 @@ fn listed(data: Option<&DataSet>, args: &ServeArgs) -> Option<PathBuf> {
 fn named_benchmark(path: &Path) -> Result<(String, Benchmark), LabError> {
     let name = path.file_stem().unwrap_or(path.as_os_str());
     Ok((name.to_string_lossy().into_owned(), Benchmark::read(path)?))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_directory_stands_for_its_tables_and_one_without_any_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.csv", "a.csv", STOCKS, "notes.txt"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let file = PathBuf::from("x.csv");
+        let found = tables(&[file.clone(), dir.path().to_owned()]).unwrap();
+        assert_eq!(
+            found,
+            [file, dir.path().join("a.csv"), dir.path().join("b.csv")]
+        );
+        let empty = tempfile::tempdir().unwrap();
+        let error = tables(&[empty.path().to_owned()]).unwrap_err().to_string();
+        assert!(
+            error.contains(&empty.path().display().to_string()),
+            "{error}"
+        );
+    }
 }

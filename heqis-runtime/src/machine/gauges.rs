@@ -3,10 +3,12 @@
 use heqis_actors::{Gauges, Metrics, MetricsError};
 
 use super::{Identity, Quantity, Sensors};
+use crate::topology::Board;
 
 /// Families of a machine's samples, filled by [`MachineGauges::sample`].
 #[derive(Clone, Debug)]
 pub struct MachineGauges {
+    board: Board,
     sensors: Sensors,
     temperature: Gauges<1>,
     frequency: Gauges<1>,
@@ -67,8 +69,15 @@ impl MachineGauges {
                 [],
             )?,
             threads: metrics.gauges("heqis_process_threads", "Threads of this process.", [])?,
+            board: identity.board,
             sensors,
         })
+    }
+
+    /// Returns which board the machine is.
+    #[must_use]
+    pub fn board(&self) -> Board {
+        self.board
     }
 
     /// Makes a sample of every family, for those who ask what there can be.

@@ -22,6 +22,7 @@ use heqis_dashboard::hosts::Hosts;
 use heqis_dashboard::wrong_tokens::WrongTokens;
 use heqis_tls::WebCertificate;
 
+use super::farewell::{self, Farewell};
 use crate::machine::MachineGauges;
 
 /// The variable that holds the token for metrics, `/report` and `/readyz`; with `_FILE` at its end, that of a file with it.
@@ -111,6 +112,8 @@ impl Endpoint {
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) ready: Ready,
+    /// Who asks for the report, and gets the last one.
+    pub(crate) farewell: Arc<Farewell>,
     pub(crate) machine: MachineGauges,
     /// Names under which the node may be requested, in addition to its address.
     pub(crate) names: Vec<String>,
@@ -145,6 +148,7 @@ struct Access {
 fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let Served {
         ready,
+        farewell,
         machine,
         names,
         tls,
@@ -174,6 +178,7 @@ fn serve(address: SocketAddr, served: Served) -> std::io::Result<(SocketAddr, Se
             .app_data(access.clone())
             .wrap(from_fn(guard))
             .app_data(web::Data::from(ready.clone()))
+            .app_data(web::Data::from(farewell.clone()))
             .app_data(web::Data::new(machine.clone()))
             .service(at!("/metrics", metrics))
             .service(at!("/healthz", healthz))
@@ -306,9 +311,21 @@ async fn readyz(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
     response.content_type(ContentType::plaintext()).body(text)
 }
 
-async fn report(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
+async fn report(
+    ready: web::Data<OnceLock<Reporter>>,
+    farewell: web::Data<Farewell>,
+    machine: web::Data<MachineGauges>,
+) -> HttpResponse {
     match ready.get() {
-        Some(reporter) => HttpResponse::Ok().json(reporter.report()),
+        Some(reporter) => {
+            let mut response = HttpResponse::Ok();
+            response.insert_header((farewell::BOARD, machine.board().name()));
+            // Before the report is read, so that a report of an ended node is its last.
+            if farewell.asked() {
+                response.insert_header((farewell::ENDED, "true"));
+            }
+            response.json(reporter.report())
+        }
         None => not_ready(),
     }
 }

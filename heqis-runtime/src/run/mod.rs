@@ -10,6 +10,7 @@
 
 mod certificates;
 mod dashboard;
+mod farewell;
 mod fleet;
 mod http;
 mod node;

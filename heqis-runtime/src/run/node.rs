@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use super::certificates::CertificateWatch;
 use super::dashboard::Page;
+use super::farewell::Farewell;
 use super::http;
 use super::trading_state::Links;
 use super::{Notifier, Options, RunError};
@@ -83,7 +84,7 @@ pub(super) fn run(
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut links = Links::of(plan, node, &metrics)?;
-    let mut page = Page::of(plan, node, &ready, links.requests.clone());
+    let mut page = Page::of(plan, node, machine.board(), &ready, links.requests.clone());
     let mut graph = plan.graph_of(node, &links.ports).warned().metrics(metrics);
     if let Some(page) = &page {
         graph = page.tap(graph, plan, node);
@@ -100,8 +101,10 @@ pub(super) fn run(
                     .ok_or_else(|| std::io::ErrorKind::NotFound.into())
             })
             .map_err(RunError::io(what.clone()))?;
+        let farewell = Arc::new(Farewell::new(Clock::real()));
         let served = http::Served {
             ready: Arc::clone(&ready),
+            farewell: farewell.clone(),
             machine,
             names: host_names(spec),
             tls: spec.metrics.as_deref().filter(|metrics| spec.uses_https(metrics)).map(|_| WebCertificate::Node(spec.tls.clone())),
@@ -168,12 +171,16 @@ pub(super) fn run(
             background.push(actix_rt::spawn(certificate.run(Clock::real())));
         }
         let report = running.wait().await;
-        if let Some(page) = page {
+        farewell.ended();
+        if let Some(page) = &page {
             page.ended();
             if page.stays && page.is_served() {
                 tracing::info!(node = %spec.name, "every stage has ended; the dashboard is served until the node is stopped");
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             }
+        }
+        farewell.linger().await;
+        if let Some(page) = page {
             page.stop().await;
         }
         signals.abort();

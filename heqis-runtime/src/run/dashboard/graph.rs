@@ -21,9 +21,10 @@ use super::super::http::Ready;
 use super::super::trading_state::{Requests, Status, TradingStateSwitch, switches};
 use super::alarms::Alarms;
 use super::events::EventLog;
+use super::peers::Answer;
 use super::webhook::Webhook;
 use super::words::{now_ms, word};
-use crate::topology::Plan;
+use crate::topology::{Board, Plan};
 
 /// The graph of one node, and the last reports of the others.
 pub(super) struct Graph {
@@ -39,6 +40,10 @@ pub(super) struct Graph {
     pub(super) peers: Vec<(usize, Result<Peer, String>)>,
     /// When the page asked last, milliseconds since the Unix epoch; only the page needs the reports of other nodes.
     asked_ms: AtomicI64,
+    /// Which board this machine is.
+    machine: Option<String>,
+    /// Whether the page is served after the end, so that how the other nodes ended is wanted even while it is closed.
+    stays: bool,
     /// The stages of this node whose trading state can be set.
     switches: Vec<TradingStateSwitch>,
     /// The requests to other nodes for theirs.
@@ -58,6 +63,7 @@ impl Graph {
     pub(super) fn new(
         plan: &Plan,
         own: usize,
+        machine: Board,
         ready: Ready,
         requests: Option<Arc<Requests>>,
         webhook: Option<Webhook>,
@@ -73,6 +79,11 @@ impl Graph {
             others: Mutex::default(),
             peers: others.map(|node| (node, peer(plan, own, node))).collect(),
             asked_ms: AtomicI64::new(0),
+            machine: Some(machine.name().to_owned()),
+            stays: plan.nodes[own]
+                .dashboard
+                .as_ref()
+                .is_some_and(|page| page.stay),
             switches: switches(plan, own),
             requests,
             alarms: Alarms::new(log.clone(), webhook),
@@ -95,20 +106,33 @@ impl Graph {
         now_ms() - self.asked_ms.load(Ordering::Acquire) <= CLOSED_MS
     }
 
-    /// Records the report of another node, or why it is unknown.
-    pub(super) fn record_report(&self, node: usize, report: Result<NodeReport, String>) {
+    /// Returns whether the reports of other nodes are wanted now.
+    pub(super) fn wants_reports(&self) -> bool {
+        self.stays || self.is_watched()
+    }
+
+    /// Records what another node answers, or why it does not.
+    pub(super) fn record_report(&self, node: usize, answer: Result<Answer, String>) {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        match report {
-            Ok(report) => {
-                let trading_states = self.trading_states(node, &report);
-                others.insert(
-                    node,
-                    state(report, Condition::Running, None, trading_states),
-                );
+        match answer {
+            Ok(answer) => {
+                let trading_states = self.trading_states(node, &answer.report);
+                let condition = match answer.is_last {
+                    true => Condition::Ended,
+                    false => Condition::Running,
+                };
+                let state = NodeState {
+                    machine: answer.machine,
+                    ..state(answer.report, condition, None, trading_states)
+                };
+                others.insert(node, state);
             }
-            // Its last figures stay.
+            // Its last figures stay; a node that ended in order need not respond any more.
             Err(reason) => {
                 let state = others.entry(node).or_insert_with(|| self.unreported(node));
+                if state.condition == Condition::Ended {
+                    return;
+                }
                 state.condition = Condition::Unreachable;
                 state.detail = Some(reason);
             }
@@ -119,6 +143,7 @@ impl Graph {
         NodeState {
             node: self.topology.nodes[node].name.clone(),
             condition: Condition::Building,
+            machine: None,
             detail: None,
             stages: Vec::new(),
             edges: Vec::new(),
@@ -139,7 +164,10 @@ impl Graph {
             () => Condition::Running,
         };
         let trading_states = self.trading_states(self.own, &report);
-        state(report, condition, failure, trading_states)
+        NodeState {
+            machine: self.machine.clone(),
+            ..state(report, condition, failure, trading_states)
+        }
     }
 }
 
@@ -414,6 +442,7 @@ fn state(
         engines: report.stages.iter().filter_map(engine).collect(),
         node: report.node,
         condition,
+        machine: None,
         detail: detail.or(report.failure),
         stages: report.stages.into_iter().map(stage).collect(),
         edges: report.edges.into_iter().map(edge).collect(),

@@ -44,7 +44,7 @@ use heqis_tls::{OwnCertificate, WebCertificate};
 use super::certificates;
 use super::http::{RETRY, Ready};
 use super::trading_state::Requests;
-use crate::topology::{DashboardSpec, Node, Plan, Time};
+use crate::topology::{Board, DashboardSpec, Node, Plan, Time};
 use alarms::Limits;
 use graph::Graph;
 use webhook::Webhook;
@@ -81,6 +81,7 @@ impl Page {
     pub(super) fn of(
         plan: &Plan,
         node: usize,
+        machine: Board,
         ready: &Ready,
         requests: Option<Arc<Requests>>,
     ) -> Option<Self> {
@@ -97,6 +98,7 @@ impl Page {
             graph: Arc::new(Graph::new(
                 plan,
                 node,
+                machine,
                 ready.clone(),
                 requests,
                 webhook(spec),

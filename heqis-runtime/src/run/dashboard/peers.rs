@@ -1,4 +1,4 @@
-//! The reports of the other nodes, requested over HTTP while the page is open.
+//! The reports of the other nodes, requested over HTTP while the page is open, or where it stays after the end.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::graph::{Graph, Peer};
+use crate::run::farewell::{BOARD, ENDED};
 use crate::run::http::METRICS_TOKEN;
 
 /// Time between two requests to the same node.
@@ -36,6 +37,16 @@ pub(super) fn watch(graph: &Arc<Graph>) {
     }
 }
 
+/// What a node answers.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) report: NodeReport,
+    /// Whether its stages have ended.
+    pub(super) is_last: bool,
+    /// Which board its machine is, where it says so.
+    pub(super) machine: Option<String>,
+}
+
 async fn ask(graph: Weak<Graph>, node: usize, peer: Peer) {
     let address = &peer.address;
     // Every node of a topology has the same token for its metrics. A malformed one has ended this node already.
@@ -44,7 +55,7 @@ async fn ask(graph: Weak<Graph>, node: usize, peer: Peer) {
         sleep(PAUSE).await;
         match graph.upgrade() {
             None => return,
-            Some(graph) if !graph.is_watched() => continue,
+            Some(graph) if !graph.wants_reports() => continue,
             Some(_) => {}
         }
         let answer = match timeout(PATIENCE, report(&peer, token.as_ref())).await {
@@ -59,7 +70,7 @@ async fn ask(graph: Weak<Graph>, node: usize, peer: Peer) {
 }
 
 /// Reads the report that the node at `address` serves next to its metrics.
-async fn report(peer: &Peer, token: Option<&Token>) -> io::Result<NodeReport> {
+async fn report(peer: &Peer, token: Option<&Token>) -> io::Result<Answer> {
     let address = &peer.address;
     let stream = TcpStream::connect(address).await?;
     let Some((name, identity)) = &peer.tls else {
@@ -79,7 +90,7 @@ async fn request(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     address: &str,
     token: Option<&Token>,
-) -> io::Result<NodeReport> {
+) -> io::Result<Answer> {
     let token = token.map_or_else(String::new, |token| {
         format!("Authorization: Bearer {}\r\n", token.reveal())
     });
@@ -95,7 +106,7 @@ async fn request(
 }
 
 /// Returns the report in a response with a length and no chunks, as nodes send it.
-fn parse(answer: &[u8]) -> Result<NodeReport, String> {
+fn parse(answer: &[u8]) -> Result<Answer, String> {
     let end = answer
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
@@ -103,7 +114,18 @@ fn parse(answer: &[u8]) -> Result<NodeReport, String> {
     let head = String::from_utf8_lossy(&answer[..end]);
     let body = &answer[end + 4..];
     match head.split(' ').nth(1) {
-        Some("200") => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        Some("200") => {
+            let header = |wanted: &str| {
+                let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+                let found = lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+                found.map(|(_, value)| value.trim().to_owned())
+            };
+            Ok(Answer {
+                is_last: header(ENDED).is_some(),
+                machine: header(BOARD),
+                report: serde_json::from_slice(body).map_err(|error| error.to_string())?,
+            })
+        }
         Some(_) => Err(String::from_utf8_lossy(body).trim().to_owned()),
         None => Err("the response is not HTTP".into()),
     }
@@ -122,7 +144,15 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
-        assert_eq!(parse(answer.as_bytes()).unwrap().node, "compute");
+        let running = parse(answer.as_bytes()).unwrap();
+        assert_eq!(running.report.node, "compute");
+        assert_eq!((running.is_last, running.machine), (false, None));
+        let last = answer.replace("200 OK", "200 OK\r\nHeqis-Ended: true\r\nheqis-board: host");
+        let last = parse(last.as_bytes()).unwrap();
+        assert_eq!(
+            (last.is_last, last.machine.as_deref()),
+            (true, Some("host"))
+        );
         let building = b"HTTP/1.1 503 Service Unavailable\r\n\r\nbuilding stages\n";
         assert_eq!(parse(building).unwrap_err(), "building stages");
         for garbage in [
