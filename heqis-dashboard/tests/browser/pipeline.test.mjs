@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
 import { check } from "./cases.mjs";
-import { API, open, place, ran, rows, run, start } from "./fixture.mjs";
+import { API, open, passed, place, ran, rows, run, start } from "./fixture.mjs";
 
 const token = "0123456789abcdef0123456789abcdef";
 
@@ -123,4 +123,29 @@ check("the trading state is set from the page, where control is enabled", async 
   assert.match(await page.locator("#overview").innerText(), /Reduce only/);
   await close();
   await served.stop();
+});
+
+check("after a run of two nodes both are shown as ended, with the figures of their last reports and no alarm", async () => {
+  const dir = place();
+  const gateway = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", ...[
+    `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.dashboard.address=\"127.0.0.1:0\"", "nodes.gateway.dashboard.stay=true",
+    "nodes.gateway.metrics=\"127.0.0.1:0\"", "nodes.compute.metrics=\"127.0.0.1:19306\"", "edges.ring->engine.transport.port=15759", "edges.signal->feedback.transport.port=15760",
+  ].flatMap((change) => ["--set", change])]);
+  const { last } = await passed(gateway.url);
+  const { page, close } = await open(`${gateway.url}/#pipeline`);
+  await page.waitForFunction(() => document.querySelectorAll("#node-table tbody tr").length === 2);
+  for (const row of await page.locator("#node-table tbody tr").allTextContents()) assert.match(row, /ended/);
+  await page.locator("#alarms .empty").waitFor();
+  assert.equal(await page.locator("#status").getAttribute("data-state"), "over");
+  assert.match(await page.locator("#status").innerText(), /^Ended/);
+  const books = await page.locator("#edge-table tbody tr").evaluateAll((rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent)));
+  assert.ok(books.every((row) => row.at(-1) === "✓" && row[6] === "0"), books.join("\n"));
+  const state = await API(gateway.url, "/api/live");
+  const stage = (name) => state.nodes.flatMap((node) => node.stages).find((one) => one.stage === name);
+  assert.equal(stage("signal").frames, last, "the compute node's last report");
+  // It stays so: the node that has left is not missed later.
+  await page.waitForTimeout(2500);
+  assert.deepEqual((await API(gateway.url, "/api/live")).alarms, []);
+  await close();
+  await gateway.stop();
 });
