@@ -14,6 +14,9 @@ import * as runs from "./runs/route.js";
 const root = document.documentElement;
 const ROUTES = { review, performance: performance_, pipeline, runs };
 
+/** Time between two looks for new results, milliseconds. */
+const POLLED_MS = 3000;
+
 let about;
 let link = "bad";
 let polledAt = 0;
@@ -87,6 +90,8 @@ async function main() {
   flip("language", "language", () => language() === "zh", ["zh", "en"]);
   flip("colours", "up", () => root.dataset.up === "red", ["red", "green"]);
   addEventListener("hashchange", route);
+  // Results of other processes are not announced.
+  setInterval(() => { if (!document.hidden && link === "good") for (const one of [performance_, runs]) one.poll().catch(() => {}); }, POLLED_MS);
   addEventListener("unhandledrejection", (event) => { showError(event.reason); event.preventDefault(); });
   listen({
     state: (next) => {

@@ -22,21 +22,24 @@ export const el = (name, attributes = {}, ...children) => fill(document.createEl
 export const svg = (name, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, name), attributes, children);
 
+function cell(content, column, name) {
+  const plain = content instanceof Node || typeof content !== "object" || content === null;
+  const { text, class: more } = plain ? { text: content, class: "" } : content;
+  return el(name, { class: [column.number ? "n" : "", more].filter(Boolean).join(" ") || undefined, scope: name === "th" ? "col" : undefined }, text);
+}
+
+/** A row of a table: {cells, …attributes}. */
+export const tableRow = (columns, { cells, ...attributes }) => el("tr", attributes, cells.map((content, at) => cell(content, columns[at], "td")));
+
 /**
  * Fills a table: `columns` are {title, number}, `rows` are {cells, …attributes} with cells of text, elements, or {text, class}. If a row
  * had the focus, the selected row gets it, or else the row at its index.
  */
 export function table(target, columns, rows) {
   const focused = target.contains(document.activeElement) ? document.activeElement.closest("tr").rowIndex : undefined;
-  const cell = (content, column, name) => {
-    const plain = content instanceof Node || typeof content !== "object" || content === null;
-    const { text, class: more } = plain ? { text: content, class: "" } : content;
-    return el(name, { class: [column.number ? "n" : "", more].filter(Boolean).join(" ") || undefined, scope: name === "th" ? "col" : undefined }, text);
-  };
   target.replaceChildren(
     el("thead", {}, el("tr", {}, columns.map((column) => cell(column.title, column, "th")))),
-    el("tbody", {}, rows.map(({ cells, ...attributes }) =>
-      el("tr", attributes, cells.map((content, at) => cell(content, columns[at], "td"))))),
+    el("tbody", {}, rows.map((row) => tableRow(columns, row))),
   );
   if (focused !== undefined) (target.querySelector("[aria-selected=true]") ?? target.rows[focused])?.focus({ preventScroll: true });
 }

@@ -68,7 +68,7 @@ function choices() {
 
 export async function load() {
   if (!about.can.quality) return;
-  [known, symbols] = await Promise.all([get("/api/strategies"), get("/api/symbols", { limit: 200 })]);
+  [known, symbols] = await Promise.all([get("/api/strategies"), get("/api/symbols")]);
   choices();
   await ask();
 }

@@ -24,6 +24,7 @@ const LARGE = ["curve.total_return", "curve.annual_return", "curve.max_drawdown"
 
 let about = { can: {} };
 let runs;
+let asked = false;
 let run;
 let equity;
 let trades;
@@ -105,15 +106,29 @@ function draw() {
   tradeTable();
 }
 
+const usable = (all) => all.filter(({ kind, state }) => kind === "backtest" && state !== "broken");
+
 async function load() {
   if (runs || hidden()) return;
   runs = [];
   await quality.load();
   const all = about.can.runs ? await get("/api/runs") : [];
-  runs = all.filter(({ kind, state }) => kind === "backtest" && state !== "broken");
+  runs = usable(all);
+  asked = true;
   options($("run"), runs.map((one) => [one.id, label(one)]));
   draw();
   await Promise.all([runs.length ? choose($("run").value) : undefined, drift(about)]);
+}
+
+/** Loads runs that are new or have changed. */
+export async function poll() {
+  if (hidden() || !about.can.runs || !runs || !asked) return;
+  const found = usable(await get("/api/runs"));
+  if (JSON.stringify(found) === JSON.stringify(runs)) return;
+  runs = found;
+  options($("run"), runs.map((one) => [one.id, label(one)]), run?.id);
+  if (!runs.some(({ id }) => id === run?.id)) await quality.load();
+  await (runs.length ? choose($("run").value) : draw());
 }
 
 export function translate() {

@@ -3,7 +3,7 @@
 /* global klinecharts */
 
 import { big, moment, SIGN } from "../base/format.js";
-import { language } from "../base/i18n.js";
+import { language, t } from "../base/i18n.js";
 import { CANDLES, css, PANES, register, styles } from "./style.js";
 
 /** Largest number of bars in the chart; each added page makes it process all of them. */
@@ -24,6 +24,8 @@ export class Chart {
       timezone: "Asia/Shanghai", formatter: { formatBigNumber: (value) => big(Number(value)), formatDate: ({ timestamp, type }) => this.date(timestamp, type) },
       layout: { barSpaceLimit: { min: 0.4, max: 60 } },
     });
+    // The library puts its element before all others in the order of the tab key.
+    for (const node of place.querySelectorAll("[tabindex]")) node.tabIndex = 0;
     this.chart.setDataLoader({
       getBars: (request) => this.serve(request),
       subscribeBar: ({ callback }) => { this.push = callback; },
@@ -54,6 +56,12 @@ export class Chart {
       const changed = perDay !== this.perDay;
       this.perDay = perDay;
       callback([...bars], { forward: older, backward: newer });
+      const gaps = bars.slice(1, 60).map(({ timestamp: at }, index) => Math.round((at - bars[index].timestamp) / 60_000)).filter((gap) => gap > 0);
+      const minutes = perDay > 1 && gaps.length ? Math.min(...gaps) : 0;
+      if (minutes !== this.minutes) {
+        this.minutes = minutes;
+        this.restyle();
+      }
       if (changed) this.paced();
     };
     if (type === "init" && this.window) {
@@ -119,10 +127,13 @@ export class Chart {
 
   restyle() {
     this.narrow = this.place.clientWidth < 600;
-    this.chart.setStyles(styles(this.narrow));
+    this.chart.setStyles(styles(this.narrow, this.period()));
     this.chart.setLocale(language() === "zh" ? "zh-CN" : "en-US");
     this.mark();
   }
+
+  /** The length of the bars. */
+  period() { return this.minutes ? t("minutesBars", this.minutes) : t("dailyBars"); }
 
   show(symbol, timestamp) {
     const anchor = timestamp === undefined ? undefined : { timestamp };

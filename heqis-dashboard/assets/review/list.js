@@ -1,14 +1,12 @@
 // The lists below the chart: decisions, rejected decisions, rejected orders.
 
 import { withQuery, get } from "../base/api.js";
-import { $, choice, day, el, empty, options, table, titles } from "../base/dom.js";
+import { $, choice, day, el, empty, options, table, tableRow, titles } from "../base/dom.js";
 import { count, fixed, percent, price, SIGN, time, tone } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { why } from "./detail.js";
 
 const SCREENFUL = 100;
-/** Largest number of rows in one response. */
-const MOST = 5000;
 
 /** Records decisions that arrive while a list is loaded, so that none is missed between the response and the stream. */
 const recorders = new Set();
@@ -67,7 +65,7 @@ export class List {
       return this.draw();
     }
     const [path, query] = this.query();
-    $("list-csv").href = withQuery(path, { ...query, format: "csv", limit: MOST });
+    $("list-csv").href = withQuery(path, { ...query, format: "csv" });
     $("list-csv").hidden = this.can.runs === undefined;
     const late = recordArrivals();
     const place = !more ? {} : orders ? { skip: this.rows.length } : { before: this.rows.at(-1)?.n };
@@ -77,8 +75,15 @@ export class List {
     // A new process restarts its numbers.
     if (this.epoch !== undefined && answer.epoch !== undefined && this.epoch !== answer.epoch) this.selected = undefined;
     this.epoch = answer.epoch ?? this.epoch;
-    this.rows = more ? [...this.rows, ...answer.rows] : [...since, ...answer.rows];
     this.more = answer.more;
+    const [body] = $("signal-table").tBodies;
+    if (more && !orders && body) {
+      this.rows.push(...answer.rows);
+      body.append(...answer.rows.map((decision) => this.row(decision)));
+      $("more").hidden = !this.more;
+      return undefined;
+    }
+    this.rows = more ? [...this.rows, ...answer.rows] : [...since, ...answer.rows];
     return this.draw();
   }
 
@@ -96,12 +101,46 @@ export class List {
   arrived(decisions) {
     const known = new Set(this.rows.map((decision) => decision.n));
     const fresh = decisions.filter((decision) => this.fits(decision) && !known.has(decision.n)).reverse();
-    if (!fresh.length) return;
+    if (!fresh.length) return undefined;
     // The list keeps its length, at least a screenful; "More" extends it.
     const whole = [...fresh, ...this.rows];
+    const drawn = this.rows.length > 0;
     this.rows = whole.slice(0, Math.max(this.rows.length, SCREENFUL));
     if (whole.length > this.rows.length) this.more = true;
-    this.draw();
+    const [body] = $("signal-table").tBodies;
+    if (!drawn || !body) return this.draw();
+    body.prepend(...fresh.slice(0, this.rows.length).map((decision) => this.row(decision)));
+    while (body.rows.length > this.rows.length) body.rows[body.rows.length - 1].remove();
+    $("more").hidden = !this.more;
+    return undefined;
+  }
+
+  /** Selects a row: only the one before and this one are touched. */
+  select(number) {
+    this.selected = number;
+    const body = $("signal-table").tBodies[0];
+    body?.querySelector("tr[aria-selected=true]")?.removeAttribute("aria-selected");
+    body?.querySelector(`tr[data-n="${number}"]`)?.setAttribute("aria-selected", "true");
+  }
+
+  row(decision) {
+    return tableRow(this.columns(), this.cells(decision));
+  }
+
+  columns() {
+    return titles("time", "code", this.tab === "refused" ? "wanted" : "side", ["price", 1], ["expected", 1], ["confidence", 1], ["age", 1], "why");
+  }
+
+  cells(decision) {
+    const side = this.tab === "refused" ? decision.wanted : decision.side;
+    const { names } = this.context();
+    return {
+      "data-n": decision.n, ...choice(() => this.chosen(decision), this.selected === decision.n),
+      cells: [
+        decision.date, code(decision.symbol, names), { text: `${SIGN[side]} ${t(side)}`, class: tone(side) }, price(decision.close),
+        percent(decision.predicted_return), fixed(decision.confidence, 2), time(decision.age_us), { text: why(decision), class: "why" },
+      ],
+    };
   }
 
   step(by) {
@@ -116,18 +155,7 @@ export class List {
     $("no-signals").hidden = this.rows.length > 0;
     if (this.tab === "orders") return this.orders();
     $("no-signals").replaceChildren(empty(t(this.tab === "refused" ? "noRefused" : "noSignalsTitle"), t(this.tab === "refused" ? "noRefusedHow" : "noSignals")));
-    const refused = this.tab === "refused";
-    const { names } = this.context();
-    table($("signal-table"), this.rows.length ? titles("time", "code", refused ? "wanted" : "side", ["price", 1], ["expected", 1], ["confidence", 1], ["age", 1], "why") : [], this.rows.map((decision) => {
-      const side = refused ? decision.wanted : decision.side;
-      return {
-        "data-n": decision.n, ...choice(() => this.chosen(decision), this.selected === decision.n),
-        cells: [
-          decision.date, code(decision.symbol, names), { text: `${SIGN[side]} ${t(side)}`, class: tone(side) }, price(decision.close),
-          percent(decision.predicted_return), fixed(decision.confidence, 2), time(decision.age_us), { text: why(decision), class: "why" },
-        ],
-      };
-    }));
+    table($("signal-table"), this.rows.length ? this.columns() : [], this.rows.map((decision) => this.cells(decision)));
     return undefined;
   }
 

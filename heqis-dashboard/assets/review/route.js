@@ -84,7 +84,19 @@ function showName() {
 async function loadMarks() {
   const [of, by] = [symbol, strategy];
   const late = recordArrivals();
-  const { rows: found, last } = await get("/api/decisions", { strategy, symbol: of, side: "trade", limit: 5000 }).catch((error) => { late(Infinity); throw error; });
+  const found = [];
+  let last = Infinity;
+  try {
+    for (let more = true; more && of === symbol && by === strategy;) {
+      const answer = await get("/api/decisions", { strategy, symbol: of, side: "trade", limit: 5000, before: found.at(-1)?.n });
+      last = Math.min(last, answer.last);
+      found.push(...answer.rows);
+      more = answer.more;
+    }
+  } catch (error) {
+    late(Infinity);
+    throw error;
+  }
   const since = late(last).filter((decision) => first() && decision.symbol === of && decision.side !== "hold");
   if (of !== symbol || by !== strategy) return;
   marks = [...since, ...found];
@@ -92,26 +104,32 @@ async function loadMarks() {
 }
 
 async function choose(decision) {
-  list.selected = decision.n;
+  list.select(decision.n);
   if (decision.symbol !== symbol) await show(decision.symbol, decision.time_ms);
   else chart.goTo(decision.time_ms);
   await open(decision);
 }
 
 async function open(decision) {
-  list.selected = decision.n;
+  list.select(decision.n);
   chart.point(decision.time_ms);
-  list.draw();
   const found = await get(`/api/decisions/${decision.n}`, { strategy });
   if (list.selected !== decision.n) return;
   known = found;
   detail(found, about.live);
 }
 
-/** Shows an instrument at a day. */
+/** Shows an instrument at a day: marks the bar, and opens the decision that the strategy made there. */
 async function jump(of, date) {
   if (of && of !== symbol) await show(of, date ? closing(date) : undefined);
   else if (date) chart.goTo(closing(date));
+  if (!date) return;
+  const mark = marks.find((one) => one.date === date);
+  if (mark) return open(mark);
+  list.select(undefined);
+  known = undefined;
+  showHint();
+  chart.point(closing(date));
 }
 
 /** Loads bars after the last one drawn, at most once per second. */
@@ -155,7 +173,7 @@ export async function refresh() {
   strategies = await get("/api/strategies").catch(() => []);
   if (!strategies.some(({ id }) => id === strategy)) strategy = strategies[0]?.id;
   naming();
-  const listings = await get("/api/symbols", { limit: about.can.names ? 5000 : undefined });
+  const listings = await get("/api/symbols");
   listed = new Map(listings.map((listing) => [listing.symbol, listing]));
   showName();
   $("no-bars").hidden = listings.length > 0;
@@ -251,7 +269,7 @@ export function start(of, topology) {
   $("zoom-out").addEventListener("click", () => chart.zoom(0.8));
   $("measure").addEventListener("click", () => measure());
   $("to-end").addEventListener("click", () => chart.toEnd());
-  $("keys").addEventListener("click", () => { list.selected = undefined; list.draw(); showHint(); });
+  $("keys").addEventListener("click", () => { list.select(undefined); showHint(); });
   $("screen").addEventListener("click", () => {
     const date = known?.decision.date ?? chart.last()?.date;
     if (date) list.filter({ which: "all", side: "buy", from: date, to: date });
@@ -268,14 +286,20 @@ export function start(of, topology) {
   });
 }
 
-export function shown({ symbol: of, date, strategy: by }) {
+export async function shown({ symbol: of, date, strategy: by }) {
   chart.fit();
-  if (by && by !== strategy) {
+  const changed = by && by !== strategy;
+  if (changed) {
     strategy = by;
+    list.select(undefined);
+    known = undefined;
+    chart.point();
+    showHint();
     naming();
-    // Before the first response there are no strategies; `refresh` then loads everything.
-    if (strategies.length) Promise.all([loadMarks(), list.load()]);
   }
-  const loaded = waiting ? refresh() : loadNewBars();
-  if (of || date) loaded.then(() => jump(of, date));
+  // Before the first response there are no strategies; `refresh` then loads everything.
+  if (waiting) await refresh();
+  else if (changed && strategies.length) await Promise.all([symbol ? loadMarks() : undefined, list.load()]);
+  else loadNewBars();
+  if (of || date) await jump(of, date);
 }

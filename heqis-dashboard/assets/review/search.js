@@ -14,6 +14,7 @@ export function search(chosen) {
   let at = -1;
   let turn = 0;
   let stale = true;
+  let cut = false;
 
   const open = (is) => {
     list.hidden = !is;
@@ -23,7 +24,7 @@ export function search(chosen) {
   const draw = () => {
     list.replaceChildren(...found.map((listing, index) => el("li", { id: `found-${index}`, role: "option", "aria-selected": String(index === at), onpointerdown: (event) => { event.preventDefault(); take(listing); } },
       el("span", { class: "code" }, listing.symbol), el("span", { class: "of" }, listing.name ?? ""), el("span", { class: "dim" }, listing.sector ?? `${listing.from ?? ""} – ${listing.to ?? ""}`))),
-      ...(found.length ? [] : [el("li", { class: "dim" }, t("noneFound"))]));
+      ...(found.length ? [] : [el("li", { class: "dim" }, t("noneFound"))]), ...(cut ? [el("li", { class: "dim note" }, t("moreFound", MOST))] : []));
     if (at >= 0) {
       box.setAttribute("aria-activedescendant", `found-${at}`);
       list.children[at]?.scrollIntoView({ block: "nearest" });
@@ -32,9 +33,10 @@ export function search(chosen) {
   const update = async () => {
     const mine = ++turn;
     const typed = box.value.trim();
-    const rows = await get("/api/symbols", { q: typed === shown ? "" : typed, limit: MOST });
+    const rows = await get("/api/symbols", { q: typed === shown ? "" : typed, limit: MOST + 1 });
     if (mine !== turn) return;
-    found = rows;
+    cut = rows.length > MOST;
+    found = rows.slice(0, MOST);
     stale = false;
     at = rows.length ? Math.max(0, rows.findIndex((listing) => listing.symbol === shown)) : -1;
     draw();

@@ -87,14 +87,15 @@ export function register() {
   });
 }
 
-export function styles(narrow) {
+/** Styles of the chart; `period` is the length of its bars as text. */
+export function styles(narrow, period) {
   const [up, down, dim, line, text, panel] = ["--up", "--down", "--dim", "--line", "--text", "--panel"].map(css);
   const family = css("--font");
   const words = { color: dim, family, size: 12 };
   const sides = { upColor: up, downColor: down, noChangeColor: dim };
   const axis = { axisLine: { color: line }, tickLine: { color: line }, tickText: words };
   const cross = { line: { color: dim }, text: { color: panel, backgroundColor: dim, borderColor: dim, family } };
-  const tooltip = { showRule: narrow ? "follow_cross" : "always", title: words, legend: words };
+  const tooltip = { showRule: narrow ? "follow_cross" : "always", title: { ...words, template: `{ticker} · ${period}` }, legend: words };
   const part = (title, value) => ({ title: { text: title, color: dim }, value: { text: value, color: text } });
   return {
     grid: { horizontal: { color: line }, vertical: { show: false } },
@@ -118,7 +119,7 @@ export function styles(narrow) {
         ] : [] },
       },
     },
-    indicator: { lines: ["--c2", "--c3", "--c1", "--c5"].map((name) => ({ color: css(name) })), tooltip, ohlc: sides, lastValueMark: { show: false } },
+    indicator: { lines: ["--c2", "--c3", "--c1", "--c5"].map((name) => ({ color: css(name) })), tooltip: { ...tooltip, title: words }, ohlc: sides, lastValueMark: { show: false } },
     xAxis: axis, yAxis: axis, separator: { color: line }, crosshair: { horizontal: cross, vertical: cross },
     overlay: { text: { family } },
   };

@@ -3,7 +3,7 @@
 import { get, post } from "../base/api.js";
 import { COMMANDS } from "../base/commands.js";
 import { $, choice, el, empty, table, titles } from "../base/dom.js";
-import { moment, share } from "../base/format.js";
+import { count, moment, share } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 
 let about = { can: {} };
@@ -15,6 +15,9 @@ let next = 0;
 let reading = false;
 /** Whether more may have been logged while the log was loaded. */
 let again = false;
+
+/** Lines of a log that the page keeps. */
+const KEPT = 2000;
 
 const hidden = () => $("runs-route").hidden;
 const lasted = (job) => { const seconds = Math.round(((job.ended_ms ?? Date.now()) - job.started_ms) / 1000); return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`; };
@@ -48,10 +51,12 @@ async function read() {
   try {
     const answer = await get(`/api/jobs/${of}`, { after: next });
     if (of !== open) return;
-    log = [...log, ...answer.lines].slice(-2000);
+    log.push(...answer.lines);
+    log = log.slice(-KEPT);
+    const missing = answer.next - log.length;
     next = answer.next;
     const page = el("pre", { tabindex: 0 }, log.join("\n"));
-    $("job-log").replaceChildren(el("h3", {}, t("logOf", answer.job.n), el("small", {}, ["heqis-lab", ...answer.job.arguments].join(" "))), page);
+    $("job-log").replaceChildren(el("h3", {}, t("logOf", answer.job.n), el("small", {}, ["heqis-lab", ...answer.job.arguments].join(" "))), ...(missing > 0 ? [el("p", { class: "label" }, t("logCut", count(missing)))] : []), page);
     page.scrollTop = page.scrollHeight;
   } finally {
     reading = false;

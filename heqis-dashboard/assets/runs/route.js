@@ -12,6 +12,10 @@ import * as watch from "./watch.js";
 let about = { can: {} };
 let runs;
 let selected;
+/** Whether all columns of a run's table are shown. */
+let wide = false;
+/** Columns that are shown at first. */
+const FEW = 10;
 
 const hidden = () => $("runs-route").hidden;
 const state = (run) => el("span", { class: { finished: "tag good", broken: "tag bad", unfinished: "tag live" }[run.state] ?? "tag" }, word("runStates", run.state));
@@ -25,6 +29,7 @@ function headline({ figures }) {
 
 async function choose(run) {
   const answer = await get("/api/run", { id: run.id });
+  wide = false;
   selected = answer;
   draw();
 }
@@ -39,8 +44,11 @@ function detail() {
   const at = (path) => withQuery("/api/artefact", { run: run.id, path });
   const figures = Object.entries(run.figures).filter(([key, value]) => value !== null && !key.startsWith("basis."));
   const written = rows ? el("table") : undefined;
-  if (rows) table(written, rows.columns.map((title) => ({ title })), rows.rows.map((cells) => ({ cells: cells.map((cell) => (typeof cell === "number" ? fixed(cell, 4) : cell ?? "–")) })));
-  const pictures = artefacts.filter(({ path }) => picture(path)).slice(0, 8);
+  const few = rows && !wide && rows.columns.length > FEW;
+  const cut = (cells) => (few ? cells.slice(0, FEW) : cells);
+  if (rows) table(written, cut(rows.columns).map((title) => ({ title, number: rows.rows.some((cells) => typeof cells[rows.columns.indexOf(title)] === "number") })), rows.rows.map((cells) => ({ cells: cut(cells).map((cell) => (typeof cell === "number" ? fixed(cell, 4) : cell ?? "–")) })));
+  const drawn = artefacts.filter(({ path }) => picture(path));
+  const pictures = drawn.slice(0, 8);
   return $("run-detail").replaceChildren(
     el("div", { class: "bar" }, el("h2", {}, run.name), state(run), el("span", { class: "grow" }),
       run.kind === "backtest" ? el("a", { class: "button", href: `#performance?${new URLSearchParams({ run: run.id })}` }, t("inPerformance")) : undefined),
@@ -48,8 +56,8 @@ function detail() {
     pairs([[t("kind"), word("kinds", run.kind)], ...(run.from ? [[t("time"), `${run.from} – ${run.to}`]] : []), [t("runId"), run.id]]),
     ...(curves?.length ? [el("h3", {}, t("learning")), trained(curves)] : []),
     ...(figures.length ? [el("h3", {}, t("allFigures")), el("div", { class: "cells" }, figures.map(([key, value]) => el("div", { title: key }, el("span", { class: "label" }, named(key)), el("span", {}, Number.isInteger(value) ? count(value) : fixed(value, 4)))))] : []),
-    ...(written ? [el("h3", {}, t("table")), el("div", { class: "scroll low" }, written)] : []),
-    ...(pictures.length ? [el("h3", {}, t("pictures")), el("div", { class: "pictures" }, pictures.map(({ path }) => el("a", { href: at(path) }, el("img", { src: at(path), alt: path, loading: "lazy" }))))] : []),
+    ...(written ? [el("h3", {}, t("table"), few ? el("button", { onclick: () => { wide = true; detail(); } }, t("allColumns", rows.columns.length)) : undefined), el("div", { class: "scroll low" }, written)] : []),
+    ...(pictures.length ? [el("h3", {}, t("pictures"), drawn.length > pictures.length ? el("small", {}, t("picturesCut", pictures.length, drawn.length)) : undefined), el("div", { class: "pictures" }, pictures.map(({ path }) => el("a", { href: at(path) }, el("img", { src: at(path), alt: path, loading: "lazy" }))))] : []),
     el("h3", {}, t("artefacts")),
     artefacts.length ? el("ul", { class: "files" }, artefacts.map(({ path, bytes: size }) => el("li", {}, el("a", { href: at(path), download: true }, path), el("span", { class: "dim" }, bytes(size))))) : empty(undefined, t("noArtefacts")),
     ...(manifest ? [el("details", {}, el("summary", {}, t("manifest")), el("pre", { tabindex: 0 }, JSON.stringify(manifest, null, 2)))] : []),
@@ -82,6 +90,26 @@ async function load() {
 function kinds() {
   const found = [...new Set((runs ?? []).map(({ kind }) => kind))];
   options($("run-kind"), [["", t("all")], ...found.map((kind) => [kind, word("kinds", kind)])]);
+}
+
+/** Loads what has changed: new runs, and the selected one while it grows. */
+export async function poll() {
+  if (hidden() || !about.can.runs || !runs) return;
+  const found = await get("/api/runs");
+  const text = JSON.stringify;
+  if (text(found) !== text(runs)) {
+    const first = runs.length === 0;
+    runs = found;
+    kinds();
+    draw();
+    if (first && runs.length) await choose(runs[0]);
+  }
+  const row = selected && runs.find(({ id }) => id === selected.run.id);
+  if (!row || (row.state !== "unfinished" && text(row) === text(selected.run))) return;
+  const answer = await get("/api/run", { id: row.id });
+  if (selected.run.id !== row.id || text(answer) === text(selected)) return;
+  selected = answer;
+  detail();
 }
 
 export function jobs(next) {

@@ -5,6 +5,8 @@ export default {
   colours: "Red up or green up", redUp: "Red ↑", greenUp: "Green ↑", language: "Language", theme: "Dark or light",
   live: "Live", reviewing: "Review", over: "Ended", lost: "Connection lost, reconnecting", p99: "p99 age", copy: "Copy", copied: "Copied", close_: "Close",
   maybeOver: "The program does not respond; trying again. If its run has ended, this shows it once more:",
+  minutesBars: (minutes) => `${minutes} min`, dailyBars: "1D", moreFound: (shown) => `Only the first ${shown} are listed: type more`, logCut: (lines) => `The first ${lines} lines are not kept.`, picturesCut: (shown, all) => `${shown} of ${all} pictures; the files below are all.`,
+  allColumns: (all) => `All ${all} columns`, older: "Older",
   login: "This page needs its login link, which was printed when it started. After a restart there is a new one.",
   all: "All", time: "Day", clock: "Time", kind: "Kind", state: "State", sector: "Sector", add: "Add",
 

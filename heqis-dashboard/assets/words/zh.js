@@ -5,6 +5,8 @@ export default {
   colours: "红涨或绿涨", redUp: "红涨", greenUp: "绿涨", language: "语言", theme: "深色或浅色",
   live: "实时", reviewing: "复盘", over: "已结束", lost: "连接中断，正在重试", p99: "时延 p99", copy: "复制", copied: "已复制", close_: "关闭",
   maybeOver: "程序无应答，正在重试。若其已结束，可用下列命令再次查看：",
+  minutesBars: (minutes) => `${minutes} 分钟`, dailyBars: "日K", moreFound: (shown) => `仅列出前 ${shown} 个，请继续输入`, logCut: (lines) => `前 ${lines} 行未保留。`, picturesCut: (shown, all) => `共 ${all} 张图片，显示 ${shown} 张；全部见下方文件。`,
+  allColumns: (all) => `全部 ${all} 列`, older: "更早",
   login: "本页需要登录链接，启动时打印一次；重启后会有新的链接。",
   all: "全部", time: "日期", clock: "时间", kind: "类别", state: "状态", sector: "板块", add: "添加",
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { join, relative } from "node:path";
 
 import { check } from "./cases.mjs";
-import { API, BARS, drawn, history, open, place, ran, review, root } from "./fixture.mjs";
+import { API, BARS, drawn, history, lab, open, place, ran, review, root } from "./fixture.mjs";
 
 check("runs are listed with their kind, and a selected run shows its metrics, files and manifest", async () => {
   const { results } = await history();
@@ -69,3 +69,27 @@ check("a job is started from the page and followed to its end, its run is listed
   await close();
   await served.stop();
 });
+
+check("a run of another process appears by itself, with its curves", async () => {
+  const dir = place();
+  const served = await review(["--csv", BARS[0], "--results", dir]);
+  const { page, close } = await open(`${served.url}/#runs`);
+  await page.locator("#no-runs .empty").waitFor();
+  lab(["backtest", BARS[0], "--strategy", "models/baseline-factors,models/baseline-direction", "--from", "2014-07-18", "--out", `${dir}/backtest`]);
+  await page.locator("#run-table tbody tr", { hasText: "baseline-direction" }).first().waitFor();
+  await page.locator("#run-detail h2").waitFor();
+  lab(["prepare", BARS[0], "--out", "target/data/002032.SZ"]);
+  const training = join(dir, "training");
+  lab(["train", "--config", "training/smoke.toml", "--out", training]);
+  await page.locator("#run-table tbody tr", { hasText: "training" }).first().click();
+  await page.locator("#run-detail .plots svg").first().waitFor();
+  // The performance route as well.
+  await page.click('nav a[href="#performance"]');
+  const rows = () => page.locator("#figure-table tbody tr").count();
+  await page.waitForFunction(() => document.querySelectorAll("#figure-table tbody tr").length > 0);
+  const before = await rows();
+  lab(["backtest", BARS[1], "--strategy", "models/baseline-factors,models/baseline-direction", "--from", "2014-07-18", "--out", `${dir}/other`]);
+  await page.waitForFunction((count) => document.querySelectorAll("#figure-table tbody tr").length > count, before);
+  await close();
+  await served.stop();
+}, 240_000);
