@@ -56,6 +56,7 @@ function applyPreferences() {
   $("theme").textContent = root.dataset.theme === "dark" ? "☾" : "☀";
   $("language").textContent = language() === "zh" ? "EN" : "中";
   $("colours").textContent = root.dataset.up === "red" ? t("redUp") : t("greenUp");
+  $("colours").removeAttribute("aria-label");
   if (!about) return;
   for (const one of Object.values(ROUTES)) one.translate();
   status();

@@ -174,6 +174,22 @@ fn every_alarm_asks_for_what_is_exported_and_says_what_it_means() {
 }
 
 #[test]
+fn decisions_are_counted_where_they_are_made_and_not_again_where_they_return() {
+    let panels = std::fs::read_to_string(deploy().join("grafana/dashboards/HEQIS/pipeline.json"));
+    let alerts = std::fs::read_to_string(deploy().join("prometheus/alerts.yml"));
+    let of_decisions = |text: String| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains("buy|hold|sell"));
+        lines.map(|line| line.replace('\\', "")).collect()
+    };
+    let (panels, alerts) = (of_decisions(panels.unwrap()), of_decisions(alerts.unwrap()));
+    assert!(!panels.is_empty() && !alerts.is_empty());
+    for expr in panels.iter().chain(&alerts) {
+        let left_out = r#"unless on (node, stage) heqis_stage_events_total{event="repeat"}"#;
+        assert!(expr.contains(left_out), "{expr}: counts stages that take decisions back");
+    }
+}
+
+#[test]
 fn every_panel_asks_for_what_is_exported_and_can_be_provisioned() {
     let exported = exported();
     let folder = deploy().join("grafana/dashboards/HEQIS");

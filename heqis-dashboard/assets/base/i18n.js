@@ -14,7 +14,9 @@ export function setLanguage(name) {
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const node of document.querySelectorAll("[data-title]")) {
     node.title = t(node.dataset.title);
-    node.setAttribute("aria-label", node.title);
+    // A visible text is the name; a symbol is none.
+    if (/[\p{L}]{2}/u.test(node.textContent) && node.tagName === "BUTTON") node.removeAttribute("aria-label");
+    else node.setAttribute("aria-label", node.title);
   }
   for (const node of document.querySelectorAll("[data-hint]")) node.placeholder = t(node.dataset.hint);
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", t(node.dataset.label));

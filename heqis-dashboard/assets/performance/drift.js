@@ -10,7 +10,7 @@ let found;
 function cell(period) {
   if (!period || period.shift === null) return el("td", {});
   const one = el("td", { class: `heat ${Math.abs(period.shift) > 1 || period.outside > 0.05 ? "off" : "on"}`, title: t("drifted", fixed(period.shift, 2), share(period.outside)) }, fixed(period.shift, 1));
-  one.style.setProperty("--heat", `${Math.round(Math.min(1, Math.abs(period.shift) / 2) * 78) + 6}%`);
+  one.style.setProperty("--heat", `${Math.round(Math.min(1, Math.abs(period.shift) / 2) * 38) + 6}%`);
   return one;
 }
 

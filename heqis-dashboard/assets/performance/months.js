@@ -11,7 +11,7 @@ const value = (month, of) => (of === "account" ? month.return : month.benchmark 
 function cell(amount) {
   if (amount === null || amount === undefined) return el("td", {});
   const one = el("td", { class: `heat ${gain(amount)}`, title: percent(amount) }, (amount * 100).toFixed(Math.abs(amount) < 0.0995 ? 1 : 0).replace("-", "−"));
-  one.style.setProperty("--heat", `${Math.round(Math.min(1, Math.abs(amount) / 0.12) * 78) + 10}%`);
+  one.style.setProperty("--heat", `${Math.round(Math.min(1, Math.abs(amount) / 0.12) * 38) + 8}%`);
   return one;
 }
 

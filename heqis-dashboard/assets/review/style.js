@@ -100,6 +100,8 @@ export function styles(narrow, period) {
   return {
     grid: { horizontal: { color: line }, vertical: { show: false } },
     candle: {
+      // Rising candles are hollow, falling ones filled: told apart without colour.
+      type: "candle_up_stroke",
       bar: {
         ...sides, compareRule: "previous_close", upBorderColor: up, downBorderColor: down, noChangeBorderColor: dim,
         upWickColor: up, downWickColor: down, noChangeWickColor: dim,
