@@ -185,7 +185,10 @@ fn decisions_are_counted_where_they_are_made_and_not_again_where_they_return() {
     assert!(!panels.is_empty() && !alerts.is_empty());
     for expr in panels.iter().chain(&alerts) {
         let left_out = r#"unless on (node, stage) heqis_stage_events_total{event="repeat"}"#;
-        assert!(expr.contains(left_out), "{expr}: counts stages that take decisions back");
+        assert!(
+            expr.contains(left_out),
+            "{expr}: counts stages that take decisions back"
+        );
     }
 }
 

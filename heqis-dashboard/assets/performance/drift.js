@@ -25,7 +25,7 @@ export async function drift({ can }) {
   const { source, span, features } = found;
   $("drift-note").textContent = t("trainedOn", source, span?.from ?? "–", span?.to ?? "–");
   const periods = [...new Set(features.flatMap((one) => one.periods.map(({ period }) => period)))].sort();
-  $("drift").replaceChildren(el("div", { class: "scroll" }, el("table", { class: "heatmap wide", "aria-label": t("drift") },
+  $("drift").replaceChildren(el("div", { class: "scroll", tabindex: 0 }, el("table", { class: "heatmap wide", "aria-label": t("drift") },
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("feature")), el("th", { scope: "col", class: "n" }, t("outside")), el("th", { scope: "col", class: "n" }, t("shift")), periods.map((period) => el("th", { scope: "col" }, period)))),
     el("tbody", {}, features.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name), el("td", { class: one.outside > 0.05 ? "n bad" : "n" }, share(one.outside)), el("td", { class: "n" }, fixed(one.shift, 2)),
       periods.map((period) => cell(one.periods.find((other) => other.period === period)))))))),

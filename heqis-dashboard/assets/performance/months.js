@@ -25,8 +25,8 @@ export function months(list, of) {
   };
   const known = list.map((month) => value(month, of)).filter((amount) => amount !== null);
   const [best, worst] = [Math.max(...known), Math.min(...known)];
-  return el("div", {}, el("div", { class: "scroll" }, el("table", { class: "heatmap", "aria-label": t("months") },
-    el("thead", {}, el("tr", {}, el("th", {}), Array.from({ length: 12 }, (_, at) => el("th", { scope: "col" }, at + 1)), el("th", { scope: "col" }, t("year")))),
+  return el("div", {}, el("div", { class: "scroll", tabindex: 0 }, el("table", { class: "heatmap", "aria-label": t("months") },
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "visually-hidden" }, t("year"))), Array.from({ length: 12 }, (_, at) => el("th", { scope: "col" }, at + 1)), el("th", { scope: "col" }, t("year")))),
     el("tbody", {}, years.map(row)))),
   el("div", { class: "figures below" },
     figure(t("monthsUp"), share(known.filter((amount) => amount > 0).length / known.length, 0), { note: t("ofMonths", known.length) }),

@@ -113,18 +113,18 @@ export class Graph {
     const load = svg("rect", { class: "span", x: x + 12, y: y + 63, width: 0, height: 4, rx: 2 });
     const queue = line(HEIGHT + 15, { class: "dim small", ...(this.laid.narrow ? { x: x + 4, "text-anchor": "start" } : {}) });
     const act = () => this.chosen(stage.name);
-    const group = svg("g", { class: "stage", tabindex: 0, role: "button", "aria-label": `${stage.name}: ${stage.about}`, onclick: act,
+    const group = svg("g", { class: "stage", tabindex: 0, role: "button", onclick: act,
       onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(); } } },
-    svg("title", {}, `${stage.kind}: ${stage.about}`), frame, name, speed, age,
+    svg("title", {}, `${stage.kind}: ${stage.about} `), frame, name, speed, age,
     svg("rect", { class: "track", x: x + 12, y: y + 63, width: wide - 24, height: 4, rx: 2 }), load, queue);
-    return { stage, group, frame, speed, age, load, queue };
+    return { stage, group, frame, name, speed, age, load, queue };
   }
 
   update(state, rates, chosen) {
     const [edges, stages] = [all(state, "edges"), all(state, "stages")];
     const fastest = Math.max(1, ...Object.values(rates).filter(Boolean));
     const condition = Object.fromEntries(state.nodes.map((node) => [node.node, node.condition]));
-    for (const { stage, frame, speed, age, load, queue, group } of this.boxes) {
+    for (const { stage, frame, name, speed, age, load, queue, group } of this.boxes) {
       const figures = stages.find((one) => one.stage === stage.name);
       frame.setAttribute("class", `box ${condition[stage.node] ?? "unreachable"}${figures?.restarts ? " rebuilt" : ""}`);
       group.setAttribute("aria-pressed", String(chosen === stage.name));
@@ -135,6 +135,9 @@ export class Graph {
       const fullest = waits.reduce((full, one) => (one.waiting / one.capacity > full.waiting / full.capacity ? one : full), waits[0] ?? { waiting: 0, capacity: 1 });
       load.setAttribute("width", ((this.laid.wide - 24) * Math.min(1, fullest.waiting / fullest.capacity)).toFixed(1));
       queue.textContent = !waits.length ? t("source") : `${this.laid.narrow ? "" : t("queue")} ${fullest.waiting}/${fullest.capacity}`;
+      // Its name is what is written in it.
+      for (const node of [name, speed, age, queue]) if (!node.textContent.endsWith(" ")) node.textContent += " ";
+      group.setAttribute("aria-label", group.textContent.trim());
     }
     for (const { edge, line, text, title } of this.lines) {
       const books = edges.filter((one) => one.edge === edge.name);

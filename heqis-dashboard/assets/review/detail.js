@@ -38,7 +38,7 @@ export function detail({ decision, bar, features, timings }, live) {
   const title = (key) => el("h3", {}, t(key));
   const grid = (entries) => el("div", { class: "cells" }, entries.map(([name, value, tone]) => el("div", {}, el("span", { class: "label" }, name), el("span", { class: tone }, value))));
   $("detail").replaceChildren(
-    el("p", { class: "headline" }, el("strong", { class: tone(decision.side) }, `${SIGN[decision.side]} ${t(decision.side)}`), el("span", {}, `${decision.symbol} · ${decision.date}`),
+    el("h2", { class: "headline" }, el("strong", { class: tone(decision.side) }, `${SIGN[decision.side]} ${t(decision.side)}`), el("span", {}, `${decision.symbol} · ${decision.date}`),
       rejected ? el("span", { class: "tag bad" }, t("refusedTag", t(decision.wanted))) : undefined),
     el("p", { class: "reason" }, why(decision)),
     title("output"),

@@ -35,7 +35,7 @@ function draw() {
   $("no-jobs").hidden = jobList.rows.length > 0;
   $("no-jobs").replaceChildren(empty(t("noJobs"), t(about.can.jobs ? (about.control ? "noJobsForm" : "noControlJobs") : "noJobsHere"), about.control || !about.can.jobs ? undefined : COMMANDS.jobs));
   $("jobs-note").textContent = jobList.most ? t("jobsRunning", jobList.running, jobList.most) : "";
-  table($("job-table"), jobList.rows.length ? titles("job", "started", "lasted", "state", "lastLine", "") : [], jobList.rows.map((job) => ({
+  table($("job-table"), jobList.rows.length ? titles("job", "started", "lasted", "state", "lastLine", "cancel") : [], jobList.rows.map((job) => ({
     ...choice(() => { open = open === job.n ? undefined : job.n; log = []; next = 0; draw(); read(); }, open === job.n),
     cells: [job.command, moment(job.started_ms), lasted(job), progress(job), { text: job.last ?? "", class: "why dim" }, about.control && job.state === "running" ? cancel(job) : ""],
   })));

@@ -56,7 +56,7 @@ function detail() {
     pairs([[t("kind"), word("kinds", run.kind)], ...(run.from ? [[t("time"), `${run.from} – ${run.to}`]] : []), [t("runId"), run.id]]),
     ...(curves?.length ? [el("h3", {}, t("learning")), trained(curves)] : []),
     ...(figures.length ? [el("h3", {}, t("allFigures")), el("div", { class: "cells" }, figures.map(([key, value]) => el("div", { title: key }, el("span", { class: "label" }, named(key)), el("span", {}, Number.isInteger(value) ? count(value) : fixed(value, 4)))))] : []),
-    ...(written ? [el("h3", {}, t("table"), few ? el("button", { onclick: () => { wide = true; detail(); } }, t("allColumns", rows.columns.length)) : undefined), el("div", { class: "scroll low" }, written)] : []),
+    ...(written ? [el("h3", {}, t("table"), few ? el("button", { onclick: () => { wide = true; detail(); } }, t("allColumns", rows.columns.length)) : undefined), el("div", { class: "scroll low", tabindex: 0 }, written)] : []),
     ...(pictures.length ? [el("h3", {}, t("pictures"), drawn.length > pictures.length ? el("small", {}, t("picturesCut", pictures.length, drawn.length)) : undefined), el("div", { class: "pictures" }, pictures.map(({ path }) => el("a", { href: at(path) }, el("img", { src: at(path), alt: path, loading: "lazy" }))))] : []),
     el("h3", {}, t("artefacts")),
     artefacts.length ? el("ul", { class: "files" }, artefacts.map(({ path, bytes: size }) => el("li", {}, el("a", { href: at(path), download: true }, path), el("span", { class: "dim" }, bytes(size))))) : empty(undefined, t("noArtefacts")),

@@ -11,8 +11,8 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const READY = {
   review: async (page) => { await drawn(page); await rows(page).first().click(); await page.locator("#detail .headline").waitFor(); },
   performance: (page) => page.locator("#truth circle").first().waitFor(),
-  pipeline: (page) => page.locator("#graph svg, #no-graph .empty").first().waitFor(),
-  runs: (page) => page.locator("#run-detail h2, #no-runs .empty").first().waitFor(),
+  pipeline: (page) => page.locator("#graph svg:visible, #no-graph .empty:visible").first().waitFor(),
+  runs: (page) => page.locator("#run-detail h2:visible, #no-runs .empty:visible").first().waitFor(),
 };
 
 check("no route breaks a rule of axe-core, in either theme, live and in review", async () => {

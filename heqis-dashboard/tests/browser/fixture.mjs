@@ -67,7 +67,16 @@ export const lab = (args, cwd = root) => execFileSync(join(programs, "heqis-lab"
 /** Runs a graph to its end. */
 export const runtime = (args, cwd = root) => execFileSync(join(programs, "heqis-runtime"), args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
 
-export const API = (url, path) => fetch(`${url}${path}`).then((answer) => answer.json());
+/** Requests JSON; again where the server, which has the lowest priority, has closed the connection meanwhile. */
+export const API = async (url, path) => {
+  for (let tries = 4; ; tries -= 1) {
+    try {
+      return await (await fetch(`${url}${path}`)).json();
+    } catch (error) {
+      if (tries === 0) throw error;
+    }
+  }
+};
 
 /** Waits for the end of the replay, and returns the last decision. */
 export async function passed(url) {
@@ -169,10 +178,11 @@ export async function open(url, { width = 1280, height = 900, language = "en-US"
     const { protocol, hostname } = new URL(request.url());
     if (protocol.startsWith("http") && hostname !== "127.0.0.1") problems.push(`request: ${request.url()}`);
   });
-  if (process.env.HEQIS_TEST_ASSETS) await context.route((at) => at.pathname === "/" || at.pathname.startsWith("/assets/"), async (route) => {
-    const response = await route.fetch({ maxRedirects: 0 });
+  // The page's files as they are now, for work on them without a build.
+  if (process.env.HEQIS_TEST_ASSETS) await context.route((at) => at.pathname === "/" || at.pathname.startsWith("/assets/"), (route) => {
     const name = new URL(route.request().url()).pathname.replace("/assets/", "").replace(/^\/$/, "index.html");
-    await route.fulfill(response.ok() || response.status() === 404 ? { response, status: 200, path: join(root, "heqis-dashboard/assets", name), contentType: { js: "text/javascript", css: "text/css", html: "text/html", svg: "image/svg+xml" }[name.split(".").at(-1)] } : { response });
+    const kinds = { js: "text/javascript", css: "text/css", html: "text/html", svg: "image/svg+xml" };
+    return route.fulfill({ path: join(root, "heqis-dashboard/assets", name), contentType: kinds[name.split(".").at(-1)], headers: { "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:" } });
   });
   await page.addInitScript(() => {
     window.violations = [];
