@@ -15,6 +15,7 @@ mod tls;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use heqis_actors::requests::{Reply, Request};
 use heqis_actors::sp::{Connection, Protocol, SocketOptions};
 use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, decode_meta};
@@ -174,7 +175,7 @@ pub fn meta(data: &[u8]) {
             }
         )*};
     }
-    spelled_once!(Envelope, Hello, Welcome, Ack, Heartbeat);
+    spelled_once!(Envelope, Hello, Welcome, Ack, Heartbeat, Request, Reply);
 }
 
 /// The bytes of a peer after its handshake, at a pair1 socket.
