@@ -33,7 +33,9 @@ fn lab(arguments: &[&str]) -> (bool, String) {
 fn tables(root: &Path) -> String {
     let dir = root.join("tables");
     std::fs::create_dir(&dir).unwrap();
-    (0..3).for_each(|index| write_table(&dir, index, &rows(index, 700)));
+    for index in 0..3 {
+        write_table(&dir, index, &rows(index, 700));
+    }
     dir.display().to_string()
 }
 
