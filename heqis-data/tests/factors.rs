@@ -5,6 +5,7 @@ mod market;
 
 use heqis_data::prepare::{self, Options};
 use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::TrainTo;
 use heqis_data::store::{DataSet, Manifest};
 use heqis_factors::{feature_set, of_text};
 use heqis_quant::{FeatureState, Scaler};
@@ -27,6 +28,7 @@ fn manifest_scaler_and_rows_are_those_of_the_definitions() {
     }
     let options = Options {
         features: of_text(DEFINITIONS).unwrap(),
+        train_to: TrainTo::Fraction(0.8),
         ..options(&[&dir], &out)
     };
     prepare::prepare(&options).unwrap();

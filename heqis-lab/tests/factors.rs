@@ -24,6 +24,10 @@ trend    = macd(close, 12, 26, 9).dif / close
 fn lab(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
         .args(arguments)
+        .args(match arguments[0] {
+            "prepare" => &["--train-fraction", "0.8"][..],
+            _ => &[],
+        })
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
