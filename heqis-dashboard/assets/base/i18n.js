@@ -14,7 +14,7 @@ export function setLanguage(name) {
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const node of document.querySelectorAll("[data-title]")) {
     node.title = t(node.dataset.title);
-    // A visible text is the name; a symbol is none.
+    // A visible text is the name; a symbol needs one.
     if (/[\p{L}]{2}/u.test(node.textContent) && node.tagName === "BUTTON") node.removeAttribute("aria-label");
     else node.setAttribute("aria-label", node.title);
   }

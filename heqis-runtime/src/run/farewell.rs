@@ -11,7 +11,7 @@ pub(super) const ENDED: &str = "heqis-ended";
 /// The header of a report by which a node says which board its machine is.
 pub(super) const BOARD: &str = "heqis-board";
 
-/// Whoever asked within this time waits for the last report.
+/// A node that received a request within this time waits until its last report is fetched.
 const RECENT: Duration = Duration::from_secs(3);
 /// How long a node waits at most until its last report is fetched.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -54,7 +54,7 @@ impl Farewell {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// Waits until the last report was fetched, where someone has asked recently.
+    /// Waits until the last report was fetched, where a report was requested recently.
     pub(super) async fn linger(&self) {
         let now_ns = self.clock.now_ns();
         let asked_ns = self.asked_ns.load(Ordering::Acquire);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_that_nobody_asked_leaves_at_once_and_another_once_its_last_report_is_fetched() {
+    fn a_node_without_a_request_leaves_at_once_and_another_once_its_last_report_is_fetched() {
         actix_rt::System::new().block_on(async {
             let alone = Farewell::new(Clock::real());
             alone.ended();

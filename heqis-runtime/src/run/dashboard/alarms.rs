@@ -20,7 +20,7 @@ const LASTING_MS: i64 = 60_000;
 /// Consecutive observations in which books must not close: the parts of a running edge's books are not read at one instant.
 const OPEN_OBSERVATIONS: u32 = 3;
 
-/// The cause of a loss that an edge is told to have: a newer frame of the same key replaces an older one.
+/// The cause of a loss that the policy of an edge intends: a newer frame of the same key replaces an older one.
 const SUPERSEDED: &str = "superseded";
 
 /// Limits above which an alarm is raised.

@@ -21,7 +21,6 @@ use super::super::http::Ready;
 use super::super::trading_state::{Requests, Status, TradingStateSwitch, switches};
 use super::alarms::Alarms;
 use super::events::EventLog;
-use super::peers::Answer;
 use super::webhook::Webhook;
 use super::words::{now_ms, word};
 use crate::topology::{Board, Plan};
@@ -347,6 +346,16 @@ impl Live for Graph {
             handle.stop();
         }
     }
+}
+
+/// The response of a node to a request for its report.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) report: NodeReport,
+    /// Whether its stages have ended.
+    pub(super) is_last: bool,
+    /// Which board its machine is, where it is stated.
+    pub(super) machine: Option<String>,
 }
 
 /// Another node, as this one requests its report.

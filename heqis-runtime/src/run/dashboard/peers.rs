@@ -4,7 +4,6 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use heqis_actors::NodeReport;
 use heqis_dashboard::Token;
 use heqis_tls::client_config;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -14,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::graph::{Graph, Peer};
+use super::graph::{Answer, Graph, Peer};
 use crate::run::farewell::{BOARD, ENDED};
 use crate::run::http::METRICS_TOKEN;
 
@@ -35,16 +34,6 @@ pub(super) fn watch(graph: &Arc<Graph>) {
             Err(reason) => graph.record_report(*node, Err(reason.clone())),
         }
     }
-}
-
-/// What a node answers.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) report: NodeReport,
-    /// Whether its stages have ended.
-    pub(super) is_last: bool,
-    /// Which board its machine is, where it says so.
-    pub(super) machine: Option<String>,
 }
 
 async fn ask(graph: Weak<Graph>, node: usize, peer: Peer) {
