@@ -36,15 +36,19 @@ macro_rules! call {
     }};
 }
 
-fn open(path: &str) -> Library {
+/// Opens a library for the rest of the process: its threads run to the end.
+fn open(path: &str) -> &'static Library {
     // Its initialisers do nothing but that.
     #[allow(unsafe_code)]
-    unsafe { Library::new(path) }.unwrap_or_else(|error| panic!("{path}: {error}"))
+    let library = unsafe { Library::new(path) };
+    Box::leak(Box::new(
+        library.unwrap_or_else(|error| panic!("{path}: {error}")),
+    ))
 }
 
 /// A PUSH and a PULL socket.
 pub(crate) struct Zmq {
-    library: Library,
+    library: &'static Library,
     push: *mut c_void,
     pull: *mut c_void,
 }
@@ -191,7 +195,7 @@ struct NngId(u32);
 
 /// A pair1 socket over TLS, with certificates of both ends.
 pub(crate) struct Nng {
-    library: Library,
+    library: &'static Library,
     socket: NngId,
 }
 
