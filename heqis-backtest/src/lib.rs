@@ -10,6 +10,7 @@
 //! - [`portfolio`]: ranks of all stocks → orders of a shared account, with the fills fed back.
 //! - [`alternatives`]: the same account without a model: *hold* and *cash*.
 //! - [`metrics`]: the metrics of a run; [`caveats`]: its limits, such as missing dividends and delisted holdings.
+//! - [`tear_sheet`]: whether scores rank stocks, without account and broker.
 //! - [`report`]: the files of a run: **data leaves here**.
 //!
 //! Money is in integer cents (`i64`), and quantities are integers. Every sum is checked, and an overflow ends the run with an
@@ -36,6 +37,7 @@ pub mod rule;
 pub mod run;
 pub mod settings;
 pub mod strategy;
+pub mod tear_sheet;
 
 pub use allocation::{Allocation, OrderIntent, Weighting, simulate};
 pub use broker::{Broker, BrokerConfig};

@@ -119,6 +119,18 @@ pub struct Line {
     pub warnings: Vec<String>,
 }
 
+/// # Errors
+/// [`LabError::Rule`] when two strategies have the same name.
+pub(crate) fn require_different_names(sources: &[Source]) -> Result<(), LabError> {
+    let mut names: Vec<String> = sources.iter().map(Source::name).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let rule = "must have different names, since these are the directories of the runs";
+        return Err(LabError::rule_got("strategies", rule, &pair[0]));
+    }
+    Ok(())
+}
+
 /// Runs all combinations and returns one line for each run, in the order of strategies, modes and stocks. The files do not
 /// depend on the number of threads.
 ///
@@ -147,12 +159,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         .iter()
         .map(|text| Source::parse(text))
         .collect();
-    let mut names: Vec<String> = sources.iter().map(Source::name).collect();
-    names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let rule = "must have different names, since these are the directories of the runs";
-        return Err(LabError::rule_got("strategies", rule, &pair[0]));
-    }
+    require_different_names(&sources)?;
     let span = args.input.span()?;
     let threads = args.input.threads();
 

@@ -19,6 +19,7 @@ use crate::predict::{self, PredictArgs};
 use crate::prepare::{self, PrepareArgs};
 use crate::select::{self, SelectArgs};
 use crate::serve::{self, ServeArgs};
+use crate::tear_sheet::{self, TearSheetArgs};
 use crate::train::{self, TrainArgs};
 use crate::trees::{self, TreesArgs};
 use crate::verify::{self, VerifyArgs};
@@ -40,6 +41,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Predict(PredictArgs),
     Backtest(BacktestArgs),
+    TearSheet(TearSheetArgs),
     Select(SelectArgs),
     Audit(AuditArgs),
     Parity(ParityArgs),
@@ -67,6 +69,7 @@ impl Command {
             Self::Verify(args) => verify::run(args),
             Self::Predict(args) => predict::run(args),
             Self::Backtest(args) => backtest::run(args),
+            Self::TearSheet(args) => tear_sheet::run(args),
             Self::Select(args) => select::run(args),
             Self::Audit(args) => audit::run(args),
             Self::Parity(args) => parity::run(args),

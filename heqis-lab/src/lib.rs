@@ -40,6 +40,7 @@ pub mod prepare;
 mod python;
 pub mod select;
 pub mod serve;
+pub mod tear_sheet;
 pub mod train;
 pub mod trees;
 pub mod verify;

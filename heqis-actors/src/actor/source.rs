@@ -97,7 +97,7 @@ impl SourceActor {
         if stopping && !serving {
             return self.end(Ending::Left);
         }
-        // A source that has not given its warm-up items has no position yet, and whoever pauses it waits for one.
+        // A source that has not given its warm-up items has no position yet, and a snapshot waits for one.
         if self.warm_up_given && self.setup.control.sources_paused() {
             return;
         }

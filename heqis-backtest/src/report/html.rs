@@ -341,7 +341,7 @@ fn months(dates: &[Date], returns: &[f64]) -> String {
     out + "</table>\n"
 }
 
-const STYLE: &str = "body{font:14px/1.5 sans-serif;color:#222;max-width:1130px;margin:24px auto;padding:0 16px}\
+pub(crate) const STYLE: &str = "body{font:14px/1.5 sans-serif;color:#222;max-width:1130px;margin:24px auto;padding:0 16px}\
 h1{font-size:22px}h2{font-size:16px;margin:28px 0 8px}svg{font:12px sans-serif;fill:#444;display:block;max-width:none}\
 .wide{overflow-x:auto;border:1px solid #ddd}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:right;\
 border:1px solid #eee;font-weight:normal}th{color:#666}.text{text-align:left;overflow-wrap:anywhere}.months td{min-width:42px}\
