@@ -126,21 +126,28 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, BacktestError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| BacktestError::file(path, source))?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses TOML text; messages name it `place`.
+    ///
+    /// # Errors
+    /// As [`Settings::read`].
+    pub fn parse(text: &str, place: &str) -> Result<Self, BacktestError> {
         let refuse = |error: toml::de::Error| {
-            let place = path.display().to_string();
             let message = without_former(error.message(), &RENAMED);
             BacktestError::rule_got(place, "must be settings of a backtest", message)
         };
-        let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
+        let table: toml::Table = toml::from_str(text).map_err(refuse)?;
         let renamed = warnings(&table, &RENAMED);
-        for warning in renamed.map_err(|both| Rule::new(path.display(), both))? {
-            eprintln!("warning: {}: {warning}", path.display());
+        for warning in renamed.map_err(|both| Rule::new(place, both))? {
+            eprintln!("warning: {place}: {warning}");
         }
         let basis = table.get("basis").and_then(|basis| basis.as_table());
         let settings = Self {
             names_rule: table.contains_key("rule"),
             names_year: basis.is_some_and(|basis| basis.contains_key("days_per_year")),
-            ..toml::from_str(&text).map_err(refuse)?
+            ..toml::from_str(text).map_err(refuse)?
         };
         settings.validate()?;
         Ok(settings)

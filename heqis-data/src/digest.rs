@@ -26,6 +26,12 @@ pub fn sha256_of_file(path: &Path) -> Result<String, DataError> {
     }
 }
 
+/// Returns the SHA-256 of bytes in lower-case hex.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Returns bytes in lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

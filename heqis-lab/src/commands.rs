@@ -17,6 +17,7 @@ use crate::output::CommandOutput;
 use crate::parity::{self, ParityArgs};
 use crate::predict::{self, PredictArgs};
 use crate::prepare::{self, PrepareArgs};
+use crate::search::{self, SearchArgs};
 use crate::select::{self, SelectArgs};
 use crate::serve::{self, ServeArgs};
 use crate::tear_sheet::{self, TearSheetArgs};
@@ -43,6 +44,7 @@ pub enum Command {
     Backtest(BacktestArgs),
     TearSheet(TearSheetArgs),
     Select(SelectArgs),
+    Search(SearchArgs),
     Audit(AuditArgs),
     Parity(ParityArgs),
     Trees(TreesArgs),
@@ -71,6 +73,7 @@ impl Command {
             Self::Backtest(args) => backtest::run(args),
             Self::TearSheet(args) => tear_sheet::run(args),
             Self::Select(args) => select::run(args),
+            Self::Search(args) => search::run(args),
             Self::Audit(args) => audit::run(args),
             Self::Parity(args) => parity::run(args),
             Self::Trees(args) => trees::run(args),

@@ -38,6 +38,7 @@ mod pool;
 pub mod predict;
 pub mod prepare;
 mod python;
+pub mod search;
 pub mod select;
 pub mod serve;
 pub mod tear_sheet;

@@ -45,7 +45,7 @@ pub mod report;
 pub mod trained;
 
 /// The deflated Sharpe ratio from which a winner is believed: one of twenty worthless winners passes it.
-const BELIEVED_FROM: f64 = 0.95;
+pub(crate) const BELIEVED_FROM: f64 = 0.95;
 
 /// Days that an order to buy stays valid. The decision step assumes that every decision is executed, so an order that met
 /// a suspension or an open at the limit needs a second chance; otherwise the account would stay flat for the rest of the span.
@@ -349,7 +349,7 @@ fn candidates(
 
 /// A model of the command line.
 #[derive(Debug)]
-enum NamedModel {
+pub(crate) enum NamedModel {
     /// A table with its forecasts of all symbols.
     Table { name: String, table: Predictions },
     /// Bundles that compute forecasts on demand.
@@ -361,8 +361,14 @@ enum NamedModel {
 }
 
 impl NamedModel {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Table { name, .. } | Self::Bundles { name, .. } => name,
+        }
+    }
+
     /// Returns its forecasts for bars of one symbol.
-    fn candidate(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
+    pub(crate) fn candidate(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
         match self {
             Self::Table { name, table } => Ok(Candidate::of_table(name, table, bars)),
             Self::Bundles {
@@ -405,7 +411,10 @@ fn coverages(
 }
 
 /// Reads `NAME=SOURCE` pairs. A name is unique among all candidates, trained ones included.
-fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<NamedModel>, LabError> {
+pub(crate) fn models(
+    pairs: &[String],
+    trained: Option<&Trained>,
+) -> Result<Vec<NamedModel>, LabError> {
     let mut taken: Vec<&str> = baselines::NAMES.into_iter().chain(["ensemble"]).collect();
     for name in trained.into_iter().flat_map(Trained::names) {
         if taken.contains(&name) {
