@@ -98,7 +98,7 @@ fn a_search_is_the_same_with_any_threads_and_after_any_interruption() {
     command
         .run("parts", &["--trials=3", "--threads=2"])
         .unwrap();
-    // Killed within a line.
+    // What a process that was ended within a line leaves.
     let path = command.dir.path().join("parts/trials.jsonl");
     let mut torn = std::fs::read(&path).unwrap();
     torn.extend_from_slice(b"{\"trial\":3,\"pla");

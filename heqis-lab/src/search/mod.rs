@@ -2,7 +2,7 @@
 //!
 //! - [`space`]: the file of what may vary, and the settings at a place of it. **Data enters here.**
 //! - [`sampler`]: where the next trial lies.
-//! - [`record`]: a line for each trial; an interrupted search goes on.
+//! - [`record`]: a line for each trial; an interrupted search continues.
 //!
 //! Folds, runs, scores and the deflated Sharpe ratio are those of `select`.
 
@@ -332,7 +332,7 @@ fn finish(
     record: &Record,
     resumed: usize,
 ) -> Result<CommandOutput, LabError> {
-    // The first of equal ones, so that it does not depend on how long the search went on.
+    // The first of equal ones, so that it does not depend on the number of later trials.
     let best =
         (record.trials.iter()).reduce(|best, one| if one.score > best.score { one } else { best });
     let Some(best) = best else {

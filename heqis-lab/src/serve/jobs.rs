@@ -468,7 +468,7 @@ mod tests {
         let points: Vec<Value> = (0..60)
             .map(|at| {
                 let rates = [0.125; 40];
-                json!({"pass": 0, "network": format!("g{at}"), "loss": 2.0, "validation_loss": null, "rates": rates})
+                json!({"pass": 0, "network": format!("g{at}"), "loss": 2.0, "validation_loss": null, "rates": rates.to_vec()})
             })
             .collect();
         let line = json!({"event": "epoch", "phase": "adversarial", "epoch": 2, "of": 40, "left": 25, "points": points}).to_string();
