@@ -68,7 +68,7 @@ fn features_are_the_definitions_of_a_file_with_the_bits_of_a_board() {
     let scaler = Scaler::from_json(&std::fs::read_to_string(scaler).unwrap()).unwrap();
     assert_eq!(scaler.feature_names(), names);
 
-    let data = DataSet::open(&out).unwrap();
+    let data = DataSet::open(out.as_ref()).unwrap();
     let mut reader = data.series(Columns::All).unwrap();
     let mut with_features = 0;
     while let Some(rows) = reader.next().unwrap() {
