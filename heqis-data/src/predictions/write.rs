@@ -35,10 +35,10 @@ pub fn write(path: &Path, lines: &[PredictionRow]) -> Result<(), DataError> {
     write_kind(path, lines, TargetKind::Return)
 }
 
-/// As [`write`], of predictions of any kind. A column `target` names the kind, unless it is that of returns.
+/// As [`write()`], of predictions of any kind. A column `target` names the kind, unless it is that of returns.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_kind(path: &Path, lines: &[PredictionRow], kind: TargetKind) -> Result<(), DataError> {
     let failed = |source| DataError::file(path, source);
     if let Some(dir) = path.parent() {
