@@ -49,6 +49,37 @@ pub fn deviation(values: &[f64], ddof: u32) -> Option<f64> {
     variance(values, ddof).map(f64::sqrt)
 }
 
+/// Returns the standard error of the mean of a series whose neighbours up to `lag` are correlated, with Bartlett's weights
+/// (Newey and West, Econometrica 55, 1987);
+/// without a lag, that of independent values. `None` for fewer than two values.
+///
+/// ```
+/// use heqis_quant::stats::standard_error;
+///
+/// let values = [1.0, -1.0, 1.0, -1.0];
+/// assert_eq!(standard_error(&values, 0), Some((4.0_f64 / 3.0 / 4.0).sqrt()));
+/// // Neighbours that cancel each other make the mean more certain: 1 + 2 · ½ · (−3/4) = ¼ of the variance.
+/// assert_eq!(standard_error(&values, 1), Some((0.25_f64 / 3.0).sqrt()));
+/// ```
+#[must_use]
+pub fn standard_error(values: &[f64], lag: usize) -> Option<f64> {
+    let centre = mean(values.iter().copied())?;
+    let count = values.len() as f64;
+    if values.len() < 2 {
+        return None;
+    }
+    let covariance = |shift: usize| {
+        let pairs = values.iter().zip(values.iter().skip(shift));
+        pairs.map(|(a, b)| (a - centre) * (b - centre)).sum::<f64>() / count
+    };
+    let mut variance = covariance(0);
+    for shift in 1..=lag.min(values.len() - 1) {
+        let weight = 1.0 - shift as f64 / (lag as f64 + 1.0);
+        variance += 2.0 * weight * covariance(shift);
+    }
+    Some((variance.max(0.0) / (count - 1.0)).sqrt())
+}
+
 /// Returns Pearson's correlation, from −1 to 1.
 ///
 /// `None` when the series are of different lengths or empty, when either is constant, or when a difference of two values

@@ -8,13 +8,13 @@
 
 use std::collections::BTreeMap;
 
-use heqis_quant::stats::pearson;
+use heqis_quant::stats::{pearson, spearman};
 use heqis_quant::{Date, Symbol};
 use serde::Serialize;
 
 use self::panel::{DayScores, EntryPrice, Panel, Unused};
 use self::statistics::{
-    Summary, long_short, quantile_means, quantiles_of, rank_autocorrelation, rank_ic, turnover,
+    Summary, long_short, quantile_means, quantiles_of, rank_autocorrelation, turnover,
 };
 use crate::error::BacktestError;
 
@@ -182,7 +182,7 @@ impl TearSheet {
                 date: *date,
                 stocks: day.scores.len(),
                 rank_ic: (day.returns.iter())
-                    .map(|returns| rank_ic(&day.scores, returns))
+                    .map(|returns| spearman(&day.scores, returns))
                     .collect(),
                 spread: (day.returns.iter())
                     .map(|returns| spread(&quantile_means(quantiles, returns, count)))
@@ -251,7 +251,7 @@ impl HorizonSheet {
             .filter_map(|now| rank_autocorrelation(days[now], days[now - horizon]));
         Self {
             horizon,
-            rank_ic: summary(&series(&|day| rank_ic(&day.scores, &day.returns[at]))),
+            rank_ic: summary(&series(&|day| spearman(&day.scores, &day.returns[at]))),
             ic: summary(&series(&|day| pearson(&day.scores, &day.returns[at]))),
             spread: summary(&spreads),
             long_short: summary(&series(&|day| long_short(&day.scores, &day.returns[at]))),
@@ -304,7 +304,7 @@ fn by_sector(panel: &Panel, sectors: &BTreeMap<Symbol, String>) -> Vec<PartSheet
                         places.iter().map(|place| values[*place]).collect()
                     };
                     let enough = places.len() >= LEAST_OF_GROUP;
-                    enough.then(|| rank_ic(&pick(&day.scores), &pick(&day.returns[at])))?
+                    enough.then(|| spearman(&pick(&day.scores), &pick(&day.returns[at])))?
                 };
                 let values: Vec<f64> = panel.days.values().filter_map(value).collect();
                 Summary::of(&values, *horizon)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heqis_quant::stats::{deviation, mean, pearson, ranks, spearman};
+use heqis_quant::stats::{deviation, mean, pearson, ranks, standard_error};
 use serde::Serialize;
 
 use super::panel::DayScores;
@@ -49,8 +49,7 @@ impl Summary {
         };
         let squares = moment(2);
         let varied = |value: f64| (squares > 0.0).then_some(value);
-        let error =
-            deviation.and_then(|_| overlap_error(values, centre, horizon.saturating_sub(1)));
+        let error = standard_error(values, horizon.saturating_sub(1)).filter(|error| *error > 0.0);
         Self {
             days: values.len(),
             mean: centre,
@@ -63,29 +62,6 @@ impl Summary {
             kurtosis: varied(moment(4) / (squares * squares) - 3.0),
         }
     }
-}
-
-/// The standard error of the mean with `lags` autocovariances. With no lag it is the textbook one.
-fn overlap_error(values: &[f64], centre: f64, lags: usize) -> Option<f64> {
-    let count = values.len() as f64;
-    let covariance = |lag: usize| -> f64 {
-        let later = values.iter().skip(lag);
-        later
-            .zip(values)
-            .map(|(a, b)| (a - centre) * (b - centre))
-            .sum::<f64>()
-    };
-    let mut sum = covariance(0);
-    for lag in 1..=lags.min(values.len().saturating_sub(1)) {
-        sum += 2.0 * (1.0 - lag as f64 / (lags as f64 + 1.0)) * covariance(lag);
-    }
-    let variance = sum / (count - 1.0) / count;
-    (variance > 0.0).then(|| variance.sqrt())
-}
-
-/// Spearman's correlation of scores with returns; `None` where either is constant.
-pub(super) fn rank_ic(scores: &[f64], returns: &[f64]) -> Option<f64> {
-    spearman(scores, returns)
 }
 
 /// The quantile of each score, from 0, as `pandas.qcut`: edges by linear interpolation, closed on the right. Scores that are
