@@ -96,8 +96,8 @@ fn strategies_modes_and_stocks_give_the_same_bytes_on_any_number_of_threads() {
         lines.iter().any(|line| line.fills > 20),
         "something is traded"
     );
-    // Eight tables in two formats, the summary and the page of each run, and the two summaries of the command.
-    assert_eq!(one.len(), 6 * (8 * 2 + 2) + 2);
+    // Nine tables in two formats, the one relative to the benchmark among them, the summary and the page of each run, and the two summaries of the command.
+    assert_eq!(one.len(), 6 * (9 * 2 + 2) + 2);
 }
 
 #[test]
