@@ -8,8 +8,9 @@ use crate::error::QuantError;
 
 /// Flows below this, CNY, count as none, as in TA-Lib.
 const NO_FLOW: f64 = 1.0;
-/// A typical price that changes by less has not moved: thirds of prices are rounded. As in TA-Lib.
-const NO_MOVE: f64 = 1e-14;
+/// A typical price that changes by a smaller share has not moved: thirds of prices are rounded. TA-Lib's 10⁻¹⁴ is absolute, and
+/// would count other moves on another price level.
+const NO_MOVE: f64 = 4.0 * f64::EPSILON;
 
 /// The share of rising money flow in all flow of the last n bars, 0 to 100.
 ///
@@ -55,8 +56,9 @@ impl Indicator for Mfi {
         let before = self.last.replace(typical)?;
         let flow = typical * bar.volume_shares;
         let change = typical - before;
-        self.rises.push(if change > NO_MOVE { flow } else { 0.0 });
-        self.falls.push(if change < -NO_MOVE { flow } else { 0.0 });
+        let least = NO_MOVE * typical;
+        self.rises.push(if change > least { flow } else { 0.0 });
+        self.falls.push(if change < -least { flow } else { 0.0 });
         let rises: f64 = self.rises.full()?.iter().sum();
         let falls: f64 = self.falls.full()?.iter().sum();
         let flow = rises + falls;
