@@ -365,6 +365,8 @@ pub struct Skipped {
     pub backend: String,
     /// Why.
     pub reason: String,
+    /// Whether it computed before it failed.
+    pub failed: bool,
 }
 
 /// Metrics of a stage.

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Labels that Prometheus adds by itself, and the one of histograms.
 const FOREIGN_LABELS: [&str; 3] = ["job", "instance", "le"];
 /// Functions and words of the query language that are used.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 16] = [
     "abs",
     "sum",
     "by",
@@ -27,6 +27,9 @@ const WORDS: [&str; 13] = [
     "max",
     "min",
     "label_values",
+    "day_of_week",
+    "hour",
+    "minute",
 ];
 
 fn deploy() -> PathBuf {

@@ -3,7 +3,7 @@
 //! ```text
 //! parameters ▸ ModelRequest ▸ StageModel::open ▸ run, run, … ▸ outputs ▸ record_validity
 //!                                  ▼                ▼
-//!                  notes `bundle`, `backend`, `skipped.BACKEND`; counters `fallback`, `forced`, `state_kept`
+//!                  notes `bundle`, `backend`, `skipped.BACKEND`, `failed.BACKEND`; counters `fallback`, `forced`, `state_kept`
 //! ```
 //!
 //! [`StageModel`] opens the bundle on the backend that the parameters request, and reports in the node's notes which backend
@@ -222,10 +222,13 @@ impl StageModel {
             self.fallback.inc();
             let (stage, now) = (&self.stage, engine.backend());
             tracing::error!(%stage, %unavailable, %now, "backend failed over");
-            let skipped = format!("skipped.{}", unavailable.backend);
-            self.counters
-                .note(&skipped)
-                .set(unavailable.reason.as_str());
+            // A backend that computed and failed is a fault on any machine; one that a laptop lacks from the start is not.
+            for state in ["skipped", "failed"] {
+                let note = self
+                    .counters
+                    .note(&format!("{state}.{}", unavailable.backend));
+                note.set(unavailable.reason.as_str());
+            }
             self.counters.note("backend").set(now.name());
         }
         self.failed_over = failed.len();

@@ -110,8 +110,6 @@ impl Alarms {
 pub(super) struct Detector {
     /// Restarts of each stage, and when they last increased.
     restarts: BTreeMap<String, (u64, i64)>,
-    /// Backends of each stage that were refused or have failed, and when their number last increased.
-    fallbacks: BTreeMap<String, (u64, i64)>,
     /// Losses of each part of an edge, other than by frames that replace older ones, and when they last increased.
     losses: BTreeMap<(String, String), (u64, i64)>,
     /// Consecutive observations in which the books of a part of an edge did not close.
@@ -169,12 +167,7 @@ impl Detector {
         // A machine that is no board has no board's backend: only one that fails while it runs is a fault.
         let is_board = node.machine.as_deref() != Some(Board::Host.name());
         for engine in &node.engines {
-            let mut stages = node.stages.iter();
-            let stage = stages.find(|stage| stage.stage == engine.stage);
-            let mut events = stage.into_iter().flat_map(|stage| &stage.events);
-            let fallbacks = events.find(|(name, _)| name == "fallback");
-            let count = fallbacks.map_or(0, |(_, count)| *count);
-            let failed = grew(self.fallbacks.entry(engine.stage.clone()), count, now_ms);
+            let failed = engine.skipped.iter().any(|skipped| skipped.failed);
             if engine.skipped.is_empty() || !(is_board || failed) {
                 continue;
             }

@@ -462,9 +462,11 @@ fn state(
 fn engine(report: &StageReport) -> Option<EngineState> {
     let note = |name: &str| report.notes.get(name).cloned();
     let skipped = report.notes.iter().filter_map(|(name, reason)| {
+        let backend = name.strip_prefix("skipped.")?.to_owned();
         Some(Skipped {
-            backend: name.strip_prefix("skipped.")?.to_owned(),
+            failed: note(&format!("failed.{backend}")).is_some(),
             reason: reason.clone(),
+            backend,
         })
     });
     Some(EngineState {
