@@ -51,9 +51,12 @@ const ENUMS = {
   kills: ["heqis-quant/src/decision/strategy.rs", "TradingState"],
 };
 
+/** Names that are in no enum: the trading state of a node that has not reported one. */
+const FURTHER = { kills: ["unknown"] };
+
 test("every name of an enum that reaches the page has a text in both languages, and no other name has one", () => {
   for (const [list, [path, name]] of Object.entries(ENUMS)) {
-    for (const words of [en, zh]) assert.deepEqual(Object.keys(words[list]).sort(), names(path, name).sort(), `${list}: ${name}`);
+    for (const words of [en, zh]) assert.deepEqual(Object.keys(words[list]).sort(), [...names(path, name), ...(FURTHER[list] ?? [])].sort(), `${list}: ${name}`);
   }
 });
 
