@@ -144,14 +144,14 @@ async fn certificates_for_another_purpose_are_refused() {
 #[tokio::test]
 async fn what_a_peer_writes_into_its_certificate_does_not_fill_the_log() {
     let nodes = Nodes::new(&["gateway", "compute"]);
-    let stranger = Nodes::new(&["gateway"]);
+    let foreign = Nodes::new(&["gateway"]);
     let names: Vec<String> = (0..500).map(|n| format!("DNS:{n:0>60}")).collect();
     forge(
-        &stranger,
+        &foreign,
         "gateway",
         &format!("subjectAltName={}", names.join(",")),
     );
-    let error = refused(&nodes, shows(&stranger, "gateway")).await;
+    let error = refused(&nodes, shows(&foreign, "gateway")).await;
     assert_eq!(error.cause(), "certificate_foreign");
     let text = error.to_string();
     assert!(

@@ -175,8 +175,6 @@ impl TearSheet {
         let quantiles: Vec<Vec<usize>> = quantiles
             .map(|day| quantiles_of(&day.scores, count))
             .collect();
-        let sheet = |at| HorizonSheet::of(panel, &quantiles, &settings, at);
-        let horizons = (0..settings.horizons.len()).map(sheet).collect();
         let days: Vec<DayValues> = (panel.days.iter().zip(&quantiles))
             .map(|((date, day), quantiles)| DayValues {
                 date: *date,
@@ -189,6 +187,8 @@ impl TearSheet {
                     .collect(),
             })
             .collect();
+        let sheet = |at| HorizonSheet::of(panel, &quantiles, &days, &settings, at);
+        let horizons = (0..settings.horizons.len()).map(sheet).collect();
         Ok(Self {
             from: *from,
             to: *to,
@@ -205,7 +205,14 @@ impl TearSheet {
 }
 
 impl HorizonSheet {
-    fn of(panel: &Panel, quantiles: &[Vec<usize>], settings: &Settings, at: usize) -> Self {
+    /// `values` are those of the same days.
+    fn of(
+        panel: &Panel,
+        quantiles: &[Vec<usize>],
+        values: &[DayValues],
+        settings: &Settings,
+        at: usize,
+    ) -> Self {
         let horizon = panel.horizons[at];
         let count = settings.quantiles;
         let days: Vec<&DayScores> = panel.days.values().collect();
@@ -218,7 +225,9 @@ impl HorizonSheet {
             .map(|(day, quantiles)| quantile_means(quantiles, &day.returns[at], count))
             .collect();
         let markets: Vec<f64> = days.iter().map(|day| average(&day.returns[at])).collect();
-        let spreads: Vec<f64> = means.iter().filter_map(|means| spread(means)).collect();
+        let known = |value: fn(&DayValues) -> &[Option<f64>]| -> Vec<f64> {
+            values.iter().filter_map(|day| value(day)[at]).collect()
+        };
         let sheets: Vec<QuantileSheet> = (0..count)
             .map(|quantile| {
                 let of_days = means.iter().zip(&markets);
@@ -251,9 +260,9 @@ impl HorizonSheet {
             .filter_map(|now| rank_autocorrelation(days[now], days[now - horizon]));
         Self {
             horizon,
-            rank_ic: summary(&series(&|day| spearman(&day.scores, &day.returns[at]))),
+            rank_ic: summary(&known(|day| &day.rank_ic)),
             ic: summary(&series(&|day| pearson(&day.scores, &day.returns[at]))),
-            spread: summary(&spreads),
+            spread: summary(&known(|day| &day.spread)),
             long_short: summary(&series(&|day| long_short(&day.scores, &day.returns[at]))),
             top_after_costs,
             rank_autocorrelation: heqis_quant::stats::mean(correlations),

@@ -36,7 +36,8 @@ pub(super) struct Sampler {
     optimisers: Vec<TpeOptimizer>,
     /// Of each dimension, the number of choices.
     choices: Vec<Option<usize>>,
-    told: usize,
+    /// Number of trials whose results the optimisers have.
+    reported: usize,
 }
 
 fn refused(error: impl std::fmt::Display) -> LabError {
@@ -71,7 +72,7 @@ impl Sampler {
             seed,
             optimisers,
             choices,
-            told: 0,
+            reported: 0,
         })
     }
 
@@ -82,7 +83,7 @@ impl Sampler {
         trials: &[(Vec<f64>, f64)],
     ) -> Result<Vec<f64>, LabError> {
         let known = number - number % BATCH;
-        for (place, score) in &trials[self.told..known] {
+        for (place, score) in &trials[self.reported..known] {
             for ((optimiser, point), choices) in
                 self.optimisers.iter_mut().zip(place).zip(&self.choices)
             {
@@ -94,7 +95,7 @@ impl Sampler {
                 optimiser.tell(point, -score).map_err(refused)?;
             }
         }
-        self.told = known;
+        self.reported = known;
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(number as u64);
         if number < STARTUP || self.optimisers.is_empty() {
